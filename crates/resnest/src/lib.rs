@@ -1,0 +1,2 @@
+//! timm-compatible image classification.
+#![forbid(unsafe_code)]
