@@ -1,2 +1,51 @@
+//! timm's ResNeSt in candle, under the checkpoint's names.
+//!
+//! Logits equal to PyTorch's, from the same weights. No I/O: tensors come in through candle's
+//! [`VarBuilder`](candle_nn::VarBuilder), images as a normalised (N, C, H, W) tensor.
+//!
+//! # A tour
+//! * [`ResNetConfig`] says how a network is built: [`ResNetConfig::resnest50d`] and its fellows are the published ones,
+//!   [`ResNetConfig::by_name`] finds them by name, and any field can be changed.
+//! * [`ResNet::new`] builds it; [`ResNet::forward`] gives logits, [`ResNet::forward_features`] the last map,
+//!   [`ResNet::forward_features_at`] the maps of chosen stages, [`TestTimePoolHead`] timm's `--test-pool`.
+//! * [`expected_tensors`] lists what a checkpoint must hold, [`parameter_count`], [`gmacs`] and [`trace_shapes`] say what
+//!   the network costs and which shapes pass through it; none of them needs weights.
+//!
+//! # Where things are
+//! One file per file of timm: `resnet.rs` is the trunk (stem, stages, head), `resnest.rs` the block and the named
+//! configurations, `split_attn.rs` the attention, `pool.rs` and `layers.rs` what they are made of, `test_time_pool.rs`
+//! and `feature.rs` the rest. `spec.rs` and `trace.rs` answer questions about a network by running it over nothing.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use candle_nn::VarBuilder;
+//! use resnest_model::{ResNet, ResNetConfig};
+//!
+//! let config = ResNetConfig { num_classes: 10, ..ResNetConfig::resnest14d() };
+//! let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+//! let model = ResNet::new(&config, weights)?;
+//! let logits = model.forward(&Tensor::zeros((1, 3, 64, 64), DType::F32, &Device::Cpu)?)?;
+//! assert_eq!(logits.dims(), [1, 10]);
+//! # Ok::<(), resnest_model::Error>(())
+//! ```
 #![forbid(unsafe_code)]
-//! Under construction.
+
+mod config;
+mod error;
+mod feature;
+mod layers;
+mod pool;
+mod resnest;
+mod resnet;
+mod spec;
+mod split_attn;
+mod test_time_pool;
+mod trace;
+
+pub use config::{Block, PoolType, ResNestArgs, ResNetConfig, StemType};
+pub use error::{Error, Result};
+pub use feature::FeatureInfo;
+pub use resnet::ResNet;
+pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, trace_shapes};
+pub use test_time_pool::TestTimePoolHead;
+pub use trace::Step;

@@ -1,0 +1,380 @@
+//! The trunk: stem, four stages of residual blocks, head (`timm/models/resnet.py`).
+//!
+//! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm in [`new_block`] and a
+//! variant of [`Block`].
+
+use std::fmt::Debug;
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::config::{Block, ResNetConfig, StemType};
+use crate::error::{Error, Result as ModelResult};
+use crate::feature::{self, FeatureInfo};
+use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, conv_norm_act};
+use crate::pool::{AvgPool2d, MaxPool2d, SelectAdaptivePool2d};
+use crate::resnest::ResNestBottleneck;
+use crate::trace::Trace;
+
+/// A residual block: (N, C, H, W) → (N, C', H', W').
+pub(crate) trait ResidualBlock: Debug + Send + Sync {
+    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor>;
+}
+
+/// What the trunk tells a block about its place (the arguments of timm's block constructors).
+#[derive(Clone, Debug)]
+pub(crate) struct BlockSpec {
+    pub in_chans: usize,
+    pub planes: usize,
+    pub stride: usize,
+    /// Dilation of the stage.
+    pub dilation: usize,
+    /// Dilation of this block's 3x3: in the first block of a dilated stage still the one before.
+    pub first_dilation: usize,
+    pub cardinality: usize,
+    pub base_width: usize,
+    /// Whether the shortcut changes shape, and by which kind of downsampling.
+    pub downsample: Option<DownsampleKind>,
+}
+
+/// How a shortcut changes shape.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DownsampleKind {
+    /// `downsample_avg`.
+    Avg,
+    /// `downsample_conv`.
+    Conv,
+}
+
+/// timm's ResNet, built from a [`ResNetConfig`]. Immutable and shareable between threads.
+#[derive(Debug)]
+pub struct ResNet {
+    conv1: Stem,
+    bn1: BatchNorm2d,
+    maxpool: MaxPool2d,
+    /// `layer1` … `layer4`.
+    layers: [Vec<Box<dyn ResidualBlock>>; 4],
+    global_pool: SelectAdaptivePool2d,
+    fc: Option<Linear>,
+    config: ResNetConfig,
+}
+
+impl ResNet {
+    /// Builds the network with the tensors of `vb`, whose names are those of timm's state dict.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the options do not fit together, [`Error::Candle`] if a tensor is missing or misshaped.
+    pub fn new(config: &ResNetConfig, vb: VarBuilder) -> ModelResult<Self> {
+        config.validate()?;
+        let stem_chans = config.stem_type.out_chans(config.stem_width);
+        let conv1 = Stem::new(config, vb.pp("conv1"))?;
+        let bn1 = BatchNorm2d::new(stem_chans, vb.pp("bn1"))?;
+        let layers = make_blocks(config, stem_chans, &vb)?;
+        let fc = match config.num_classes {
+            0 => None,
+            classes => Some(Linear::new(config.head_features(), classes, vb.pp("fc"))?),
+        };
+        Ok(Self {
+            conv1,
+            bn1,
+            maxpool: MaxPool2d,
+            layers,
+            global_pool: SelectAdaptivePool2d::new(config.global_pool),
+            fc,
+            config: config.clone(),
+        })
+    }
+
+    /// What the network was built from.
+    pub fn config(&self) -> &ResNetConfig {
+        &self.config
+    }
+
+    /// Channels of the last feature map.
+    pub fn num_features(&self) -> usize {
+        self.config.num_features()
+    }
+
+    /// The places where [`forward_intermediates`](Self::forward_intermediates) takes features, as timm lists them.
+    pub fn feature_info(&self) -> Vec<FeatureInfo> {
+        feature::feature_info(&self.config)
+    }
+
+    /// Normalised images (N, in_chans, H, W), any H and W → logits (N, num_classes). Without classes: pooled features
+    /// (N, num_features), or without a pool too, the map (N, num_features, H', W').
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another shape.
+    pub fn forward(&self, x: &Tensor) -> ModelResult<Tensor> {
+        self.run(x, &mut Trace::off())
+    }
+
+    /// (N, in_chans, H, W) → the last feature map (N, num_features, H', W').
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another shape.
+    pub fn forward_features(&self, x: &Tensor) -> ModelResult<Tensor> {
+        self.check_input(x)?;
+        Ok(self.features(x, &mut Trace::off(), 4, &mut |_, _| {})?)
+    }
+
+    /// The last feature map → logits, or with `pre_logits` what enters the classifier.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a tensor that is not such a map.
+    pub fn forward_head(&self, x: &Tensor, pre_logits: bool) -> ModelResult<Tensor> {
+        let chans = self.num_features();
+        check_map(x, chans, || format!("a feature map (batch, {chans}, H, W)"))?;
+        Ok(self.head(x, pre_logits, &mut Trace::off())?)
+    }
+
+    /// The last feature map and the maps at the chosen taps of [`feature_info`](Self::feature_info), in the network's
+    /// order; negative indices count from the end (timm: `forward_intermediates`).
+    ///
+    /// # Errors
+    /// [`Error::FeatureIndex`], [`Error::Input`].
+    pub fn forward_intermediates(
+        &self,
+        x: &Tensor,
+        indices: &[isize],
+    ) -> ModelResult<(Tensor, Vec<Tensor>)> {
+        self.check_input(x)?;
+        self.take(x, indices, 4)
+    }
+
+    /// The maps at the chosen taps alone; stages beyond the last of them are not computed (timm: `features_only` with
+    /// `out_indices`).
+    ///
+    /// # Errors
+    /// [`Error::FeatureIndex`], [`Error::Input`].
+    pub fn forward_features_at(
+        &self,
+        x: &Tensor,
+        out_indices: &[isize],
+    ) -> ModelResult<Vec<Tensor>> {
+        self.check_input(x)?;
+        let last = feature::take_indices(out_indices)?.into_iter().max();
+        match last {
+            Some(last) => Ok(self.take(x, out_indices, last)?.1),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The classifier, leaving a network that ends with its pool (`reset_classifier(0)`).
+    pub(crate) fn take_classifier(&mut self) -> Option<Linear> {
+        self.config.num_classes = 0;
+        self.fc.take()
+    }
+
+    pub(crate) fn run(&self, x: &Tensor, trace: &mut Trace) -> ModelResult<Tensor> {
+        self.check_input(x)?;
+        let x = self.features(x, trace, 4, &mut |_, _| {})?;
+        Ok(self.head(&x, false, trace)?)
+    }
+
+    fn take(
+        &self,
+        x: &Tensor,
+        indices: &[isize],
+        stages: usize,
+    ) -> ModelResult<(Tensor, Vec<Tensor>)> {
+        let wanted = feature::take_indices(indices)?;
+        let mut taken = Vec::with_capacity(wanted.len());
+        let mut take = |tap: usize, map: &Tensor| {
+            if wanted.contains(&tap) {
+                taken.push(map.clone());
+            }
+        };
+        let last = self.features(x, &mut Trace::off(), stages, &mut take)?;
+        Ok((last, taken))
+    }
+
+    /// Stem and the first `stages` stages; `tap` sees the stem as 0 and stage n as n.
+    fn features(
+        &self,
+        x: &Tensor,
+        trace: &mut Trace,
+        stages: usize,
+        tap: &mut dyn FnMut(usize, &Tensor),
+    ) -> Result<Tensor> {
+        let mut x = self.conv1.forward(x, &self.bn1, trace)?;
+        tap(0, &x);
+        if stages == 0 {
+            return Ok(x);
+        }
+        x = self.maxpool.forward(&x, trace)?;
+        for (i, stage) in self.layers.iter().take(stages).enumerate() {
+            for block in stage {
+                x = block.forward(&x, trace)?;
+            }
+            tap(i + 1, &x);
+        }
+        Ok(x)
+    }
+
+    fn head(&self, x: &Tensor, pre_logits: bool, trace: &mut Trace) -> Result<Tensor> {
+        let x = self.global_pool.forward(x, trace)?;
+        match &self.fc {
+            Some(fc) if !pre_logits => fc.forward(&x, trace),
+            _ => Ok(x),
+        }
+    }
+
+    fn check_input(&self, x: &Tensor) -> ModelResult<()> {
+        let chans = self.config.in_chans;
+        check_map(x, chans, || {
+            format!("images (batch, {chans}, height, width) with in_chans = {chans}")
+        })
+    }
+}
+
+/// Rank 4, the right channels, and no empty side.
+fn check_map(x: &Tensor, chans: usize, expected: impl Fn() -> String) -> ModelResult<()> {
+    match *x.dims() {
+        [_, c, h, w] if c == chans && h > 0 && w > 0 => Ok(()),
+        _ => Err(Error::Input {
+            expected: expected(),
+            got: x.dims().to_vec(),
+        }),
+    }
+}
+
+/// The first convolutions, up to and including `bn1` and `act1`.
+#[derive(Debug)]
+enum Stem {
+    Conv7x7(Conv2d),
+    Deep(Box<DeepStem>),
+}
+
+/// `conv1` as a sequence; the numbers are the indices in the checkpoint's names.
+#[derive(Debug)]
+struct DeepStem {
+    conv_0: Conv2d,
+    norm_1: BatchNorm2d,
+    conv_3: Conv2d,
+    norm_4: BatchNorm2d,
+    conv_6: Conv2d,
+}
+
+impl Stem {
+    fn new(config: &ResNetConfig, vb: VarBuilder) -> Result<Self> {
+        let width = config.stem_width;
+        let first = match config.stem_type {
+            StemType::Conv7x7 => {
+                let conv = Conv2d::new(config.in_chans, 64, Conv2dConfig::new(7, 2), vb)?;
+                return Ok(Stem::Conv7x7(conv));
+            }
+            StemType::Deep => width,
+            StemType::DeepTiered => 3 * (width / 4),
+        };
+        let conv = Conv2dConfig::new(3, 1);
+        let conv_s2 = Conv2dConfig::new(3, 2);
+        Ok(Stem::Deep(Box::new(DeepStem {
+            conv_0: Conv2d::new(config.in_chans, first, conv_s2, vb.pp(0))?,
+            norm_1: BatchNorm2d::new(first, vb.pp(1))?,
+            conv_3: Conv2d::new(first, width, conv, vb.pp(3))?,
+            norm_4: BatchNorm2d::new(width, vb.pp(4))?,
+            conv_6: Conv2d::new(width, width * 2, conv, vb.pp(6))?,
+        })))
+    }
+
+    fn forward(&self, x: &Tensor, bn1: &BatchNorm2d, trace: &mut Trace) -> Result<Tensor> {
+        let stem = match self {
+            Stem::Conv7x7(conv) => return conv_norm_act(conv, bn1, Act::Relu, x, trace),
+            Stem::Deep(stem) => stem,
+        };
+        let x = conv_norm_act(&stem.conv_0, &stem.norm_1, Act::Relu, x, trace)?;
+        let x = conv_norm_act(&stem.conv_3, &stem.norm_4, Act::Relu, &x, trace)?;
+        conv_norm_act(&stem.conv_6, bn1, Act::Relu, &x, trace)
+    }
+}
+
+/// The shortcut of a block that changes shape: an optional pool, a 1x1 convolution and a norm.
+#[derive(Debug)]
+pub(crate) struct Downsample {
+    pool: Option<AvgPool2d>,
+    conv: Conv2d,
+    norm: BatchNorm2d,
+    path: String,
+}
+
+impl Downsample {
+    /// `None` where the shortcut is the input itself.
+    pub(crate) fn new(spec: &BlockSpec, out_chans: usize, vb: VarBuilder) -> Result<Option<Self>> {
+        let Some(kind) = spec.downsample else {
+            return Ok(None);
+        };
+        // `downsample_avg` has its pool at index 0, be it an Identity; `downsample_conv` has none.
+        let (pool, stride, first) = match kind {
+            DownsampleKind::Conv => (None, spec.stride, 0),
+            DownsampleKind::Avg if spec.dilation > 1 => (Some(AvgPool2d::Same2x2), 1, 1),
+            DownsampleKind::Avg if spec.stride > 1 => (Some(AvgPool2d::Ceil2x2), 1, 1),
+            DownsampleKind::Avg => (None, 1, 1),
+        };
+        let conv = Conv2dConfig::new(1, stride);
+        Ok(Some(Self {
+            pool,
+            conv: Conv2d::new(spec.in_chans, out_chans, conv, vb.pp(first))?,
+            norm: BatchNorm2d::new(out_chans, vb.pp(first + 1))?,
+            path: vb.prefix(),
+        }))
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let pooled = match &self.pool {
+            Some(pool) => &pool.forward(&self.path, x, trace)?,
+            None => x,
+        };
+        conv_norm_act(&self.conv, &self.norm, Act::Identity, pooled, trace)
+    }
+}
+
+/// `make_blocks`: where each block gets its stride and dilation.
+fn make_blocks(
+    config: &ResNetConfig,
+    stem_chans: usize,
+    vb: &VarBuilder,
+) -> Result<[Vec<Box<dyn ResidualBlock>>; 4]> {
+    let expansion = config.block.expansion();
+    let (mut net_stride, mut dilation, mut first_dilation) = (4, 1, 1);
+    let mut in_chans = stem_chans;
+    let mut stages = [const { Vec::new() }; 4];
+    for (i, (stage, planes)) in stages.iter_mut().zip(config.channels).enumerate() {
+        let mut stride = if i == 0 { 1 } else { 2 };
+        if net_stride >= config.output_stride {
+            dilation *= stride;
+            stride = 1;
+        } else {
+            net_stride *= stride;
+        }
+        let vb = vb.pp(format!("layer{}", i + 1));
+        for block in 0..config.layers[i] {
+            let changes_shape = stride != 1 || in_chans != planes * expansion;
+            let kind = match config.avg_down {
+                true => DownsampleKind::Avg,
+                false => DownsampleKind::Conv,
+            };
+            let spec = BlockSpec {
+                in_chans,
+                planes,
+                stride,
+                dilation,
+                first_dilation,
+                cardinality: config.cardinality,
+                base_width: config.base_width,
+                downsample: (block == 0 && changes_shape).then_some(kind),
+            };
+            stage.push(new_block(&config.block, &spec, vb.pp(block))?);
+            stride = 1;
+            first_dilation = dilation;
+            in_chans = planes * expansion;
+        }
+    }
+    Ok(stages)
+}
+
+fn new_block(block: &Block, spec: &BlockSpec, vb: VarBuilder) -> Result<Box<dyn ResidualBlock>> {
+    match block {
+        Block::ResNest(args) => Ok(Box::new(ResNestBottleneck::new(spec, args, vb)?)),
+    }
+}

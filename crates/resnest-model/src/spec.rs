@@ -1,0 +1,193 @@
+//! What a network asks of a checkpoint, and what it costs, without any weights: the constructor is run over a backend
+//! that writes down every request, and the forward over a batch of no images.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Device, Result as CandleResult, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+
+use crate::config::ResNetConfig;
+use crate::error::Result;
+use crate::resnet::ResNet;
+use crate::trace::{Step, Trace};
+
+/// A tensor that a network reads from its checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The checkpoint's name.
+    pub name: String,
+    /// The shape it must have.
+    pub shape: Vec<usize>,
+}
+
+impl TensorSpec {
+    /// Elements of the tensor.
+    pub fn elem_count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Running statistics of a norm: in the checkpoint, but not a parameter.
+    pub fn is_buffer(&self) -> bool {
+        self.name.ends_with(".running_mean") || self.name.ends_with(".running_var")
+    }
+}
+
+/// Every tensor the network reads, in the order of timm's state dict (without the `num_batches_tracked` counters,
+/// which inference has no use for).
+///
+/// # Errors
+/// [`crate::Error::Config`] if the options do not fit together.
+pub fn expected_tensors(config: &ResNetConfig) -> Result<Vec<TensorSpec>> {
+    Ok(weightless(config)?.1)
+}
+
+/// Trainable parameters: all tensors but the running statistics.
+///
+/// # Errors
+/// [`crate::Error::Config`] if the options do not fit together.
+pub fn parameter_count(config: &ResNetConfig) -> Result<usize> {
+    let tensors = expected_tensors(config)?;
+    let parameters = tensors.iter().filter(|t| !t.is_buffer());
+    Ok(parameters.map(TensorSpec::elem_count).sum())
+}
+
+/// The walk through the network for one image of the given height and width: every step with the shape it puts out,
+/// every tensor inside each split attention included.
+///
+/// # Errors
+/// [`crate::Error::Config`] if the options do not fit together, [`crate::Error::Input`] for an empty image.
+pub fn trace_shapes(config: &ResNetConfig, input: (usize, usize)) -> Result<Vec<Step>> {
+    let (model, _) = weightless(config)?;
+    let shape = (0, config.in_chans, input.0, input.1);
+    let x = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
+    let mut trace = Trace::recording();
+    trace.step("", "input", &x);
+    model.run(&x, &mut trace)?;
+    Ok(trace.into_steps().into_iter().map(for_one_image).collect())
+}
+
+/// Multiply-accumulates of one forward of one image, in units of 10⁹: convolutions and the classifier.
+///
+/// # Errors
+/// As [`trace_shapes`].
+pub fn gmacs(config: &ResNetConfig, input: (usize, usize)) -> Result<f64> {
+    let steps = trace_shapes(config, input)?;
+    Ok(steps.iter().map(|step| step.macs).sum::<u64>() as f64 / 1e9)
+}
+
+/// The forward ran over no images: sets the batch to one and multiplies out the work.
+fn for_one_image(mut step: Step) -> Step {
+    if let Some(batch) = step.shape.first_mut() {
+        *batch = 1;
+    }
+    step.macs *= step.shape.iter().product::<usize>() as u64;
+    step
+}
+
+/// The network without memory for its weights, and the tensors it asked for.
+fn weightless(config: &ResNetConfig) -> Result<(ResNet, Vec<TensorSpec>)> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let backend = Recorder {
+        asked: Arc::clone(&asked),
+    };
+    let vb = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
+    let model = ResNet::new(config, vb)?;
+    let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((model, std::mem::take(&mut *asked)))
+}
+
+/// Answers every request with zeros, and remembers it.
+struct Recorder {
+    asked: Arc<Mutex<Vec<TensorSpec>>>,
+}
+
+impl SimpleBackend for Recorder {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> CandleResult<Tensor> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(TensorSpec {
+            name: name.to_owned(),
+            shape: shape.dims().to_vec(),
+        });
+        // One zero seen through strides of 0. Vectors are small and matmul wants true rows, so those are real.
+        match shape.rank() {
+            4 => Tensor::zeros((), dtype, device)?.broadcast_as(shape),
+            _ => Tensor::zeros(shape, dtype, device),
+        }
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> CandleResult<Tensor> {
+        candle_core::bail!("`{name}` was asked for without its shape")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name, input side, parameters, keys of the state dict, GMAC: measured by running timm 1.0.31.
+    const TIMM: [(&str, usize, usize, usize, f64); 8] = [
+        ("resnest14d", 224, 10_611_688, 152, 2.75),
+        ("resnest26d", 224, 17_069_448, 260, 3.62),
+        ("resnest50d", 224, 27_483_240, 476, 5.37),
+        ("resnest50d_1s4x24d", 224, 25_677_000, 476, 4.40),
+        ("resnest50d_4s2x40d", 224, 30_417_592, 476, 4.37),
+        ("resnest101e", 256, 48_275_016, 935, 13.32),
+        ("resnest200e", 320, 70_201_544, 1826, 35.52),
+        ("resnest269e", 416, 110_929_480, 2447, 77.35),
+    ];
+
+    #[test]
+    fn parameters_keys_and_work_are_timms() {
+        for (name, side, parameters, keys, expected_gmacs) in TIMM {
+            let config = ResNetConfig::by_name(name).unwrap();
+            assert_eq!(parameter_count(&config).unwrap(), parameters, "{name}");
+            let tensors = expected_tensors(&config).unwrap();
+            let norms = tensors
+                .iter()
+                .filter(|t| t.name.ends_with("running_mean"))
+                .count();
+            // timm counts one num_batches_tracked a norm, which we do not read.
+            assert_eq!(tensors.len() + norms, keys, "{name}");
+            let gmacs = gmacs(&config, (side, side)).unwrap();
+            assert!((gmacs - expected_gmacs).abs() < 0.005, "{name}: {gmacs}");
+        }
+    }
+
+    #[test]
+    fn the_walk_through_a_block_is_the_one_in_the_notes() {
+        let steps = trace_shapes(&ResNetConfig::resnest50d_4s2x40d(), (224, 224)).unwrap();
+        let block: Vec<_> = steps
+            .iter()
+            .filter(|s| s.path.starts_with("layer1.0"))
+            .map(|s| (s.path.trim_start_matches("layer1.0."), s.shape.as_slice()))
+            .collect();
+        let expected: [(&str, &[usize]); 13] = [
+            ("conv1", &[1, 80, 56, 56]),
+            ("conv2.conv", &[1, 320, 56, 56]),
+            ("conv2", &[1, 4, 80, 56, 56]),
+            ("conv2", &[1, 80, 56, 56]),
+            ("conv2", &[1, 80, 1, 1]),
+            ("conv2.fc1", &[1, 80, 1, 1]),
+            ("conv2.fc2", &[1, 320, 1, 1]),
+            ("conv2", &[1, 2, 4, 40]),
+            ("conv2", &[1, 4, 2, 40]),
+            ("conv2", &[1, 320]),
+            ("conv2", &[1, 80, 56, 56]),
+            ("downsample.1", &[1, 256, 56, 56]),
+            ("conv3", &[1, 256, 56, 56]),
+        ];
+        assert_eq!(block, expected);
+    }
+}

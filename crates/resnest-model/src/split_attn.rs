@@ -1,0 +1,142 @@
+//! Split attention (`timm/layers/split_attn.py`; Zhang et al., *ResNeSt: Split-Attention Networks*, section 3).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::ops::{sigmoid, softmax};
+
+use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::pool::mean_hw;
+use crate::trace::Trace;
+
+/// Attention logits → weights: over the radix, for every channel of every cardinal group.
+#[derive(Clone, Copy, Debug)]
+pub struct RadixSoftmax {
+    radix: usize,
+    cardinality: usize,
+}
+
+impl RadixSoftmax {
+    /// (N, K·R·c, 1, 1), cardinality-major → (N, R·K·c), radix-major like the splits they weigh. Radix 1: a sigmoid.
+    pub(crate) fn forward(&self, path: &str, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let x = x.flatten_from(1)?;
+        if self.radix == 1 {
+            let weights = sigmoid(&x)?;
+            trace.step(path, "sigmoid", &weights);
+            return Ok(weights);
+        }
+        let (n, chans) = x.dims2()?;
+        let c = chans / (self.cardinality * self.radix);
+        let x = x.reshape((n, self.cardinality, self.radix, c))?;
+        trace.step(path, "view (batch, cardinality, radix, channels)", &x);
+        let x = x.transpose(1, 2)?.contiguous()?; // (N, R, K, c)
+        trace.step(path, "transpose", &x);
+        // candle takes no maximum over an empty batch.
+        let weights = if n == 0 { x } else { softmax(&x, 1)? }.reshape((n, chans))?;
+        trace.step(path, "softmax over radix", &weights);
+        Ok(weights)
+    }
+}
+
+/// A 3x3 convolution into `radix` splits, and their sum weighted by an attention over the splits.
+#[derive(Clone, Debug)]
+pub struct SplitAttn {
+    conv: Conv2d,
+    bn0: BatchNorm2d,
+    fc1: Conv2d,
+    bn1: BatchNorm2d,
+    fc2: Conv2d,
+    rsoftmax: RadixSoftmax,
+    path: String,
+}
+
+impl SplitAttn {
+    /// `chans` in and out; `config` is the 3x3 convolution, its groups being the cardinality.
+    pub fn new(chans: usize, radix: usize, config: Conv2dConfig, vb: VarBuilder) -> Result<Self> {
+        let cardinality = config.groups;
+        let attn_chans = attn_chans(chans, radix);
+        let conv = Conv2dConfig {
+            groups: cardinality * radix,
+            ..config
+        };
+        let fc = Conv2dConfig {
+            groups: cardinality,
+            bias: true,
+            ..Conv2dConfig::new(1, 1)
+        };
+        Ok(Self {
+            conv: Conv2d::new(chans, chans * radix, conv, vb.pp("conv"))?,
+            bn0: BatchNorm2d::new(chans * radix, vb.pp("bn0"))?,
+            fc1: Conv2d::new(chans, attn_chans, fc, vb.pp("fc1"))?,
+            bn1: BatchNorm2d::new(attn_chans, vb.pp("bn1"))?,
+            fc2: Conv2d::new(attn_chans, chans * radix, fc, vb.pp("fc2"))?,
+            rsoftmax: RadixSoftmax { radix, cardinality },
+            path: vb.prefix(),
+        })
+    }
+
+    /// (N, C, H, W) → (N, C, H', W').
+    pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let splits = conv_norm_act(&self.conv, &self.bn0, Act::Relu, x, trace)?; // (N, R·C, H', W')
+        let gap = self.gap(&splits, trace)?; // (N, C, 1, 1)
+        let gap = conv_norm_act(&self.fc1, &self.bn1, Act::Relu, &gap, trace)?;
+        let logits = self.fc2.forward(&gap, trace)?; // (N, K·R·c, 1, 1)
+        let weights = self.rsoftmax.forward(&self.path, &logits, trace)?; // (N, R·C)
+        self.weigh(&splits, &weights, trace)
+    }
+
+    /// The mean over height and width of the sum of the splits.
+    ///
+    /// Summing the means of the splits is the same and spares a pass over the feature map.
+    fn gap(&self, splits: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let radix = self.rsoftmax.radix;
+        let (n, chans, h, w) = splits.dims4()?;
+        let chans = chans / radix;
+        if radix > 1 {
+            let view = "view (batch, radix, channels, H, W)";
+            trace.shape(&self.path, view, &[n, radix, chans, h, w]);
+            trace.shape(&self.path, "sum over radix", &[n, chans, h, w]);
+        }
+        let means = mean_hw(splits)?.reshape((n, radix, chans))?;
+        let gap = means.sum(1)?.reshape((n, chans, 1, 1))?;
+        trace.step(&self.path, "mean over H, W", &gap);
+        Ok(gap)
+    }
+
+    /// Σ over the radix of split · weight.
+    fn weigh(&self, splits: &Tensor, weights: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let radix = self.rsoftmax.radix;
+        let (n, chans, ..) = splits.dims4()?;
+        let chans = chans / radix;
+        let weights = weights.reshape((n, radix * chans, 1, 1))?;
+        let split = |r: usize| {
+            let weights = weights.narrow(1, r * chans, chans)?;
+            splits.narrow(1, r * chans, chans)?.broadcast_mul(&weights)
+        };
+        let mut out = split(0)?;
+        for r in 1..radix {
+            out = (out + split(r)?)?;
+        }
+        let operation = match radix {
+            1 => "times the weights",
+            _ => "times the splits, sum over radix",
+        };
+        trace.step(&self.path, operation, &out);
+        Ok(out)
+    }
+}
+
+/// Width of the attention's hidden layer: a quarter of all splits' channels, at least 32, in steps of 8.
+pub(crate) fn attn_chans(chans: usize, radix: usize) -> usize {
+    make_divisible((chans * radix) as f64 * 0.25, 8, 32)
+}
+
+/// `make_divisible` of `timm/layers/helpers.py`: the nearest multiple of `divisor`, not less than 90% of `v`.
+fn make_divisible(v: f64, divisor: usize, min_value: usize) -> usize {
+    let half_up = (v + divisor as f64 / 2.0) as usize;
+    let rounded = (half_up / divisor * divisor).max(min_value);
+    if (rounded as f64) < 0.9 * v {
+        rounded + divisor
+    } else {
+        rounded
+    }
+}

@@ -1,0 +1,73 @@
+//! A walk through the network: every step of a forward with the shape it puts out.
+
+use candle_core::Tensor;
+
+/// One step of a forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The module, under the checkpoint's name (`layer1.0.conv2.fc1`); empty for the input.
+    pub path: String,
+    /// What is done, in words (`conv 3x3 groups 8, norm, relu`).
+    pub operation: String,
+    /// The shape put out, batch first.
+    pub shape: Vec<usize>,
+    /// Multiply-accumulates for this step: convolutions and linear layers, 0 for the rest.
+    pub macs: u64,
+}
+
+/// Where the layers of a forward report their steps; off in ordinary use, where a report costs one branch.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    steps: Option<Vec<Step>>,
+}
+
+impl Trace {
+    pub(crate) fn off() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn recording() -> Self {
+        Self {
+            steps: Some(Vec::new()),
+        }
+    }
+
+    pub(crate) fn into_steps(self) -> Vec<Step> {
+        self.steps.unwrap_or_default()
+    }
+
+    /// Reports the tensor a step put out.
+    pub(crate) fn step(&mut self, path: &str, operation: &str, out: &Tensor) {
+        self.shape(path, operation, out.dims());
+    }
+
+    /// Reports a step of which only the shape is known, because the tensor is never held as such.
+    pub(crate) fn shape(&mut self, path: &str, operation: &str, shape: &[usize]) {
+        if let Some(steps) = &mut self.steps {
+            steps.push(Step {
+                path: path.to_owned(),
+                operation: operation.to_owned(),
+                shape: shape.to_vec(),
+                macs: 0,
+            });
+        }
+    }
+
+    /// Reports a step that multiplies, described only when somebody listens.
+    pub(crate) fn multiply(
+        &mut self,
+        path: &str,
+        operation: impl FnOnce() -> String,
+        out: &Tensor,
+        macs_per_element: usize,
+    ) {
+        if let Some(steps) = &mut self.steps {
+            steps.push(Step {
+                path: path.to_owned(),
+                operation: operation(),
+                shape: out.dims().to_vec(),
+                macs: macs_per_element as u64,
+            });
+        }
+    }
+}
