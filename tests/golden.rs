@@ -1,0 +1,257 @@
+//! The networks against the real timm: recorded activations and logits of small ResNeSts that use every option, and of
+//! the eight full-size ones. `golden/make_small.py` and `golden/make_full.py` made the files and say how.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use resnest_model::{Block, ResNestArgs, ResNet, ResNetConfig, TestTimePoolHead};
+use serde_json::Value;
+
+#[path = "golden/fixture.rs"]
+mod fixture;
+#[path = "golden/formula.rs"]
+mod formula;
+
+use fixture::{Fixture, first_departure, folder, max_abs, max_diff, values};
+use formula::Formula;
+
+/// Largest difference from timm's f32, as a share of the largest value of the tensor.
+const TOLERANCE: f64 = 1e-4;
+const TAPS: [&str; 5] = ["act1", "layer1", "layer2", "layer3", "layer4"];
+
+/// timm's constructor arguments as a configuration.
+fn config(fixture: &Fixture) -> ResNetConfig {
+    let (options, args) = (fixture.json("options"), fixture.json("block_args"));
+    let number = |v: &Value| v.as_u64().unwrap() as usize;
+    let four = |v: &Value| std::array::from_fn(|i| number(&v[i]));
+    ResNetConfig {
+        block: Block::ResNest(ResNestArgs {
+            radix: number(&args["radix"]),
+            avd: args["avd"].as_bool().unwrap(),
+            avd_first: args["avd_first"].as_bool().unwrap(),
+        }),
+        layers: four(&options["layers"]),
+        channels: four(&options["channels"]),
+        cardinality: number(&options["cardinality"]),
+        base_width: number(&options["base_width"]),
+        stem_type: options["stem_type"].as_str().unwrap().parse().unwrap(),
+        stem_width: number(&options["stem_width"]),
+        avg_down: options["avg_down"].as_bool().unwrap(),
+        num_classes: number(&options["num_classes"]),
+        in_chans: number(&options["in_chans"]),
+        global_pool: options["global_pool"].as_str().unwrap().parse().unwrap(),
+        output_stride: number(&options["output_stride"]),
+    }
+}
+
+fn small_model(fixture: &Fixture, dtype: DType) -> ResNet {
+    let weights = fixture.tensors.iter().filter_map(|(name, tensor)| {
+        let name = name.strip_prefix("weights.")?;
+        Some((name.to_owned(), tensor.to_dtype(dtype).unwrap()))
+    });
+    let vb = VarBuilder::from_tensors(weights.collect(), dtype, &Device::Cpu);
+    ResNet::new(&config(fixture), vb).unwrap_or_else(|e| panic!("{}: {e}", fixture.name))
+}
+
+fn small_fixtures() -> Vec<Fixture> {
+    let files = std::fs::read_dir(folder("small")).unwrap();
+    let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| Fixture::read(path)).collect()
+}
+
+/// The output, by way of the test-time pool if the reference was made so.
+fn output(fixture: &Fixture, model: ResNet, x: &Tensor) -> Tensor {
+    let pool = fixture.json("test_pool");
+    if pool.is_null() {
+        return model.forward(x).unwrap();
+    }
+    let size = |i: usize| pool[i].as_u64().unwrap() as usize;
+    let model = TestTimePoolHead::new(model, (size(0), size(1))).unwrap();
+    model.forward(x).unwrap()
+}
+
+#[test]
+fn small_networks_with_every_option_follow_timm_stage_by_stage() {
+    let fixtures = small_fixtures();
+    assert!(fixtures.len() > 30);
+    for fixture in &fixtures {
+        let model = small_model(fixture, DType::F32);
+        let x = fixture.tensors["input"].to_dtype(DType::F32).unwrap();
+        let (last, taps) = model.forward_intermediates(&x, &[0, 1, 2, 3, 4]).unwrap();
+        let pre_logits = model.forward_head(&last, true).unwrap();
+        let mut got: HashMap<&str, Tensor> = TAPS.into_iter().zip(taps).collect();
+        got.insert("pre_logits", pre_logits);
+        got.insert("output", output(fixture, model, &x));
+        let stages = TAPS
+            .into_iter()
+            .chain(["pre_logits", "output"])
+            .filter(|stage| fixture.tensors.contains_key(*stage))
+            .map(|stage| {
+                let expected = &fixture.tensors[stage];
+                assert_eq!(got[stage].dims(), expected.dims(), "{}", fixture.name);
+                (stage, values(&got[stage]), values(expected))
+            });
+        if let Some(departure) = first_departure(stages, TOLERANCE) {
+            panic!("{}: {departure}", fixture.name);
+        }
+    }
+}
+
+#[test]
+fn feature_info_is_timms_and_maps_have_the_sizes_it_says() {
+    for fixture in small_fixtures() {
+        let model = small_model(&fixture, DType::F32);
+        let info = model.feature_info();
+        let expected = fixture.json("feature_info");
+        assert_eq!(info.len(), expected.as_array().unwrap().len());
+        for (info, expected) in info.iter().zip(expected.as_array().unwrap()) {
+            assert_eq!(info.module, expected["module"], "{}", fixture.name);
+            assert_eq!(info.num_chs as u64, expected["num_chs"], "{}", fixture.name);
+            assert_eq!(
+                info.reduction as u64, expected["reduction"],
+                "{}",
+                fixture.name
+            );
+        }
+        let x = Tensor::zeros(
+            (1, model.config().in_chans, 64, 96),
+            DType::F32,
+            &Device::Cpu,
+        )
+        .unwrap();
+        for (i, info) in info.iter().enumerate() {
+            let maps = model.forward_features_at(&x, &[i as isize]).unwrap();
+            let (h, w) = (64 / info.reduction, 96 / info.reduction);
+            assert_eq!(maps[0].dims(), [1, info.num_chs, h, w]);
+        }
+    }
+}
+
+/// The walk is computed over no images; here it is held against the maps of a real forward, odd sizes included.
+#[test]
+fn traced_shapes_are_those_of_a_forward() {
+    for fixture in small_fixtures() {
+        let model = small_model(&fixture, DType::F32);
+        let x = fixture.tensors["input"].to_dtype(DType::F32).unwrap();
+        let x = x.narrow(0, 0, 1).unwrap();
+        let (_, _, h, w) = x.dims4().unwrap();
+        let steps = resnest_model::trace_shapes(model.config(), (h, w)).unwrap();
+        let (_, taps) = model.forward_intermediates(&x, &[1, 2, 3, 4]).unwrap();
+        for (i, tap) in taps.iter().enumerate() {
+            let stage = format!("layer{}.", i + 1);
+            let last = steps.iter().rfind(|s| s.path.starts_with(&stage)).unwrap();
+            assert_eq!(last.shape, tap.dims(), "{} {stage}", fixture.name);
+        }
+        let output = model.forward(&x).unwrap();
+        assert_eq!(
+            steps.last().unwrap().shape,
+            output.dims(),
+            "{}",
+            fixture.name
+        );
+    }
+}
+
+#[test]
+fn f64_and_half_precision_follow_as_closely_as_their_digits_allow() {
+    let path = folder("small").join("plain.safetensors");
+    let fixture = Fixture::read(&path);
+    let expected = fixture.values("output");
+    for (dtype, tolerance) in [(DType::F64, 1e-5), (DType::F16, 2e-2)] {
+        let x = fixture.tensors["input"].to_dtype(dtype).unwrap();
+        let got = small_model(&fixture, dtype).forward(&x).unwrap();
+        assert_eq!(got.dtype(), dtype);
+        let diff = max_diff(&values(&got), &expected);
+        assert!(
+            diff <= tolerance * max_abs(&expected),
+            "{dtype:?}: {diff:.2e}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_batch_gives_an_empty_answer() {
+    for fixture in small_fixtures() {
+        let model = small_model(&fixture, DType::F32);
+        let shape = (0, model.config().in_chans, 40, 33);
+        let x = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(model.forward(&x).unwrap().dim(0).unwrap(), 0);
+    }
+}
+
+/// The sample `make_full.py` records of a stage.
+fn sample(stage: &Tensor) -> Vec<f64> {
+    let all = values(stage);
+    (0..256).map(|i| all[i * all.len() / 256]).collect()
+}
+
+/// One full-size network: within 1e-4 of timm's f32, and no further from f64 than twice timm's own f32.
+fn full(name: &str) {
+    let fixture = Fixture::read(&folder("full").join(format!("{name}.safetensors")));
+    let names = fixture.json("norm_names");
+    let norms = fixture.tensors["norms"].to_vec2::<f32>().unwrap();
+    let weights = Formula {
+        norms: (names.as_array().unwrap().iter())
+            .map(|name| name.as_str().unwrap().to_owned())
+            .zip(norms.iter().map(|stats| (stats[0], stats[1])))
+            .collect(),
+        head_scale: fixture.values("head_scale")[0] as f32,
+    };
+    let config = ResNetConfig::by_name(name).unwrap();
+    let model = ResNet::new(&config, weights.var_builder()).unwrap();
+    let size = fixture.json("input_size");
+    let size = |i: usize| size[i].as_u64().unwrap() as usize;
+    let x = formula::image(size(0), size(1), size(2)).unwrap();
+
+    let (last, taps) = model.forward_intermediates(&x, &[0, 1, 2, 3, 4]).unwrap();
+    let pooled = model.forward_head(&last, true).unwrap();
+    let got = values(&model.forward_head(&last, false).unwrap());
+    let stages = TAPS
+        .into_iter()
+        .zip(&taps)
+        .chain([("global_pool", &pooled)]);
+    let stages = stages.map(|(stage, map)| {
+        (
+            stage,
+            sample(map),
+            fixture.values(&format!("{stage}.sample")),
+        )
+    });
+    if let Some(departure) = first_departure(stages, TOLERANCE) {
+        panic!("{name}: {departure}");
+    }
+
+    let (timm, exact) = (fixture.values("logits"), fixture.values("logits_f64"));
+    let (from_timm, largest) = (max_diff(&got, &timm), max_abs(&timm));
+    let (error, timm_error) = (max_diff(&got, &exact), max_diff(&timm, &exact));
+    println!(
+        "{name}: {from_timm:.2e} from timm at {largest:.2}; from f64 {error:.2e}, timm {timm_error:.2e}"
+    );
+    assert!(from_timm <= TOLERANCE * largest, "{name}: {from_timm:.2e}");
+    assert!(
+        error <= 2.0 * timm_error,
+        "{name}: {error:.2e} against {timm_error:.2e}"
+    );
+}
+
+macro_rules! full_size {
+    ($($name:ident),*) => {$(
+        #[test]
+        fn $name() {
+            full(stringify!($name));
+        }
+    )*};
+}
+
+full_size!(
+    resnest14d,
+    resnest26d,
+    resnest50d,
+    resnest50d_1s4x24d,
+    resnest50d_4s2x40d,
+    resnest101e,
+    resnest200e,
+    resnest269e
+);
