@@ -1,0 +1,297 @@
+//! Files of the Hugging Face Hub, downloaded once, verified, and shared with Python.
+//!
+//! [`Hub::file`] gives a path in the standard cache; what is there is not fetched again. The cache
+//! is the one of Python's huggingface_hub in both directions: names, links, references, markers
+//! for missing files and locks.
+//!
+//! # What hf-hub does and what this module does
+//!
+//! hf-hub 0.5.0 names the parts of the cache ([`hf_hub::Cache`], [`hf_hub::Repo`]) and finds the
+//! token. Its downloader is not used: it has no timeouts, turns every status into one opaque
+//! error, resumes without looking at what the server answered, verifies neither size nor hash, and
+//! its locks lie where Python does not look. hf-hub 1.0.0 was read too. Its locks and links are
+//! Python's, but it cannot resume over plain HTTP, retries requests only and not bodies, can name
+//! an error page as a blob, does not know `HF_HUB_OFFLINE`, and brings tokio, reqwest, hyper and
+//! the Xet client (327 packages in a lockfile against 135) for what stays a blocking call. The
+//! transfer is therefore written here on ureq, the client that hf-hub 0.5.0 itself brings, with
+//! rustls and without OpenSSL.
+//!
+//! # The way of a file
+//!
+//! 1. Names are checked ([`FileRef`]). A full commit hash found in the cache, and everything in
+//!    offline mode, needs no network.
+//! 2. `HEAD /{repo}/resolve/{revision}/{file}` tells commit, ETag, size and location. When the hub
+//!    cannot be reached and the cache has the file at that revision, it stands in, with a warning.
+//! 3. Under the blob's lock the bytes go to `<etag>.incomplete`, from where it ends; cuts, stalls,
+//!    429 and 5xx are retried with back-off.
+//! 4. Size and hash are read back from disk; only then the file gets its name, by a rename.
+//! 5. The snapshot gets its link and the revision its commit.
+
+mod download;
+mod error;
+mod http;
+mod layout;
+mod lock;
+mod metadata;
+mod names;
+mod options;
+mod proxy;
+mod retry;
+mod verify;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use download::Download;
+use http::Client;
+use layout::Layout;
+use metadata::{Metadata, Refusal, ask};
+use retry::Retries;
+
+pub use error::HubError;
+pub use names::{DEFAULT_REVISION, FileRef, is_commit_hash};
+pub use options::{HubOptions, WarningSink};
+pub use proxy::Proxies;
+
+/// Follows a download. The library prints nothing; a binary draws its bar from this.
+///
+/// Calls come from the thread that downloads. A transfer that is cut and goes on is several
+/// `start` … `finish` rounds, each `start` saying how much is there already.
+pub trait Progress: Send + Sync {
+    /// Bytes of `file` are about to arrive: `total` in all (if known), `already` here.
+    fn start(&self, file: &str, total: Option<u64>, already: u64);
+    /// `bytes` more have arrived.
+    fn advance(&self, bytes: u64);
+    /// The round is over, by success or failure.
+    fn finish(&self);
+}
+
+/// A file, and how it was come by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Located {
+    /// The file in the cache's snapshot.
+    pub path: PathBuf,
+    /// The commit it belongs to.
+    pub commit: String,
+    /// Whether bytes were fetched for it by this call.
+    pub downloaded: bool,
+    /// Why a cached copy that may be out of date stands in, if it does.
+    pub warning: Option<String>,
+}
+
+impl Located {
+    fn cached((path, commit): (PathBuf, String)) -> Self {
+        Self {
+            path,
+            commit,
+            downloaded: false,
+            warning: None,
+        }
+    }
+}
+
+/// A client of one hub with one cache. Cheap calls when the cache has the file; can be shared
+/// among threads.
+pub struct Hub {
+    options: HubOptions,
+    client: Client,
+}
+
+impl Hub {
+    /// Checks the options; does not touch network or cache.
+    ///
+    /// # Errors
+    /// [`HubError::BadOption`] for an unusable endpoint, proxy or certificate file,
+    /// [`HubError::NoCacheDir`] when there is no place for a cache.
+    pub fn new(mut options: HubOptions) -> Result<Self, HubError> {
+        if options.cache_dir.as_os_str().is_empty() {
+            return Err(HubError::NoCacheDir);
+        }
+        options.cache_dir = std::path::absolute(&options.cache_dir)
+            .map_err(|error| error::io_error(&options.cache_dir, "finding the cache", error))?;
+        while options.endpoint.ends_with('/') {
+            options.endpoint.pop();
+        }
+        let client = Client::new(&options)?;
+        Ok(Self { options, client })
+    }
+
+    /// The options in use.
+    pub fn options(&self) -> &HubOptions {
+        &self.options
+    }
+
+    /// The path of a file, downloaded if need be. `revision` defaults to `main`.
+    ///
+    /// # Errors
+    /// Any [`HubError`]; see there.
+    pub fn file(
+        &self,
+        repo: &str,
+        revision: Option<&str>,
+        filename: &str,
+    ) -> Result<PathBuf, HubError> {
+        self.locate(repo, revision, filename)
+            .map(|located| located.path)
+    }
+
+    /// As [`Hub::file`], but `None` when repository and revision exist without such a file.
+    ///
+    /// Offline, `None` is only given for a file that is known not to exist (Python's `.no_exist`
+    /// markers, which this module writes and reads).
+    ///
+    /// # Errors
+    /// Any [`HubError`] but [`HubError::EntryNotFound`].
+    pub fn try_file(
+        &self,
+        repo: &str,
+        revision: Option<&str>,
+        filename: &str,
+    ) -> Result<Option<PathBuf>, HubError> {
+        match self.file(repo, revision, filename) {
+            Ok(path) => Ok(Some(path)),
+            Err(HubError::EntryNotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The path of a file that the cache has at the revision as it was last seen. No network.
+    pub fn cached(&self, repo: &str, revision: Option<&str>, filename: &str) -> Option<PathBuf> {
+        let file = FileRef::new(repo, revision, filename).ok()?;
+        self.layout(&file).lookup().map(|(path, _)| path)
+    }
+
+    /// As [`Hub::file`], with the commit and any warning.
+    ///
+    /// # Errors
+    /// Any [`HubError`]; see there.
+    pub fn locate(
+        &self,
+        repo: &str,
+        revision: Option<&str>,
+        filename: &str,
+    ) -> Result<Located, HubError> {
+        let file = FileRef::new(repo, revision, filename)?;
+        let layout = self.layout(&file);
+        let cached = layout.lookup();
+        if self.options.offline {
+            return cached
+                .map(Located::cached)
+                .ok_or_else(|| self.missing_offline(&file, &layout));
+        }
+        match cached {
+            Some(found) if file.pinned_commit().is_some() => Ok(Located::cached(found)),
+            cached => match self.metadata(&file, &layout, cached.is_some()) {
+                Ok(metadata) => self.fetch(&file, &layout, metadata),
+                Err(error) => self.stand_in(&file, cached, error),
+            },
+        }
+    }
+
+    fn layout<'a>(&'a self, file: &'a FileRef) -> Layout<'a> {
+        Layout::new(&self.options.cache_dir, file, self.options.symlinks)
+    }
+
+    fn missing_offline(&self, file: &FileRef, layout: &Layout<'_>) -> HubError {
+        let file = Box::new(file.clone());
+        if layout.known_missing() {
+            return HubError::EntryNotFound { file };
+        }
+        HubError::Offline {
+            file,
+            cache: self.options.cache_dir.clone(),
+        }
+    }
+
+    /// Asks the hub: at once and once when the cache could stand in, else patiently.
+    fn metadata(
+        &self,
+        file: &FileRef,
+        layout: &Layout<'_>,
+        cached: bool,
+    ) -> Result<Metadata, HubError> {
+        let allowed = if cached { 0 } else { self.options.retries };
+        let url = file.url(&self.options.endpoint);
+        Retries::new(&self.options, allowed).run(&url, || {
+            ask(&self.client, file, &self.options).map_err(|refusal| {
+                self.remember_missing(layout, &refusal);
+                refusal.failure
+            })
+        })
+    }
+
+    fn remember_missing(&self, layout: &Layout<'_>, refusal: &Refusal) {
+        let absent = matches!(
+            refusal.failure,
+            http::Failure::Fatal(HubError::EntryNotFound { .. })
+        );
+        if let Some(commit) = refusal.commit.as_deref()
+            && absent
+            && names::is_path_token(commit)
+        {
+            layout.mark_missing(commit);
+        }
+    }
+
+    fn fetch(
+        &self,
+        file: &FileRef,
+        layout: &Layout<'_>,
+        metadata: Metadata,
+    ) -> Result<Located, HubError> {
+        let (commit, etag) = (metadata.commit.clone(), metadata.etag.clone());
+        let pointer = layout.pointer(&commit);
+        let whole = std::fs::metadata(&pointer)
+            .is_ok_and(|found| metadata.size.is_none_or(|size| size == found.len()));
+        let mut downloaded = false;
+        let path = if whole {
+            pointer
+        } else {
+            let download = Download {
+                client: &self.client,
+                options: &self.options,
+                file,
+                metadata,
+            };
+            downloaded = download.ensure(layout)?;
+            layout.place(&etag, &commit)?
+        };
+        let mut located = Located::cached((path, commit));
+        located.downloaded = downloaded;
+        if let Err(error) = layout.write_ref(&located.commit) {
+            // A cache mounted read-only still serves what it has.
+            if downloaded {
+                return Err(error);
+            }
+            self.options.warn(&error.to_string());
+        }
+        Ok(located)
+    }
+
+    /// The cached copy in the hub's place, where the failure allows it.
+    fn stand_in(
+        &self,
+        file: &FileRef,
+        cached: Option<(PathBuf, String)>,
+        error: HubError,
+    ) -> Result<Located, HubError> {
+        match cached {
+            Some(found) if error.cache_may_stand_in() => {
+                let warning =
+                    format!("{file}: using the cached copy, which may be out of date: {error}");
+                self.options.warn(&warning);
+                let mut located = Located::cached(found);
+                located.warning = Some(warning);
+                Ok(located)
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hub").field(&self.options).finish()
+    }
+}
