@@ -6,10 +6,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{REPO, WEIGHTS, World};
-use crate::server::{COMMIT, sha256};
+use crate::server::{COMMIT, Fault, sha256};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hub/check_server.py");
 
@@ -118,6 +119,33 @@ fn python_uses_what_we_fetched() {
         );
     }
     assert_eq!(world.server.gets().len(), before, "Python fetched nothing");
+}
+
+#[test]
+fn python_and_we_at_once_make_one_good_blob() {
+    let Some(python) = python() else { return };
+    let world = World::new();
+    world.server.set_ref(REPO, "refs/pr/1", COMMIT);
+    // Whoever comes first is held up until the other is there.
+    let slow = Fault::Stall(1000, Duration::from_millis(600));
+    world.server.fault("GET", &sha256(&world.weights), [slow]);
+    let hub = world.hub();
+    let report = thread::scope(|scope| {
+        let theirs = scope.spawn(|| run(&world, python, "download"));
+        for _ in 0..3 {
+            let path = hub.file(REPO, None, WEIGHTS).unwrap();
+            assert_eq!(fs::read(path).unwrap(), world.weights);
+        }
+        theirs.join().unwrap()
+    });
+    let line = format!("{WEIGHTS} {}", sha256(&world.weights));
+    assert!(report.lines().any(|got| got == line), "{report}");
+    assert!(
+        !world
+            .tree()
+            .iter()
+            .any(|path| path.ends_with(".incomplete"))
+    );
 }
 
 #[test]

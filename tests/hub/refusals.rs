@@ -213,6 +213,12 @@ fn unusable_options_are_refused_by_name() {
         assert!(!error.to_string().contains("pass@"), "{error}");
     }
     let mut options = world.options();
+    let bundle = world.cache.path().join("empty.pem");
+    std::fs::write(&bundle, "no certificate").unwrap();
+    options.ca_bundle = Some(bundle);
+    let error = Hub::new(options).unwrap_err();
+    assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
+    let mut options = world.options();
     options.cache_dir = Default::default();
     assert!(matches!(
         Hub::new(options).unwrap_err(),

@@ -27,7 +27,7 @@ pub struct HubOptions {
     /// `$XDG_CACHE_HOME/huggingface/hub`, `~/.cache/huggingface/hub`). Empty when there is no home.
     pub cache_dir: PathBuf,
     /// Sent to the endpoint's host alone (`HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, the file
-    /// `HF_TOKEN_PATH`, `$HF_HOME/token`).
+    /// `HF_TOKEN_PATH`, `$HF_HOME/token`; none of them with `HF_HUB_DISABLE_IMPLICIT_TOKEN`).
     pub token: Option<String>,
     /// Use the cache only (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`: 1, on, yes, true).
     pub offline: bool,
@@ -178,16 +178,38 @@ impl Env<'_> {
         names.iter().find_map(|name| self.get(name))
     }
 
-    /// A path, with a leading `~` standing for the home directory as in Python's `expanduser`.
+    /// A path, with a leading `~` and any `$NAME` or `${NAME}` replaced as Python's
+    /// `expandvars(expanduser(...))` does; unknown names stay as they are.
     fn path(&self, name: &str) -> Option<PathBuf> {
         let value = self.get(name)?;
         let home = self.first(&["HOME", "USERPROFILE"]);
-        Some(match (value.strip_prefix('~'), home) {
+        let value = match (value.strip_prefix('~'), home) {
             (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-                PathBuf::from(format!("{home}{rest}"))
+                format!("{home}{rest}")
             }
-            _ => PathBuf::from(value),
-        })
+            _ => value,
+        };
+        Some(PathBuf::from(self.expand(&value)))
+    }
+
+    fn expand(&self, text: &str) -> String {
+        let mut pieces = text.split('$');
+        let mut out = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let braced = piece
+                .strip_prefix('{')
+                .and_then(|rest| rest.split_once('}'));
+            let (name, rest) = braced.unwrap_or_else(|| {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let end = piece.find(|c| !is_name(c)).unwrap_or(piece.len());
+                piece.split_at(end)
+            });
+            match (self.0)(name) {
+                Some(value) => out.extend([value.as_str(), rest]),
+                None => out.extend(["$", piece]),
+            }
+        }
+        out
     }
 
     /// Python's `_is_true` on the first of `names` that is set.
@@ -217,6 +239,9 @@ impl Env<'_> {
     }
 
     fn token(&self, hf_home: Option<&Path>) -> Option<String> {
+        if self.is_true(&["HF_HUB_DISABLE_IMPLICIT_TOKEN"]) {
+            return None;
+        }
         let from_env = self.first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]);
         from_env
             .or_else(|| match self.path("HF_TOKEN_PATH") {
@@ -264,6 +289,17 @@ mod tests {
             dir(&[home, hf, legacy, ("HF_HUB_CACHE", "~/c")]),
             Path::new("/h/c")
         );
+        let scratch = ("SCRATCH_1", "/s");
+        for (value, expected) in [
+            ("$SCRATCH_1/c", "/s/c"),
+            ("/a${SCRATCH_1}b$", "/a/sb$"),
+            ("$OTHER/${NONE}/$", "$OTHER/${NONE}/$"),
+        ] {
+            assert_eq!(
+                dir(&[scratch, ("HF_HUB_CACHE", value)]),
+                Path::new(expected)
+            );
+        }
     }
 
     #[test]
@@ -296,6 +332,8 @@ mod tests {
             token(&[base, legacy, ("HF_TOKEN", "hf_env")]).as_deref(),
             Some("hf_env")
         );
+        let none = ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1");
+        assert_eq!(token(&[base, legacy, none]), None);
     }
 
     #[test]
