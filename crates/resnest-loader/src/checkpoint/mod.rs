@@ -1,0 +1,283 @@
+//! Checkpoints of every format, read in place and under one roof.
+//!
+//! | format | told by | read |
+//! |---|---|---|
+//! | safetensors | a header length, then `{` | mapped; header checked first (`safetensors.rs`) |
+//! | sharded | `*.index.json` | each shard as its own format says |
+//! | zip pickle (torch ≥ 1.6) | `PK` | mapped; storages in place |
+//! | legacy pickle (torch < 1.6) | the pickle's own magic number | mapped; storages in place |
+//!
+//! The content decides, not the file's extension. Tensors stay in the map until each is asked for.
+
+mod bytes;
+mod legacy;
+mod pickle;
+mod safetensors;
+mod shards;
+mod tensor;
+mod torch;
+mod zip;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+pub(crate) use shards::files as shard_files;
+pub use tensor::{ElementType, TensorEntry};
+
+use crate::error::{Error, Result};
+
+/// How a checkpoint is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointFormat {
+    /// One safetensors file.
+    SafeTensors,
+    /// A shard index and its files.
+    Sharded,
+    /// `torch.save` since 1.6.
+    ZipPickle,
+    /// `torch.save` before 1.6.
+    LegacyPickle,
+}
+
+impl std::fmt::Display for CheckpointFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::SafeTensors => "safetensors",
+            Self::Sharded => "sharded safetensors",
+            Self::ZipPickle => "PyTorch zip pickle",
+            Self::LegacyPickle => "PyTorch legacy pickle",
+        })
+    }
+}
+
+/// Something in a state dict that is not a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// Its key.
+    pub name: String,
+    /// What it is, in words.
+    pub what: String,
+}
+
+/// What one file holds, under the names in the file.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    pub(crate) tensors: Vec<TensorEntry>,
+    pub(crate) strays: Vec<Stray>,
+    pub(crate) wrapper: Option<String>,
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+/// An opened checkpoint: every tensor's name, type, shape and place, none of them copied yet.
+#[derive(Debug)]
+pub struct Checkpoint {
+    origin: String,
+    format: CheckpointFormat,
+    tensors: BTreeMap<String, TensorEntry>,
+    strays: Vec<Stray>,
+    wrapper: Option<String>,
+    prefixed: bool,
+    metadata: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint file of any format, or a shard index.
+    ///
+    /// # Errors
+    /// Each way a file can be unreadable, lie, or try to run code has its own [`Error`] variant.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let origin = path.display().to_string();
+        if path.to_string_lossy().ends_with(".json") {
+            return Self::build(origin, CheckpointFormat::Sharded, shards::read(path)?);
+        }
+        let (format, content) = read_file(path, &origin)?;
+        Self::build(origin, format, content)
+    }
+
+    /// Reads a checkpoint that is already in memory, such as one embedded with `include_bytes!`.
+    /// `origin` names it in messages.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>, origin: &str) -> Result<Self> {
+        let bytes = Bytes::Memory(bytes.into());
+        let format = sniff(&bytes, origin)?;
+        let content = read_bytes(Arc::new(bytes), format, origin)?;
+        Self::build(origin.to_string(), format, content)
+    }
+
+    /// Removes wrapper prefixes as timm does and refuses names that then meet.
+    fn build(origin: String, format: CheckpointFormat, content: Content) -> Result<Self> {
+        let mut tensors: BTreeMap<String, TensorEntry> = BTreeMap::new();
+        let mut original: HashMap<String, String> = HashMap::new();
+        let mut prefixed = false;
+        for mut tensor in content.tensors {
+            let name = clean(&tensor.name).to_string();
+            prefixed |= name != tensor.name;
+            if let Some(first) = original.insert(name.clone(), tensor.name.clone()) {
+                return Err(Error::Duplicate { origin, tensor: name, first, second: tensor.name });
+            }
+            tensor.name.clone_from(&name);
+            tensors.insert(name, tensor);
+        }
+        let Content { strays, wrapper, metadata, .. } = content;
+        Ok(Self { origin, format, tensors, strays, wrapper, prefixed, metadata })
+    }
+
+    /// The file, or the name given to the bytes.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// How it is laid out.
+    pub fn format(&self) -> CheckpointFormat {
+        self.format
+    }
+
+    /// The wrapper the state dict was taken from (`state_dict_ema`, ...), if any.
+    pub fn wrapper(&self) -> Option<&str> {
+        self.wrapper.as_deref()
+    }
+
+    /// Whether `module.` or `_orig_mod.` was removed from names.
+    pub fn had_prefixes(&self) -> bool {
+        self.prefixed
+    }
+
+    /// A safetensors file's `__metadata__`.
+    pub fn metadata(&self) -> &HashMap<String, String> {
+        &self.metadata
+    }
+
+    /// All tensors, by name in order.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &TensorEntry> {
+        self.tensors.values()
+    }
+
+    /// The tensor of this name.
+    pub fn get(&self, name: &str) -> Option<&TensorEntry> {
+        self.tensors.get(name)
+    }
+
+    /// Entries of the state dict that are no tensors.
+    pub fn strays(&self) -> &[Stray] {
+        &self.strays
+    }
+
+    /// The number of tensors.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is no tensor at all.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+}
+
+/// timm's `clean_state_dict`: the wrappers of DDP and torch.compile, in either order.
+fn clean(name: &str) -> &str {
+    ["_orig_mod.", "module.", "_orig_mod."]
+        .iter()
+        .fold(name, |name, prefix| name.strip_prefix(prefix).unwrap_or(name))
+}
+
+/// Opens one file. A safetensors header is read and judged before the file is mapped.
+pub(crate) fn read_file(path: &Path, origin: &str) -> Result<(CheckpointFormat, Content)> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let mut start = Vec::new();
+    (&mut file).take(64).read_to_end(&mut start).map_err(io)?;
+    let format = sniff(&start, origin)?;
+    if format != CheckpointFormat::SafeTensors {
+        let bytes = Arc::new(Bytes::map(&file, path)?);
+        return Ok((format, read_bytes(bytes, format, origin)?));
+    }
+    let header = read_header(&start, &mut file, length, origin, path)?;
+    let bytes = Bytes::map(&file, path)?;
+    if bytes.len() as u64 != length {
+        return Err(Error::Header { origin: origin.into(), problem: "the file changed while it was read".into() });
+    }
+    Ok((format, from_header(header, Arc::new(bytes))))
+}
+
+fn read_header(start: &[u8], file: &mut File, length: u64, origin: &str, path: &Path) -> Result<safetensors::Header> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let header = |problem| Error::Header { origin: origin.into(), problem };
+    let prefix = start.first_chunk().ok_or_else(|| header("cut short".into()))?;
+    let wanted = safetensors::header_length(*prefix, length).map_err(header)?;
+    let mut json = start.get(safetensors::LENGTH_BYTES..).unwrap_or_default().to_vec();
+    json.truncate(wanted);
+    let rest = (wanted - json.len()) as u64;
+    file.take(rest).read_to_end(&mut json).map_err(io)?;
+    if json.len() != wanted {
+        return Err(header("cut short".into()));
+    }
+    safetensors::parse(&json, length).map_err(header)
+}
+
+/// Reads bytes whose format is known.
+fn read_bytes(bytes: Arc<Bytes>, format: CheckpointFormat, origin: &str) -> Result<Content> {
+    match format {
+        CheckpointFormat::ZipPickle => zip::read(&bytes, origin),
+        CheckpointFormat::LegacyPickle => legacy::read(&bytes, origin),
+        CheckpointFormat::SafeTensors | CheckpointFormat::Sharded => {
+            let header = |problem| Error::Header { origin: origin.into(), problem };
+            let (prefix, rest) = bytes.split_first_chunk().ok_or_else(|| header("cut short".into()))?;
+            let length = safetensors::header_length(*prefix, bytes.len() as u64).map_err(header)?;
+            let json = rest.get(..length).ok_or_else(|| header("cut short".into()))?;
+            let parsed = safetensors::parse(json, bytes.len() as u64).map_err(header)?;
+            Ok(from_header(parsed, bytes))
+        }
+    }
+}
+
+fn from_header(header: safetensors::Header, bytes: Arc<Bytes>) -> Content {
+    let tensors = header
+        .tensors
+        .into_iter()
+        .map(|t| TensorEntry {
+            name: t.name,
+            dtype: t.dtype,
+            shape: t.shape,
+            strides: None,
+            start: t.start,
+            bytes: Arc::clone(&bytes),
+        })
+        .collect();
+    Content { tensors, metadata: header.metadata, ..Content::default() }
+}
+
+/// Tells the format from a file's first bytes, and what people confuse with a checkpoint by name.
+fn sniff(start: &[u8], origin: &str) -> Result<CheckpointFormat> {
+    // first, because a header length of 640 bytes begins like a pickle
+    if start.get(safetensors::LENGTH_BYTES) == Some(&b'{') {
+        return Ok(CheckpointFormat::SafeTensors);
+    }
+    if start.starts_with(zip::MAGIC) {
+        return Ok(CheckpointFormat::ZipPickle);
+    }
+    if matches!(start, [0x80, 2..=5, ..]) {
+        return Ok(CheckpointFormat::LegacyPickle);
+    }
+    let problem = match start {
+        [] => "the file is empty",
+        s if s.starts_with(b"version https://git-lfs") => {
+            "a Git LFS pointer; fetch the file itself with `git lfs pull`"
+        }
+        s if s.starts_with(b"<") => "an HTML or XML page, probably a failed download",
+        s if s.starts_with(b"{") => "JSON text; a shard index must be named *.index.json",
+        s if s.starts_with(b"\x93NUMPY") => "a NumPy array",
+        s if s.starts_with(b"\x1f\x8b") => "gzip data; unpack it first",
+        _ => "neither safetensors nor a file of torch.save",
+    };
+    Err(Error::Format { origin: origin.into(), problem: problem.into() })
+}

@@ -1,0 +1,205 @@
+//! The one error type of the crate.
+
+use std::path::PathBuf;
+
+use crate::strict::StrictReport;
+
+/// Everything that can keep a model from being named, found, read or loaded.
+///
+/// `origin` is the file (or the label of an embedded model) the message is about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A model name that the grammar of [`crate::ModelSource`] does not have.
+    #[error("model name '{name}': {problem}")]
+    Source {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it, and the way out.
+        problem: String,
+    },
+    /// A name that is in no manifest.
+    #[error("unknown model '{name}'{}", did_you_mean(nearest))]
+    UnknownModel {
+        /// The name as given.
+        name: String,
+        /// The closest known names, best first.
+        nearest: Vec<String>,
+    },
+    /// A manifest that cannot be used: the entry and field are named.
+    #[error("manifest {file}, entry {entry}, field {field}: {problem}")]
+    Manifest {
+        /// The manifest's path, or `built-in`.
+        file: String,
+        /// The entry's name, or `#n` where it has none.
+        entry: String,
+        /// The field, or `-` when the entry as a whole is meant.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A `config.json` that cannot be used: the field is named.
+    #[error("{origin}: field {field}: {problem}")]
+    Config {
+        /// The file.
+        origin: String,
+        /// The field, with dots between levels.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An architecture this crate has no network for.
+    #[error("unknown architecture '{name}'{}", did_you_mean(nearest))]
+    UnknownArchitecture {
+        /// The name as given.
+        name: String,
+        /// The closest known names, best first.
+        nearest: Vec<String>,
+    },
+    /// A folder or repository without any weights file known to timm.
+    #[error("{place}: no weights file found (looked for {})", looked_for.join(", "))]
+    NoWeights {
+        /// The folder or repository.
+        place: String,
+        /// The names that were tried.
+        looked_for: Vec<String>,
+    },
+    /// A file that is not a checkpoint at all.
+    #[error("{origin}: not a checkpoint: {problem}")]
+    Format {
+        /// The file.
+        origin: String,
+        /// What it seems to be instead.
+        problem: String,
+    },
+    /// A safetensors header that lies or cannot be read.
+    #[error("{origin}: safetensors header: {problem}")]
+    Header {
+        /// The file.
+        origin: String,
+        /// What is wrong, with the tensor's name where one is concerned.
+        problem: String,
+    },
+    /// A shard index (`*.index.json`) that cannot be used.
+    #[error("{origin}: shard index: {problem}")]
+    Index {
+        /// The index file.
+        origin: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A `.pth` zip archive that cannot be used.
+    #[error("{origin}: zip archive: {problem}")]
+    Zip {
+        /// The file.
+        origin: String,
+        /// What is wrong, with the record's name where one is concerned.
+        problem: String,
+    },
+    /// A pickle that cannot be read.
+    #[error("{origin}: pickle, byte {offset}: {problem}")]
+    Pickle {
+        /// The file.
+        origin: String,
+        /// Where in the pickle.
+        offset: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A pickle that names something outside the allow-list. Nothing was called.
+    #[error(
+        "{origin}: the pickle refers to `{global}`, which is not on the list of harmless types; nothing was executed. \
+         Save the state dict alone (torch.save(model.state_dict(), ...)) or as safetensors"
+    )]
+    ForbiddenGlobal {
+        /// The file.
+        origin: String,
+        /// `module.name` of the global.
+        global: String,
+    },
+    /// A tensor whose description does not fit its storage.
+    #[error("{origin}: tensor {tensor}: {problem}")]
+    Tensor {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Two tensors of one name.
+    #[error("{origin}: tensor {tensor} appears twice ({first} and {second})")]
+    Duplicate {
+        /// The file.
+        origin: String,
+        /// The name both have.
+        tensor: String,
+        /// Where the first one is, or its name before prefixes were removed.
+        first: String,
+        /// The same for the second.
+        second: String,
+    },
+    /// A checkpoint that does not fit the network; every difference is in the report.
+    #[error("{0}")]
+    Strict(Box<StrictReport>),
+    /// The first convolution cannot be adapted to the asked number of channels.
+    #[error("in_chans={asked}: {problem}")]
+    InChans {
+        /// The channels asked for.
+        asked: usize,
+        /// Why not.
+        problem: String,
+    },
+    /// The hub could not give a file.
+    #[error(transparent)]
+    Hub(Box<crate::hub::HubError>),
+    /// A downloaded file is not the one the manifest names.
+    #[error("{}: sha256 is {found}, the manifest says {wanted}", path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The manifest's sha256.
+        wanted: String,
+        /// The file's.
+        found: String,
+    },
+    /// candle failed to build or hold a tensor.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// The network refused its configuration.
+    #[error("the network cannot be built: {0}")]
+    Model(String),
+}
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+fn did_you_mean(nearest: &[String]) -> String {
+    match nearest {
+        [] => String::new(),
+        names => format!("; did you mean {}?", names.join(" or ")),
+    }
+}
+
+/// Up to three of `known` that resemble `name`, best first.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut scored: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|k| (strsim::jaro_winkler(name, k), k))
+        .filter(|(score, _)| *score > 0.75)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, k)| k.to_string())
+        .collect()
+}

@@ -1,0 +1,107 @@
+//! Weights brought to this machine.
+
+use std::path::{Path, PathBuf};
+
+use super::{Loader, Resolved, Weights};
+use crate::checkpoint::{Checkpoint, shard_files};
+use crate::error::{Error, Result};
+
+impl Loader {
+    /// The weights file, when it is on this machine already. No network.
+    pub fn locate(&self, resolved: &Resolved) -> Option<PathBuf> {
+        match &resolved.weights {
+            Weights::File(path) => path.exists().then(|| path.clone()),
+            Weights::Memory { .. } => None,
+            Weights::Hub { repo, revision, files, .. } => {
+                let cached = |file: &str| self.hub.cached(repo, revision.as_deref(), file);
+                files.iter().filter_map(|file| cached(file)).find(|path| {
+                    let complete = |shard: &String| cached(shard).is_some();
+                    !is_index(path) || shard_files(path).is_ok_and(|shards| shards.iter().all(complete))
+                })
+            }
+        }
+    }
+
+    /// The weights file, downloaded if need be; for a sharded checkpoint its index, with all shards beside
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Hub`], [`Error::NoWeights`] when the repository has none of the files, [`Error::Checksum`] when
+    /// the file is not the manifest's.
+    pub fn download(&self, resolved: &Resolved) -> Result<PathBuf> {
+        match &resolved.weights {
+            Weights::File(path) => Ok(path.clone()),
+            Weights::Memory { origin, .. } => {
+                Err(Error::Source { name: origin.clone(), problem: "built in; there is nothing to download".into() })
+            }
+            Weights::Hub { repo, revision, files, sha256 } => {
+                let path = self.first_of(repo, revision.as_deref(), files)?;
+                if is_index(&path) {
+                    for shard in shard_files(&path)? {
+                        self.hub.file(repo, revision.as_deref(), &shard)?;
+                    }
+                }
+                sha256.as_ref().map_or(Ok(()), |wanted| verify(&path, wanted))?;
+                Ok(path)
+            }
+        }
+    }
+
+    /// The first of `files` the repository has.
+    fn first_of(&self, repo: &str, revision: Option<&str>, files: &[String]) -> Result<PathBuf> {
+        for file in files {
+            match self.hub.try_file(repo, revision, file) {
+                Ok(Some(path)) => return Ok(path),
+                Ok(None) => {}
+                // offline, what is not known to be absent is an error; another of the files may be here
+                Err(error) => {
+                    let mut rest = files.iter().filter(|other| *other != file);
+                    let cached = rest.find_map(|other| self.hub.cached(repo, revision, other));
+                    return cached.ok_or_else(|| error.into());
+                }
+            }
+        }
+        Err(Error::NoWeights { place: format!("{repo}@{}", revision.unwrap_or("main")), looked_for: files.to_vec() })
+    }
+
+    /// Opens the weights, downloading them if need be.
+    ///
+    /// # Errors
+    /// As [`Loader::download`] and [`Checkpoint::open`].
+    pub fn open(&self, resolved: &Resolved) -> Result<Checkpoint> {
+        match &resolved.weights {
+            Weights::Memory { bytes, origin } => Checkpoint::from_bytes(bytes.clone(), origin),
+            _ => Checkpoint::open(self.download(resolved)?),
+        }
+    }
+}
+
+fn is_index(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "json")
+}
+
+fn verify(path: &Path, wanted: &str) -> Result<()> {
+    use sha2::{Digest, Sha256};
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut std::fs::File::open(path).map_err(io)?, &mut HashWriter(&mut hasher)).map_err(io)?;
+    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::Checksum { path: path.to_path_buf(), wanted: wanted.to_string(), found })
+}
+
+/// `io::Write` over a hasher, whichever features the hash crate was built with.
+struct HashWriter<'a>(&'a mut sha2::Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        sha2::Digest::update(self.0, bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

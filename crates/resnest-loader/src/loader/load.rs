@@ -1,0 +1,119 @@
+//! From a checkpoint to a network.
+
+use std::borrow::Cow;
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use resnest_model::ResNet;
+
+use super::resolve::from_config;
+use super::{Loader, Resolved, Weights};
+use crate::adapt::Plan;
+use crate::backend::CheckpointBackend;
+use crate::checkpoint::{Checkpoint, CheckpointFormat};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::strict::{StrictReport, compare};
+
+/// A network with its weights.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The network.
+    pub model: ResNet,
+    /// What was done to get there.
+    pub report: LoadReport,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// The checkpoint's layout.
+    pub format: CheckpointFormat,
+    /// The wrapper the weights were taken from, such as `state_dict_ema`.
+    pub wrapper: Option<String>,
+    /// The type the network computes in.
+    pub dtype: DType,
+    /// The first convolution's weight, when its channels were adapted.
+    pub adapted: Option<String>,
+    /// Tensors built anew.
+    pub replaced: Vec<String>,
+    /// Tensors of the checkpoint that were left out, as asked.
+    pub dropped: Vec<String>,
+    /// The strict check's result; always without differences.
+    pub strict: StrictReport,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl Loader {
+    /// Fetches the weights if need be, checks them strictly, and builds the network on `device`.
+    ///
+    /// `dtype` is what to compute in; on the CPU f16 and bf16 become f32.
+    ///
+    /// # Errors
+    /// [`Error::Strict`] with every difference, or whatever keeps the weights from being had or read.
+    pub fn load(&self, resolved: &Resolved, device: &Device, dtype: DType) -> Result<Loaded> {
+        load_checkpoint(&self.open(resolved)?, resolved, device, dtype)
+    }
+}
+
+/// Builds the network of `resolved` from an opened checkpoint. See [`Loader::load`].
+///
+/// Tensors go from the map to the device one by one; no second copy of the file is made.
+///
+/// # Errors
+/// As [`Loader::load`].
+pub fn load_checkpoint(checkpoint: &Checkpoint, resolved: &Resolved, device: &Device, dtype: DType) -> Result<Loaded> {
+    let dtype = compute_type(device, dtype)?;
+    let Resolved { config, pretrained, head, .. } = resolved;
+    let plan = Plan::new(checkpoint, config, pretrained, *head)?;
+    let exempt = plan.exempt(checkpoint, config);
+    let strict = compare(checkpoint, config, &exempt, pretrained.classifier_name())?.into_result()?;
+    let backend = CheckpointBackend { checkpoint, plan: &plan };
+    let vb = VarBuilder::from_backend(Box::new(backend), dtype, device.clone());
+    let model = ResNet::new(config, vb).map_err(|e| Error::Model(e.to_string()))?;
+    let report = LoadReport {
+        format: checkpoint.format(),
+        wrapper: checkpoint.wrapper().map(str::to_string),
+        dtype,
+        adapted: plan.first_conv.map(|(name, _)| name),
+        replaced: plan.replaced,
+        dropped: plan.dropped,
+        strict,
+        warnings: plan.warnings,
+    };
+    Ok(Loaded { model, report })
+}
+
+/// A model of which both parts are in memory, such as the one embedded in the binary.
+///
+/// # Errors
+/// As [`Loader::load`].
+pub fn load_from_parts(
+    name: &str,
+    config_json: &str,
+    weights: impl Into<Cow<'static, [u8]>>,
+    device: &Device,
+    dtype: DType,
+) -> Result<(Resolved, Loaded)> {
+    let config = ModelConfig::parse(config_json, &format!("{name}/config.json"))?;
+    let weights = Weights::Memory { bytes: weights.into(), origin: name.to_string() };
+    let resolved = from_config(config, name.to_string(), weights)?;
+    let Weights::Memory { bytes, origin } = &resolved.weights else {
+        return Err(Error::Model("weights left memory".into()));
+    };
+    // a static slice is borrowed again, not copied
+    let checkpoint = Checkpoint::from_bytes(bytes.clone(), origin)?;
+    let loaded = load_checkpoint(&checkpoint, &resolved, device, dtype)?;
+    Ok((resolved, loaded))
+}
+
+/// candle's CPU convolutions know no bf16, and its f16 is slower and less exact than f32.
+fn compute_type(device: &Device, asked: DType) -> Result<DType> {
+    match asked {
+        DType::F16 | DType::BF16 if device.is_cpu() => Ok(DType::F32),
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(asked),
+        other => Err(Error::Model(format!("{other:?} is no type to compute in; f32, f16, bf16 and f64 are"))),
+    }
+}

@@ -1,0 +1,193 @@
+//! Each kind of source, brought to one description.
+
+use std::path::{Path, PathBuf};
+
+use resnest_model::ResNetConfig;
+use serde_json::Map;
+
+use super::{HUB_FILES, Loader, Overrides, Resolved, Weights};
+use crate::adapt::HeadPolicy;
+use crate::config::{ModelConfig, PretrainedCfg, architecture, check_network};
+use crate::error::{Error, Result};
+use crate::fields::{Fields, Owner};
+use crate::manifest::Entry;
+use crate::source::ModelSource;
+
+/// Weights in a folder, the preferred one first (`_hub.py`, `_PREFERRED_FILES`; the shard index is ours).
+const FOLDER_FILES: [&str; 5] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.pth", "model.pth"];
+/// Then the first file by name of the first ending that has any (`_EXT_PRIORITY`).
+const FOLDER_ENDINGS: [&str; 4] = [".safetensors", ".pth", ".pth.tar", ".bin"];
+/// A `config.json` is a few kilobytes; with labels and descriptions a megabyte.
+const MAX_CONFIG: u64 = 64 << 20;
+
+impl Loader {
+    pub(super) fn named(&self, name: &str, overrides: &Overrides) -> Result<Resolved> {
+        let found = self.manifest.find(name).map_err(|e| without_weights(name, e))?;
+        let mut resolved = from_entry(found.entry)?;
+        if let Some(old) = found.alias {
+            resolved.warnings.push(format!("'{old}' is an old name of {}", resolved.name));
+        }
+        if let (Weights::Hub { revision, .. }, Some(asked)) = (&mut resolved.weights, &overrides.revision) {
+            *revision = Some(asked.clone());
+        }
+        Ok(resolved)
+    }
+
+    pub(super) fn repository(&self, repo: &str, revision: Option<&str>) -> Result<Resolved> {
+        let located = self.hub.locate(repo, revision, "config.json")?;
+        let config = ModelConfig::parse(&read_config(&located.path)?, &format!("{repo}/config.json"))?;
+        let files = match &config.pretrained.hf_hub_filename {
+            Some(file) => vec![file.clone()],
+            None => HUB_FILES.iter().map(ToString::to_string).collect(),
+        };
+        // weights of the commit the config is of, even if the branch moves on in between
+        let weights = Weights::Hub { repo: repo.to_string(), revision: Some(located.commit), files, sha256: None };
+        let mut resolved = from_config(config, repo.to_string(), weights)?;
+        resolved.warnings.extend(located.warning);
+        Ok(resolved)
+    }
+
+    /// A checkpoint file: `name` says everything but the weights, by any source's grammar.
+    pub(super) fn file(&self, path: &Path, name: Option<&str>, overrides: &Overrides) -> Result<Resolved> {
+        let official = self.manifest.official(path).map(|o| o.architecture.as_str());
+        let name = name.or(official).ok_or_else(|| Error::Source {
+            name: path.display().to_string(),
+            problem: "a checkpoint file needs the name of its architecture, such as resnest50d".into(),
+        })?;
+        let mut resolved = match name.parse()? {
+            ModelSource::Named(name) => match self.named(&name, overrides) {
+                Ok(resolved) => resolved,
+                Err(e) => bare(&name).map_err(|_| e)?,
+            },
+            ModelSource::Hub { repo, revision } => self.repository(&repo, revision.as_deref())?,
+            ModelSource::LocalDir(folder) => folder_config(&folder, Weights::File(path.to_path_buf()))?,
+            ModelSource::File { path, .. } => {
+                return Err(Error::Source { name: path.display().to_string(), problem: "not an architecture".into() });
+            }
+        };
+        resolved.weights = Weights::File(path.to_path_buf());
+        Ok(resolved)
+    }
+}
+
+/// An architecture that exists but has no entry needs a checkpoint, not another spelling.
+fn without_weights(name: &str, error: Error) -> Error {
+    match (&error, ResNetConfig::by_name(name)) {
+        (Error::UnknownModel { .. }, Ok(_)) => Error::Source {
+            name: name.to_string(),
+            problem: "the architecture is known, but no pretrained weights of it are; give a checkpoint file".into(),
+        },
+        _ => error,
+    }
+}
+
+fn from_entry(entry: &Entry) -> Result<Resolved> {
+    let weights = match (&entry.path, &entry.repo) {
+        (Some(path), _) => Weights::File(path.clone()),
+        (None, repo) => Weights::Hub {
+            repo: repo.clone().unwrap_or_default(),
+            revision: entry.revision.clone(),
+            files: entry.files.clone(),
+            sha256: entry.sha256.clone(),
+        },
+    };
+    Ok(Resolved {
+        name: entry.name.clone(),
+        architecture: entry.architecture.clone(),
+        config: entry.network()?,
+        pretrained: entry.pretrained.clone(),
+        labels: None,
+        weights,
+        head: HeadPolicy::Strict,
+        warnings: Vec::new(),
+        model_config: None,
+    })
+}
+
+/// An architecture without an entry: timm's ResNeSt defaults.
+fn bare(name: &str) -> Result<Resolved> {
+    let pretrained = PretrainedCfg { interpolation: "bilinear".into(), ..PretrainedCfg::default() };
+    Ok(Resolved {
+        name: name.to_string(),
+        architecture: name.to_string(),
+        config: architecture(name)?,
+        pretrained,
+        labels: None,
+        weights: Weights::File(PathBuf::new()),
+        head: HeadPolicy::Strict,
+        warnings: Vec::new(),
+        model_config: None,
+    })
+}
+
+/// A model that came with a `config.json`.
+pub(super) fn from_config(config: ModelConfig, name: String, weights: Weights) -> Result<Resolved> {
+    Ok(Resolved {
+        name,
+        architecture: config.architecture.clone(),
+        config: config.network()?,
+        pretrained: config.pretrained.clone(),
+        labels: config.labels.clone(),
+        weights,
+        head: HeadPolicy::Strict,
+        warnings: config.warnings.clone(),
+        model_config: Some(config),
+    })
+}
+
+pub(super) fn folder(path: &Path) -> Result<Resolved> {
+    let weights = folder_weights(path)?;
+    folder_config(path, Weights::File(weights))
+}
+
+fn folder_config(path: &Path, weights: Weights) -> Result<Resolved> {
+    let file = path.join("config.json");
+    let config = ModelConfig::parse(&read_config(&file)?, &file.display().to_string())?;
+    from_config(config, path.display().to_string(), weights)
+}
+
+fn read_config(path: &Path) -> Result<String> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let length = std::fs::metadata(path).map_err(io)?.len();
+    if length > MAX_CONFIG {
+        let owner = path.display().to_string();
+        return Err(Owner::Config { origin: &owner }.error("-", format!("{length} bytes; more than {MAX_CONFIG} are refused")));
+    }
+    std::fs::read_to_string(path).map_err(io)
+}
+
+fn folder_weights(folder: &Path) -> Result<PathBuf> {
+    let preferred = FOLDER_FILES.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    if let Some(path) = preferred {
+        return Ok(path);
+    }
+    let io = |source| Error::Io { path: folder.to_path_buf(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        names.extend(entry.map_err(io)?.file_name().into_string());
+    }
+    names.sort();
+    let by_ending = |ending: &&str| names.iter().find(|name| name.ends_with(*ending));
+    let found = FOLDER_ENDINGS.iter().find_map(by_ending).ok_or_else(|| Error::NoWeights {
+        place: folder.display().to_string(),
+        looked_for: FOLDER_FILES.iter().map(ToString::to_string).chain(FOLDER_ENDINGS.map(|e| format!("*{e}"))).collect(),
+    })?;
+    Ok(folder.join(found))
+}
+
+/// Lays the overrides over the network and sees that it can still be built.
+pub(super) fn apply(resolved: &mut Resolved, overrides: &Overrides) -> Result<()> {
+    let config = &mut resolved.config;
+    let Overrides { num_classes, in_chans, global_pool, output_stride, head, revision: _ } = overrides;
+    config.num_classes = num_classes.unwrap_or(config.num_classes);
+    config.in_chans = in_chans.unwrap_or(config.in_chans);
+    config.global_pool = global_pool.unwrap_or(config.global_pool);
+    config.output_stride = output_stride.unwrap_or(config.output_stride);
+    resolved.head = *head;
+    if config.num_classes != resolved.pretrained.num_classes {
+        resolved.labels = None; // they name the checkpoint's classes
+    }
+    let map = Map::new();
+    check_network(config, &Fields { map: &map, owner: Owner::Config { origin: &resolved.name }, path: "" })
+}

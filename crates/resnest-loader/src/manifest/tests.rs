@@ -1,0 +1,1 @@
+//! The built-in manifest, and what a user's may say.
