@@ -35,7 +35,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(checkpoint: &Checkpoint, config: &ResNetConfig, pretrained: &PretrainedCfg, policy: HeadPolicy) -> Result<Self> {
+    pub(crate) fn new(
+        checkpoint: &Checkpoint,
+        config: &ResNetConfig,
+        pretrained: &PretrainedCfg,
+        policy: HeadPolicy,
+    ) -> Result<Self> {
         let mut plan = Self::default();
         plan.plan_input(checkpoint, config, pretrained)?;
         plan.plan_head(checkpoint, config, pretrained, policy);
@@ -44,7 +49,12 @@ impl Plan {
 
     /// timm's rule (`_builder.py`, `load_pretrained`): adapt when the weights have the declared channels
     /// and the network others.
-    fn plan_input(&mut self, checkpoint: &Checkpoint, config: &ResNetConfig, pretrained: &PretrainedCfg) -> Result<()> {
+    fn plan_input(
+        &mut self,
+        checkpoint: &Checkpoint,
+        config: &ResNetConfig,
+        pretrained: &PretrainedCfg,
+    ) -> Result<()> {
         let (asked, declared) = (config.in_chans, pretrained.input_size[0]);
         let name = first_conv(config);
         let Some(tensor) = checkpoint.get(name) else {
@@ -61,24 +71,37 @@ impl Plan {
             return Ok(());
         }
         if found != declared {
-            let problem = format!("{name} has {found} channels, but the config declares {declared} for the weights; correct its input_size first");
+            let problem = format!(
+                "{name} has {found} channels, but the config declares {declared} for the weights; correct its input_size first"
+            );
             return Err(Error::InChans { asked, problem });
         }
         self.first_conv = Some((name.to_string(), asked));
         Ok(())
     }
 
-    fn plan_head(&mut self, checkpoint: &Checkpoint, config: &ResNetConfig, pretrained: &PretrainedCfg, policy: HeadPolicy) {
-        let names = ["weight", "bias"].map(|part| format!("{}.{part}", pretrained.classifier_name()));
+    fn plan_head(
+        &mut self,
+        checkpoint: &Checkpoint,
+        config: &ResNetConfig,
+        pretrained: &PretrainedCfg,
+        policy: HeadPolicy,
+    ) {
+        let names =
+            ["weight", "bias"].map(|part| format!("{}.{part}", pretrained.classifier_name()));
         if config.num_classes == 0 {
-            self.dropped = names.into_iter().filter(|name| checkpoint.get(name).is_some()).collect();
+            self.dropped = names
+                .into_iter()
+                .filter(|name| checkpoint.get(name).is_some())
+                .collect();
             return;
         }
         if policy == HeadPolicy::Strict {
             return;
         }
         let [weight, bias] = &names;
-        let fits = |name: &str, shape: &[usize]| checkpoint.get(name).is_some_and(|t| t.shape() == shape);
+        let fits =
+            |name: &str, shape: &[usize]| checkpoint.get(name).is_some_and(|t| t.shape() == shape);
         let (classes, features) = (config.num_classes, config.head_features());
         if !fits(weight, &[classes, features]) || !fits(bias, &[classes]) {
             self.replaced = names.to_vec();
@@ -90,12 +113,18 @@ impl Plan {
         let mut replaced: HashSet<String> = self.replaced.iter().cloned().collect();
         if let Some((name, _)) = &self.first_conv {
             // adapted tensors still need the network's shape in every axis but the channels
-            let kernel = checkpoint.get(name).map(|t| t.shape()).filter(|s| stem_shape(config).matches(s));
+            let kernel = checkpoint
+                .get(name)
+                .map(|t| t.shape())
+                .filter(|s| stem_shape(config).matches(s));
             if kernel.is_some_and(|_| checkpoint.get(name).is_some_and(|t| t.dtype().is_weight())) {
                 replaced.insert(name.clone());
             }
         }
-        Exempt { replaced, dropped: self.dropped.iter().cloned().collect() }
+        Exempt {
+            replaced,
+            dropped: self.dropped.iter().cloned().collect(),
+        }
     }
 }
 
@@ -127,11 +156,17 @@ fn first_conv(config: &ResNetConfig) -> &'static str {
 /// repeat them, cut to size and scaled by I/N. Computed in f32 and rounded back to the file's type, as there.
 pub(crate) fn adapt_input_conv(tensor: &TensorEntry, chans: usize) -> Result<Vec<f32>> {
     let &[out, inp, h, w] = tensor.shape() else {
-        return Err(Error::InChans { asked: chans, problem: format!("{} is no convolution", tensor.name()) });
+        return Err(Error::InChans {
+            asked: chans,
+            problem: format!("{} is no convolution", tensor.name()),
+        });
     };
     let (weights, plane) = (tensor.to_f32()?, h * w);
     if inp == 0 || plane == 0 {
-        return Err(Error::InChans { asked: chans, problem: format!("{} is empty", tensor.name()) });
+        return Err(Error::InChans {
+            asked: chans,
+            problem: format!("{} is empty", tensor.name()),
+        });
     }
     let scale = (inp as f64 / chans as f64) as f32;
     let mut adapted = Vec::with_capacity(out * chans * plane);
@@ -143,7 +178,9 @@ pub(crate) fn adapt_input_conv(tensor: &TensorEntry, chans: usize) -> Result<Vec
             adapted.extend(repeated.map(|w| w * scale));
         }
     }
-    adapted.iter_mut().for_each(|w| *w = rounded(*w, tensor.dtype()));
+    adapted
+        .iter_mut()
+        .for_each(|w| *w = rounded(*w, tensor.dtype()));
     Ok(adapted)
 }
 
@@ -167,5 +204,7 @@ pub(crate) fn new_head(count: usize, features: usize) -> Vec<f32> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) >> 11
     };
-    (0..count).map(|_| ((uniform() as f64 / (1u64 << 53) as f64 * 2.0 - 1.0) * bound) as f32).collect()
+    (0..count)
+        .map(|_| ((uniform() as f64 / (1u64 << 53) as f64 * 2.0 - 1.0) * bound) as f32)
+        .collect()
 }

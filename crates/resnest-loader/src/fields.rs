@@ -15,10 +15,17 @@ impl Owner<'_> {
     pub(crate) fn error(&self, field: impl Into<String>, problem: impl Into<String>) -> Error {
         let (field, problem) = (field.into(), problem.into());
         match self {
-            Owner::Config { origin } => Error::Config { origin: origin.to_string(), field, problem },
-            Owner::Manifest { file, entry } => {
-                Error::Manifest { file: file.to_string(), entry: entry.to_string(), field, problem }
-            }
+            Owner::Config { origin } => Error::Config {
+                origin: origin.to_string(),
+                field,
+                problem,
+            },
+            Owner::Manifest { file, entry } => Error::Manifest {
+                file: file.to_string(),
+                entry: entry.to_string(),
+                field,
+                problem,
+            },
         }
     }
 }
@@ -41,13 +48,21 @@ impl<'a> Fields<'a> {
         self.map.get(field).filter(|v| !v.is_null())
     }
 
-    fn read<T>(&self, field: &str, wanted: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Result<Option<T>> {
+    fn read<T>(
+        &self,
+        field: &str,
+        wanted: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
         let Some(value) = self.value(field) else {
             return Ok(None);
         };
         match read(value) {
             Some(read) => Ok(Some(read)),
-            None => Err(self.error(field, format!("{wanted} was expected, {} found", brief(value)))),
+            None => Err(self.error(
+                field,
+                format!("{wanted} was expected, {} found", brief(value)),
+            )),
         }
     }
 
@@ -56,7 +71,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn positive(&self, field: &str) -> Result<Option<usize>> {
-        self.read(field, "a whole number above 0", |v| as_usize(v).filter(|n| *n > 0))
+        self.read(field, "a whole number above 0", |v| {
+            as_usize(v).filter(|n| *n > 0)
+        })
     }
 
     pub(crate) fn bool(&self, field: &str) -> Result<Option<bool>> {
@@ -84,9 +101,11 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn sizes<const N: usize>(&self, field: &str) -> Result<Option<[usize; N]>> {
-        self.read(field, &format!("a list of {N} whole numbers above 0"), |v| {
-            list(v, |v| as_usize(v).filter(|n| *n > 0))?.try_into().ok()
-        })
+        self.read(
+            field,
+            &format!("a list of {N} whole numbers above 0"),
+            |v| list(v, |v| as_usize(v).filter(|n| *n > 0))?.try_into().ok(),
+        )
     }
 
     pub(crate) fn object(&self, field: &str) -> Result<Option<&'a Map<String, Value>>> {

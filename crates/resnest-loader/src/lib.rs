@@ -46,7 +46,10 @@ pub use adapt::HeadPolicy;
 pub use checkpoint::{Checkpoint, CheckpointFormat, ElementType, Stray, TensorEntry};
 pub use config::{Labels, ModelConfig, PretrainedCfg};
 pub use error::{Error, Result};
-pub use loader::{LoadReport, Loaded, Loader, LoaderOptions, Overrides, Resolved, Weights, load_checkpoint, load_from_parts};
+pub use loader::{
+    LoadReport, Loaded, Loader, LoaderOptions, Overrides, Resolved, Weights, load_checkpoint,
+    load_from_parts,
+};
 pub use manifest::{Entry, Found, Manifest, OfficialFile};
 pub use source::ModelSource;
 pub use strict::{Misshaped, Missing, StrictReport, Unexpected, WrongType, check};

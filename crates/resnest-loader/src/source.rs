@@ -41,7 +41,10 @@ impl FromStr for ModelSource {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        let wrong = |problem: String| Error::Source { name: name.to_string(), problem };
+        let wrong = |problem: String| Error::Source {
+            name: name.to_string(),
+            problem,
+        };
         match name.split_once(':') {
             // one letter before the colon is a drive of Windows, not a source
             Some((prefix, id)) if is_prefix(prefix) => {
@@ -52,7 +55,9 @@ impl FromStr for ModelSource {
                 match prefix.as_str() {
                     "hf-hub" | "hf_hub" => hub(id).map_err(wrong),
                     "local-dir" | "local_dir" => Ok(Self::LocalDir(PathBuf::from(id))),
-                    _ => Err(wrong(format!("unknown source '{prefix}'; hf-hub: and local-dir: are known"))),
+                    _ => Err(wrong(format!(
+                        "unknown source '{prefix}'; hf-hub: and local-dir: are known"
+                    ))),
                 }
             }
             _ if name.is_empty() => Err(wrong("the name is empty".into())),
@@ -79,27 +84,50 @@ fn hub(id: &str) -> Result<ModelSource, String> {
         None => (id, None),
     };
     let part = |p: &str| {
-        !p.is_empty() && !p.starts_with('.') && p.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        !p.is_empty()
+            && !p.starts_with('.')
+            && p.chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
-    if !matches!(repo.split('/').collect::<Vec<_>>().as_slice(), [user, name] if part(user) && part(name)) {
+    if !matches!(repo.split('/').collect::<Vec<_>>().as_slice(), [user, name] if part(user) && part(name))
+    {
         return Err(format!("'{repo}' is no repository; user/name was expected"));
     }
-    let odd = |r: &str| r.is_empty() || r.contains("..") || r.chars().any(|c| c == '@' || c == '\\' || c.is_control());
+    let odd = |r: &str| {
+        r.is_empty()
+            || r.contains("..")
+            || r.chars().any(|c| c == '@' || c == '\\' || c.is_control())
+    };
     if revision.is_some_and(odd) {
         return Err("one revision was expected after '@': a branch, tag or commit".into());
     }
-    Ok(ModelSource::Hub { repo: repo.to_string(), revision: revision.map(str::to_string) })
+    Ok(ModelSource::Hub {
+        repo: repo.to_string(),
+        revision: revision.map(str::to_string),
+    })
 }
 
 impl fmt::Display for ModelSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.write_str(name),
-            Self::Hub { repo, revision: None } => write!(f, "hf-hub:{repo}"),
-            Self::Hub { repo, revision: Some(revision) } => write!(f, "hf-hub:{repo}@{revision}"),
+            Self::Hub {
+                repo,
+                revision: None,
+            } => write!(f, "hf-hub:{repo}"),
+            Self::Hub {
+                repo,
+                revision: Some(revision),
+            } => write!(f, "hf-hub:{repo}@{revision}"),
             Self::LocalDir(path) => write!(f, "local-dir:{}", path.display()),
-            Self::File { path, architecture: None } => write!(f, "{}", path.display()),
-            Self::File { path, architecture: Some(name) } => write!(f, "{} ({name})", path.display()),
+            Self::File {
+                path,
+                architecture: None,
+            } => write!(f, "{}", path.display()),
+            Self::File {
+                path,
+                architecture: Some(name),
+            } => write!(f, "{} ({name})", path.display()),
         }
     }
 }
@@ -110,10 +138,19 @@ mod tests {
 
     #[test]
     fn every_form_survives_a_round_trip() {
-        for text in ["resnest50d", "resnest50d.in1k", "hf-hub:a/b", "hf-hub:a/b.c-d@refs/pr/1", "local-dir:/a b/c@d"] {
+        for text in [
+            "resnest50d",
+            "resnest50d.in1k",
+            "hf-hub:a/b",
+            "hf-hub:a/b.c-d@refs/pr/1",
+            "local-dir:/a b/c@d",
+        ] {
             assert_eq!(text.parse::<ModelSource>().unwrap().to_string(), text);
         }
-        assert_eq!("hf_hub:a/b".parse::<ModelSource>().unwrap(), "HF-HUB:a/b".parse().unwrap());
+        assert_eq!(
+            "hf_hub:a/b".parse::<ModelSource>().unwrap(),
+            "HF-HUB:a/b".parse().unwrap()
+        );
     }
 
     #[test]

@@ -99,7 +99,11 @@ impl StrictReport {
     /// # Errors
     /// [`Error::Strict`] holding the report.
     pub fn into_result(self) -> Result<Self> {
-        if self.is_ok() { Ok(self) } else { Err(Error::Strict(Box::new(self))) }
+        if self.is_ok() {
+            Ok(self)
+        } else {
+            Err(Error::Strict(Box::new(self)))
+        }
     }
 }
 
@@ -120,7 +124,12 @@ pub(crate) struct Exempt {
     pub(crate) dropped: HashSet<String>,
 }
 
-pub(crate) fn compare(checkpoint: &Checkpoint, config: &ResNetConfig, exempt: &Exempt, classifier: &str) -> Result<StrictReport> {
+pub(crate) fn compare(
+    checkpoint: &Checkpoint,
+    config: &ResNetConfig,
+    exempt: &Exempt,
+    classifier: &str,
+) -> Result<StrictReport> {
     let specs = expected_tensors(config).map_err(|e| Error::Model(e.to_string()))?;
     let mut report = StrictReport {
         origin: checkpoint.origin().to_string(),
@@ -128,7 +137,10 @@ pub(crate) fn compare(checkpoint: &Checkpoint, config: &ResNetConfig, exempt: &E
         classifier: classifier.to_string(),
         ..StrictReport::default()
     };
-    for spec in specs.iter().filter(|spec| !exempt.replaced.contains(&spec.name)) {
+    for spec in specs
+        .iter()
+        .filter(|spec| !exempt.replaced.contains(&spec.name))
+    {
         judge(&mut report, checkpoint, spec);
     }
     let known: HashMap<&str, &TensorSpec> = specs.iter().map(|s| (s.name.as_str(), s)).collect();
@@ -142,10 +154,18 @@ pub(crate) fn compare(checkpoint: &Checkpoint, config: &ResNetConfig, exempt: &E
             continue;
         }
         let what = format!("{} {:?}", tensor.dtype(), tensor.shape());
-        report.unexpected.push(Unexpected { name: name.to_string(), what, nearest: None });
+        report.unexpected.push(Unexpected {
+            name: name.to_string(),
+            what,
+            nearest: None,
+        });
     }
     for stray in checkpoint.strays() {
-        report.unexpected.push(Unexpected { name: stray.name.clone(), what: stray.what.clone(), nearest: None });
+        report.unexpected.push(Unexpected {
+            name: stray.name.clone(),
+            what: stray.what.clone(),
+            nearest: None,
+        });
     }
     name_neighbours(&mut report, &specs);
     Ok(report)
@@ -154,16 +174,27 @@ pub(crate) fn compare(checkpoint: &Checkpoint, config: &ResNetConfig, exempt: &E
 fn judge(report: &mut StrictReport, checkpoint: &Checkpoint, spec: &TensorSpec) {
     let TensorSpec { name, shape } = spec;
     let Some(tensor) = checkpoint.get(name) else {
-        report.missing.push(Missing { name: name.clone(), shape: shape.clone(), nearest: None });
+        report.missing.push(Missing {
+            name: name.clone(),
+            shape: shape.clone(),
+            nearest: None,
+        });
         return;
     };
     let fits = tensor.shape() == shape.as_slice();
     if !fits {
         let found = tensor.shape().to_vec();
-        report.misshaped.push(Misshaped { name: name.clone(), expected: shape.clone(), found });
+        report.misshaped.push(Misshaped {
+            name: name.clone(),
+            expected: shape.clone(),
+            found,
+        });
     }
     if !tensor.dtype().is_weight() {
-        report.wrong_type.push(WrongType { name: name.clone(), found: tensor.dtype() });
+        report.wrong_type.push(WrongType {
+            name: name.clone(),
+            found: tensor.dtype(),
+        });
     } else if fits {
         report.matched += 1;
     }
@@ -182,16 +213,28 @@ fn name_neighbours(report: &mut StrictReport, specs: &[TensorSpec]) {
     let all: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
     // what is unexpected while nothing is missing is compared with everything the network has
     let candidates = if missing.is_empty() { &all } else { &missing };
-    for entry in report.missing.iter_mut().take(affordable(missing.len(), unexpected.len())) {
+    for entry in report
+        .missing
+        .iter_mut()
+        .take(affordable(missing.len(), unexpected.len()))
+    {
         entry.nearest = closest(&entry.name, &unexpected);
     }
-    for entry in report.unexpected.iter_mut().take(affordable(unexpected.len(), candidates.len())) {
+    for entry in report
+        .unexpected
+        .iter_mut()
+        .take(affordable(unexpected.len(), candidates.len()))
+    {
         entry.nearest = closest(&entry.name, candidates);
     }
 }
 
 fn affordable(entries: usize, candidates: usize) -> usize {
-    if entries.saturating_mul(candidates) <= MAX_PAIRS { entries } else { SHOWN }
+    if entries.saturating_mul(candidates) <= MAX_PAIRS {
+        entries
+    } else {
+        SHOWN
+    }
 }
 
 fn closest(name: &str, candidates: &[String]) -> Option<String> {
@@ -212,22 +255,43 @@ impl fmt::Display for StrictReport {
             return write!(f, "{}: all {} tensors fit", self.origin, self.expected);
         }
         let (fit, all) = (self.matched, self.expected);
-        write!(f, "{} does not fit the network: {fit} of {all} tensors do", self.origin)?;
-        list(f, "missing", &self.missing, |m| format!("{} {:?}{}", m.name, m.shape, hint(&m.nearest)))?;
-        list(f, "unexpected", &self.unexpected, |u| format!("{} {}{}", u.name, u.what, hint(&u.nearest)))?;
-        list(f, "misshaped", &self.misshaped, |m| {
-            format!("{}: the network needs {:?}, the file has {:?}", m.name, m.expected, m.found)
+        write!(
+            f,
+            "{} does not fit the network: {fit} of {all} tensors do",
+            self.origin
+        )?;
+        list(f, "missing", &self.missing, |m| {
+            format!("{} {:?}{}", m.name, m.shape, hint(&m.nearest))
         })?;
-        list(f, "wrong type", &self.wrong_type, |w| format!("{}: {}, not floating point", w.name, w.found))?;
+        list(f, "unexpected", &self.unexpected, |u| {
+            format!("{} {}{}", u.name, u.what, hint(&u.nearest))
+        })?;
+        list(f, "misshaped", &self.misshaped, |m| {
+            format!(
+                "{}: the network needs {:?}, the file has {:?}",
+                m.name, m.expected, m.found
+            )
+        })?;
+        list(f, "wrong type", &self.wrong_type, |w| {
+            format!("{}: {}, not floating point", w.name, w.found)
+        })?;
         let head = format!("{}.", self.classifier);
         if !self.misshaped.is_empty() && self.misshaped.iter().all(|m| m.name.starts_with(&head)) {
-            write!(f, "\n  only the classifier differs: set num_classes to the file's, or ask for a new head (HeadPolicy::Replace)")?;
+            write!(
+                f,
+                "\n  only the classifier differs: set num_classes to the file's, or ask for a new head (HeadPolicy::Replace)"
+            )?;
         }
         Ok(())
     }
 }
 
-fn list<T>(f: &mut fmt::Formatter<'_>, title: &str, entries: &[T], line: impl Fn(&T) -> String) -> fmt::Result {
+fn list<T>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    entries: &[T],
+    line: impl Fn(&T) -> String,
+) -> fmt::Result {
     if entries.is_empty() {
         return Ok(());
     }
@@ -242,5 +306,8 @@ fn list<T>(f: &mut fmt::Formatter<'_>, title: &str, entries: &[T], line: impl Fn
 }
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|n| format!(" (nearest: {n})")).unwrap_or_default()
+    nearest
+        .as_ref()
+        .map(|n| format!(" (nearest: {n})"))
+        .unwrap_or_default()
 }

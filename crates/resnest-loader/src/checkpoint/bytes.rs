@@ -29,11 +29,17 @@ impl Bytes {
     #[allow(unsafe_code)] // the crate's only unsafe block
     /// Maps `file`. An empty file gives an empty slice, as it cannot be mapped.
     pub(crate) fn map(file: &File, path: &Path) -> Result<Self> {
-        let io = |source| Error::Io { path: path.to_path_buf(), source };
+        let io = |source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        };
         let meta = file.metadata().map_err(io)?;
         if !meta.is_file() {
             let problem = "not a regular file".to_string();
-            return Err(Error::Format { origin: path.display().to_string(), problem });
+            return Err(Error::Format {
+                origin: path.display().to_string(),
+                problem,
+            });
         }
         if meta.len() == 0 {
             return Ok(Bytes::Memory(Cow::Borrowed(&[])));

@@ -16,24 +16,40 @@ const PROTOCOL: i64 = 1001;
 
 /// Reads the state dict of a legacy checkpoint.
 pub(crate) fn read(bytes: &Arc<Bytes>, origin: &str) -> Result<Content> {
-    let mut file = File { bytes, origin, at: 0 };
+    let mut file = File {
+        bytes,
+        origin,
+        at: 0,
+    };
     file.preamble()?;
     let pickle = file.pickle()?;
     let keys = file.pickle()?;
     let storages = file.storages(&declared(&pickle, origin)?, &keys)?;
-    StateDict { origin, pickle: &pickle, storages: &storages, bytes }.read()
+    StateDict {
+        origin,
+        pickle: &pickle,
+        storages: &storages,
+        bytes,
+    }
+    .read()
 }
 
 /// The storages the main pickle speaks of, by key.
 fn declared<'a>(pickle: &Pickle<'a>, origin: &str) -> Result<HashMap<&'a str, StorageId<'a>>> {
-    let format = |problem| Error::Format { origin: origin.into(), problem };
+    let format = |problem| Error::Format {
+        origin: origin.into(),
+        problem,
+    };
     let mut found: HashMap<&str, StorageId<'_>> = HashMap::new();
     for node in &pickle.nodes {
         let Node::Persistent(id) = node else { continue };
         let id = storage_id(pickle, *id).map_err(format)?;
         match found.get(id.key) {
             Some(other) if (other.dtype, other.length) != (id.dtype, id.length) => {
-                return Err(format(format!("storage '{}' is described in two ways", id.key)));
+                return Err(format(format!(
+                    "storage '{}' is described in two ways",
+                    id.key
+                )));
             }
             _ => found.insert(id.key, id),
         };
@@ -59,7 +75,10 @@ impl<'a> File<'a> {
     }
 
     fn format(&self, problem: impl Into<String>) -> Error {
-        Error::Format { origin: self.origin.into(), problem: problem.into() }
+        Error::Format {
+            origin: self.origin.into(),
+            problem: problem.into(),
+        }
     }
 
     /// Magic number, protocol, and the machine it was written on.
@@ -69,24 +88,36 @@ impl<'a> File<'a> {
             return Err(self.format("a pickle, but not one of torch.save"));
         }
         if self.pickle()?.root != Value::Int(PROTOCOL) {
-            return Err(self.format(format!("a legacy torch file, but not of protocol {PROTOCOL}")));
+            return Err(self.format(format!(
+                "a legacy torch file, but not of protocol {PROTOCOL}"
+            )));
         }
         let system = self.pickle()?;
         if system.get(system.root, "little_endian") == Some(Value::Bool(false)) {
-            return Err(self.format("saved on a big-endian machine; save it again on a little-endian one"));
+            return Err(
+                self.format("saved on a big-endian machine; save it again on a little-endian one")
+            );
         }
         Ok(())
     }
 
     /// Finds each storage's bytes; the order is that of `keys`.
-    fn storages(&mut self, declared: &HashMap<&str, StorageId<'_>>, keys: &Pickle<'_>) -> Result<Storages> {
+    fn storages(
+        &mut self,
+        declared: &HashMap<&str, StorageId<'_>>,
+        keys: &Pickle<'_>,
+    ) -> Result<Storages> {
         let Some(keys_in_order) = keys.sequence(keys.root) else {
             return Err(self.format("its list of storages is missing"));
         };
         let mut storages = Storages::new();
         for key in keys_in_order {
-            let key = keys.str(*key).ok_or_else(|| self.format("a storage's key is no text"))?;
-            let id = declared.get(key).ok_or_else(|| self.format(format!("storage '{key}' belongs to no tensor")))?;
+            let key = keys
+                .str(*key)
+                .ok_or_else(|| self.format("a storage's key is no text"))?;
+            let id = declared
+                .get(key)
+                .ok_or_else(|| self.format(format!("storage '{key}' belongs to no tensor")))?;
             let at = self.storage(id)?;
             if storages.insert(key.to_string(), at).is_some() {
                 return Err(self.format(format!("storage '{key}' appears twice")));
@@ -103,10 +134,16 @@ impl<'a> File<'a> {
         let (count, _) = self.rest().split_first_chunk::<8>().ok_or_else(cut)?;
         let count = i64::from_le_bytes(*count);
         if usize::try_from(count) != Ok(id.length) {
-            return Err(self.format(format!("storage '{}' claims {count} elements, its tensors {}", id.key, id.length)));
+            return Err(self.format(format!(
+                "storage '{}' claims {count} elements, its tensors {}",
+                id.key, id.length
+            )));
         }
         let start = self.at + 8;
-        let length = id.byte_length().filter(|len| *len <= self.bytes.len().saturating_sub(start)).ok_or_else(cut)?;
+        let length = id
+            .byte_length()
+            .filter(|len| *len <= self.bytes.len().saturating_sub(start))
+            .ok_or_else(cut)?;
         self.at = start + length;
         Ok((start, length))
     }

@@ -122,13 +122,31 @@ impl Checkpoint {
             let name = clean(&tensor.name).to_string();
             prefixed |= name != tensor.name;
             if let Some(first) = original.insert(name.clone(), tensor.name.clone()) {
-                return Err(Error::Duplicate { origin, tensor: name, first, second: tensor.name });
+                return Err(Error::Duplicate {
+                    origin,
+                    tensor: name,
+                    first,
+                    second: tensor.name,
+                });
             }
             tensor.name.clone_from(&name);
             tensors.insert(name, tensor);
         }
-        let Content { strays, wrapper, metadata, .. } = content;
-        Ok(Self { origin, format, tensors, strays, wrapper, prefixed, metadata })
+        let Content {
+            strays,
+            wrapper,
+            metadata,
+            ..
+        } = content;
+        Ok(Self {
+            origin,
+            format,
+            tensors,
+            strays,
+            wrapper,
+            prefixed,
+            metadata,
+        })
     }
 
     /// The file, or the name given to the bytes.
@@ -186,12 +204,17 @@ impl Checkpoint {
 fn clean(name: &str) -> &str {
     ["_orig_mod.", "module.", "_orig_mod."]
         .iter()
-        .fold(name, |name, prefix| name.strip_prefix(prefix).unwrap_or(name))
+        .fold(name, |name, prefix| {
+            name.strip_prefix(prefix).unwrap_or(name)
+        })
 }
 
 /// Opens one file. A safetensors header is read and judged before the file is mapped.
 pub(crate) fn read_file(path: &Path, origin: &str) -> Result<(CheckpointFormat, Content)> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let mut file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let mut start = Vec::new();
@@ -204,17 +227,37 @@ pub(crate) fn read_file(path: &Path, origin: &str) -> Result<(CheckpointFormat, 
     let header = read_header(&start, &mut file, length, origin, path)?;
     let bytes = Bytes::map(&file, path)?;
     if bytes.len() as u64 != length {
-        return Err(Error::Header { origin: origin.into(), problem: "the file changed while it was read".into() });
+        return Err(Error::Header {
+            origin: origin.into(),
+            problem: "the file changed while it was read".into(),
+        });
     }
     Ok((format, from_header(header, Arc::new(bytes))))
 }
 
-fn read_header(start: &[u8], file: &mut File, length: u64, origin: &str, path: &Path) -> Result<safetensors::Header> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
-    let header = |problem| Error::Header { origin: origin.into(), problem };
-    let prefix = start.first_chunk().ok_or_else(|| header("cut short".into()))?;
+fn read_header(
+    start: &[u8],
+    file: &mut File,
+    length: u64,
+    origin: &str,
+    path: &Path,
+) -> Result<safetensors::Header> {
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let header = |problem| Error::Header {
+        origin: origin.into(),
+        problem,
+    };
+    let prefix = start
+        .first_chunk()
+        .ok_or_else(|| header("cut short".into()))?;
     let wanted = safetensors::header_length(*prefix, length).map_err(header)?;
-    let mut json = start.get(safetensors::LENGTH_BYTES..).unwrap_or_default().to_vec();
+    let mut json = start
+        .get(safetensors::LENGTH_BYTES..)
+        .unwrap_or_default()
+        .to_vec();
     json.truncate(wanted);
     let rest = (wanted - json.len()) as u64;
     file.take(rest).read_to_end(&mut json).map_err(io)?;
@@ -230,10 +273,17 @@ fn read_bytes(bytes: Arc<Bytes>, format: CheckpointFormat, origin: &str) -> Resu
         CheckpointFormat::ZipPickle => zip::read(&bytes, origin),
         CheckpointFormat::LegacyPickle => legacy::read(&bytes, origin),
         CheckpointFormat::SafeTensors | CheckpointFormat::Sharded => {
-            let header = |problem| Error::Header { origin: origin.into(), problem };
-            let (prefix, rest) = bytes.split_first_chunk().ok_or_else(|| header("cut short".into()))?;
+            let header = |problem| Error::Header {
+                origin: origin.into(),
+                problem,
+            };
+            let (prefix, rest) = bytes
+                .split_first_chunk()
+                .ok_or_else(|| header("cut short".into()))?;
             let length = safetensors::header_length(*prefix, bytes.len() as u64).map_err(header)?;
-            let json = rest.get(..length).ok_or_else(|| header("cut short".into()))?;
+            let json = rest
+                .get(..length)
+                .ok_or_else(|| header("cut short".into()))?;
             let parsed = safetensors::parse(json, bytes.len() as u64).map_err(header)?;
             Ok(from_header(parsed, bytes))
         }
@@ -253,7 +303,11 @@ fn from_header(header: safetensors::Header, bytes: Arc<Bytes>) -> Content {
             bytes: Arc::clone(&bytes),
         })
         .collect();
-    Content { tensors, metadata: header.metadata, ..Content::default() }
+    Content {
+        tensors,
+        metadata: header.metadata,
+        ..Content::default()
+    }
 }
 
 /// Tells the format from a file's first bytes, and what people confuse with a checkpoint by name.
@@ -279,5 +333,8 @@ fn sniff(start: &[u8], origin: &str) -> Result<CheckpointFormat> {
         s if s.starts_with(b"\x1f\x8b") => "gzip data; unpack it first",
         _ => "neither safetensors nor a file of torch.save",
     };
-    Err(Error::Format { origin: origin.into(), problem: problem.into() })
+    Err(Error::Format {
+        origin: origin.into(),
+        problem: problem.into(),
+    })
 }

@@ -38,10 +38,14 @@ pub(crate) fn header_length(prefix: [u8; LENGTH_BYTES], file_len: u64) -> Result
     let length = u64::from_le_bytes(prefix);
     let room = file_len.saturating_sub(LENGTH_BYTES as u64);
     if length > room {
-        return Err(format!("it claims {length} bytes, but the file has only {room} after the length"));
+        return Err(format!(
+            "it claims {length} bytes, but the file has only {room} after the length"
+        ));
     }
     if length > MAX_HEADER {
-        return Err(format!("it claims {length} bytes; more than {MAX_HEADER} are refused"));
+        return Err(format!(
+            "it claims {length} bytes; more than {MAX_HEADER} are refused"
+        ));
     }
     usize::try_from(length).map_err(|_| "too long for this machine".to_string())
 }
@@ -61,10 +65,18 @@ pub(crate) fn parse(json: &[u8], file_len: u64) -> Result<Header, String> {
             let dtype = element_type(info.dtype)
                 .ok_or_else(|| format!("tensor {name}: type {:?} is not supported", info.dtype))?;
             let start = data_start + info.data_offsets.0;
-            Ok(HeaderTensor { name, dtype, shape: info.shape, start })
+            Ok(HeaderTensor {
+                name,
+                dtype,
+                shape: info.shape,
+                start,
+            })
         })
         .collect::<Result<_, String>>()?;
-    Ok(Header { tensors, metadata: raw.metadata })
+    Ok(Header {
+        tensors,
+        metadata: raw.metadata,
+    })
 }
 
 /// Offsets sorted: each tensor must start where the one before ended, the last must end the file.
@@ -77,32 +89,48 @@ fn check_cover(infos: &[(String, TensorInfo)], data_len: u64) -> Result<(), Stri
             return Err(format!("tensor {name}: offsets [{s}, {e}] run backwards"));
         }
         if e as u64 > data_len {
-            return Err(format!("tensor {name}: offsets [{s}, {e}] lie outside the file ({data_len} bytes of data)"));
+            return Err(format!(
+                "tensor {name}: offsets [{s}, {e}] lie outside the file ({data_len} bytes of data)"
+            ));
         }
-        let bytes = byte_size(info).ok_or_else(|| format!("tensor {name}: shape {:?} overflows", info.shape))?;
+        let bytes = byte_size(info)
+            .ok_or_else(|| format!("tensor {name}: shape {:?} overflows", info.shape))?;
         if e - s != bytes {
             return Err(format!(
                 "tensor {name}: {:?} {:?} takes {bytes} bytes, but offsets [{s}, {e}] hold {}",
-                info.dtype, info.shape, e - s
+                info.dtype,
+                info.shape,
+                e - s
             ));
         }
         if s < end {
-            return Err(format!("tensors {} and {name} overlap", before.unwrap_or("?")));
+            return Err(format!(
+                "tensors {} and {name} overlap",
+                before.unwrap_or("?")
+            ));
         }
         if s > end {
-            return Err(format!("{} bytes in front of tensor {name} belong to no tensor", s - end));
+            return Err(format!(
+                "{} bytes in front of tensor {name} belong to no tensor",
+                s - end
+            ));
         }
         end = e;
         before = Some(name);
     }
     if end as u64 != data_len {
-        return Err(format!("the tensors take {end} bytes, but the file holds {data_len}"));
+        return Err(format!(
+            "the tensors take {end} bytes, but the file holds {data_len}"
+        ));
     }
     Ok(())
 }
 
 fn byte_size(info: &TensorInfo) -> Option<usize> {
-    let elements = info.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+    let elements = info
+        .shape
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d))?;
     let bits = elements.checked_mul(info.dtype.bitsize())?;
     bits.is_multiple_of(8).then_some(bits / 8)
 }
@@ -151,7 +179,10 @@ impl<'de> Visitor<'de> for RawHeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
-        let mut header = RawHeader { tensors: Vec::new(), metadata: HashMap::new() };
+        let mut header = RawHeader {
+            tensors: Vec::new(),
+            metadata: HashMap::new(),
+        };
         let mut seen = std::collections::HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if !seen.insert(name.clone()) {

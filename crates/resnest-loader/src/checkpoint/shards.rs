@@ -25,18 +25,31 @@ pub(crate) fn files(index: &Path) -> Result<BTreeSet<String>> {
 }
 
 fn parse(path: &Path) -> Result<Index> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
-    let problem = |problem| Error::Index { origin: path.display().to_string(), problem };
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let problem = |problem| Error::Index {
+        origin: path.display().to_string(),
+        problem,
+    };
     let length = std::fs::metadata(path).map_err(io)?.len();
     if length > MAX_INDEX {
-        return Err(problem(format!("{length} bytes; more than {MAX_INDEX} are refused")));
+        return Err(problem(format!(
+            "{length} bytes; more than {MAX_INDEX} are refused"
+        )));
     }
     let text = std::fs::read(path).map_err(io)?;
     let index: Index = serde_json::from_slice(&text).map_err(|e| problem(e.to_string()))?;
     for (tensor, file) in &index.weight_map {
         let mut parts = Path::new(file).components();
-        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            return Err(problem(format!("tensor {tensor}: '{file}' is not a file beside the index")));
+        if !matches!(
+            (parts.next(), parts.next()),
+            (Some(Component::Normal(_)), None)
+        ) {
+            return Err(problem(format!(
+                "tensor {tensor}: '{file}' is not a file beside the index"
+            )));
         }
     }
     Ok(index)
@@ -54,7 +67,12 @@ pub(crate) fn read(path: &Path) -> Result<Content> {
         let (_, content) = read_file(&file, &file.display().to_string())?;
         for tensor in &content.tensors {
             if let Some(first) = seen.insert(tensor.name.clone(), shard.clone()) {
-                return Err(Error::Duplicate { origin, tensor: tensor.name.clone(), first, second: shard.clone() });
+                return Err(Error::Duplicate {
+                    origin,
+                    tensor: tensor.name.clone(),
+                    first,
+                    second: shard.clone(),
+                });
             }
         }
         all.tensors.extend(content.tensors);
@@ -73,7 +91,10 @@ fn agree(index: &Index, seen: &BTreeMap<String, String>) -> std::result::Result<
             None => return Err(format!("tensor {tensor} is not in {file}")),
         }
     }
-    match seen.iter().find(|(tensor, _)| !index.weight_map.contains_key(*tensor)) {
+    match seen
+        .iter()
+        .find(|(tensor, _)| !index.weight_map.contains_key(*tensor))
+    {
         Some((tensor, file)) => Err(format!("tensor {tensor} of {file} is not listed")),
         None => Ok(()),
     }

@@ -169,6 +169,10 @@ impl TensorEntry {
     }
 
     fn error(&self, problem: String) -> Error {
-        Error::Tensor { origin: "checkpoint".into(), tensor: self.name.clone(), problem }
+        Error::Tensor {
+            origin: "checkpoint".into(),
+            tensor: self.name.clone(),
+            problem,
+        }
     }
 }

@@ -11,8 +11,12 @@ use crate::error::{Error, Result};
 
 /// Wrappers timm looks into, in its order (`_helpers.py`, `load_state_dict`), and whether a wrapper
 /// holding `None` is passed over.
-const WRAPPERS: [(&str, bool); 4] =
-    [("state_dict_ema", true), ("model_ema", true), ("state_dict", false), ("model", false)];
+const WRAPPERS: [(&str, bool); 4] = [
+    ("state_dict_ema", true),
+    ("model_ema", true),
+    ("state_dict", false),
+    ("model", false),
+];
 
 /// A tensor expanded from a smaller storage may be this large even when its file is not.
 const MAX_EXPANDED: usize = 1 << 24;
@@ -31,7 +35,8 @@ pub(crate) struct StorageId<'a> {
 impl StorageId<'_> {
     /// Bytes the whole storage takes; `None` on overflow.
     pub(crate) fn byte_length(&self) -> Option<usize> {
-        self.length.checked_mul(self.dtype.map_or(1, ElementType::size))
+        self.length
+            .checked_mul(self.dtype.map_or(1, ElementType::size))
     }
 }
 
@@ -51,16 +56,27 @@ impl StateDict<'_, '_> {
     pub(crate) fn read(&self) -> Result<Content> {
         let (wrapper, dict) = self.unwrap()?;
         let Some(items) = self.pickle.dict(dict) else {
-            return Err(self.format(format!("a state dict was expected, {} was found", self.pickle.kind(dict))));
+            return Err(self.format(format!(
+                "a state dict was expected, {} was found",
+                self.pickle.kind(dict)
+            )));
         };
-        let mut content = Content { wrapper: wrapper.map(str::to_string), ..Content::default() };
+        let mut content = Content {
+            wrapper: wrapper.map(str::to_string),
+            ..Content::default()
+        };
         for (key, value) in items {
             let Some(name) = self.pickle.str(*key) else {
-                return Err(self.format(format!("a state dict's key is {}", self.pickle.kind(*key))));
+                return Err(
+                    self.format(format!("a state dict's key is {}", self.pickle.kind(*key)))
+                );
             };
             match self.tensor(name, *value)? {
                 Some(tensor) => content.tensors.push(tensor),
-                None => content.strays.push(Stray { name: name.to_string(), what: self.pickle.kind(*value) }),
+                None => content.strays.push(Stray {
+                    name: name.to_string(),
+                    what: self.pickle.kind(*value),
+                }),
             }
         }
         Ok(content)
@@ -75,7 +91,10 @@ impl StateDict<'_, '_> {
                 // a state dict may have a parameter called `model`; only a dict can be a wrapper
                 Some(value) if self.pickle.dict(value).is_some() => return Ok((Some(key), value)),
                 Some(value) if self.tensor(key, value)?.is_none() => {
-                    return Err(self.format(format!("'{key}' is {}, not a state dict", self.pickle.kind(value))));
+                    return Err(self.format(format!(
+                        "'{key}' is {}, not a state dict",
+                        self.pickle.kind(value)
+                    )));
                 }
                 _ => {}
             }
@@ -111,9 +130,14 @@ impl StateDict<'_, '_> {
             return Err(self.bad(name, "rebuilt with too few arguments"));
         };
         match self.pickle.node(*function) {
-            Some(Node::Global(Global { module: "torch._utils", name: rebuild })) => {
-                self.rebuild(name, rebuild, self.pickle.sequence(*arguments).unwrap_or_default())
-            }
+            Some(Node::Global(Global {
+                module: "torch._utils",
+                name: rebuild,
+            })) => self.rebuild(
+                name,
+                rebuild,
+                self.pickle.sequence(*arguments).unwrap_or_default(),
+            ),
             _ => Err(self.bad(name, "rebuilt by an unknown function")),
         }
     }
@@ -141,34 +165,66 @@ impl StateDict<'_, '_> {
     }
 
     /// Checks that every element lies inside the storage, and the storage inside the file.
-    fn place(&self, name: &str, id: &StorageId<'_>, dtype: ElementType, place: Place) -> Result<TensorEntry> {
+    fn place(
+        &self,
+        name: &str,
+        id: &StorageId<'_>,
+        dtype: ElementType,
+        place: Place,
+    ) -> Result<TensorEntry> {
         let Some(&(start, length)) = self.storages.get(id.key) else {
             return Err(self.bad(name, format!("storage '{}' is not in the file", id.key)));
         };
         if id.byte_length() != Some(length) {
-            return Err(self.bad(name, format!("storage '{}' holds {length} bytes, {} elements are claimed", id.key, id.length)));
+            return Err(self.bad(
+                name,
+                format!(
+                    "storage '{}' holds {length} bytes, {} elements are claimed",
+                    id.key, id.length
+                ),
+            ));
         }
         let offset = place.offset.checked_add(id.view);
         let span = place.span().zip(offset).and_then(|(span, offset)| {
-            let end = if span == 0 { 0 } else { span.checked_add(offset)? };
+            let end = if span == 0 {
+                0
+            } else {
+                span.checked_add(offset)?
+            };
             end.checked_mul(dtype.size()).filter(|end| *end <= length)
         });
-        let elements = place.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let elements = place
+            .shape
+            .iter()
+            .try_fold(1usize, |n, &d| n.checked_mul(d));
         let bounded = elements.is_some_and(|n| n <= MAX_EXPANDED.max(self.bytes.len()));
         let (Some(offset), Some(_), true) = (offset, span, bounded) else {
-            let Place { shape, strides, offset } = &place;
+            let Place {
+                shape,
+                strides,
+                offset,
+            } = &place;
             return Err(self.bad(name, format!(
                 "shape {shape:?}, strides {strides:?}, offset {offset} reach outside storage '{}' of {length} bytes", id.key
             )));
         };
         let start = start.saturating_add(offset.saturating_mul(dtype.size()));
         let strides = (!place.is_contiguous()).then_some(place.strides);
-        Ok(TensorEntry { name: name.to_string(), dtype, shape: place.shape, strides, start, bytes: Arc::clone(self.bytes) })
+        Ok(TensorEntry {
+            name: name.to_string(),
+            dtype,
+            shape: place.shape,
+            strides,
+            start,
+            bytes: Arc::clone(self.bytes),
+        })
     }
 
     fn length(&self, name: &str, value: Value) -> Result<usize> {
         match value {
-            Value::Int(n) => usize::try_from(n).map_err(|_| self.bad(name, format!("{n} is no length"))),
+            Value::Int(n) => {
+                usize::try_from(n).map_err(|_| self.bad(name, format!("{n} is no length")))
+            }
             other => Err(self.bad(name, format!("{} is no length", self.pickle.kind(other)))),
         }
     }
@@ -176,9 +232,11 @@ impl StateDict<'_, '_> {
     fn lengths(&self, name: &str, value: Value) -> Result<Vec<usize>> {
         let value = match self.pickle.node(value) {
             // torch.Size((2, 3))
-            Some(Node::Object { class, args }) if class.is("torch", "Size") => {
-                self.pickle.sequence(*args).and_then(|args| args.first().copied()).unwrap_or(Value::None)
-            }
+            Some(Node::Object { class, args }) if class.is("torch", "Size") => self
+                .pickle
+                .sequence(*args)
+                .and_then(|args| args.first().copied())
+                .unwrap_or(Value::None),
             _ => value,
         };
         let Some(items) = self.pickle.sequence(value) else {
@@ -191,11 +249,18 @@ impl StateDict<'_, '_> {
     }
 
     fn bad(&self, tensor: &str, problem: impl Into<String>) -> Error {
-        Error::Tensor { origin: self.origin.into(), tensor: tensor.into(), problem: problem.into() }
+        Error::Tensor {
+            origin: self.origin.into(),
+            tensor: tensor.into(),
+            problem: problem.into(),
+        }
     }
 
     fn format(&self, problem: String) -> Error {
-        Error::Format { origin: self.origin.into(), problem }
+        Error::Format {
+            origin: self.origin.into(),
+            problem,
+        }
     }
 }
 
@@ -215,9 +280,13 @@ impl Place {
         if self.shape.contains(&0) {
             return Some(0);
         }
-        let steps = self.shape.iter().zip(&self.strides).try_fold(0usize, |sum, (d, s)| {
-            sum.checked_add(d.checked_sub(1)?.checked_mul(*s)?)
-        });
+        let steps = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .try_fold(0usize, |sum, (d, s)| {
+                sum.checked_add(d.checked_sub(1)?.checked_mul(*s)?)
+            });
         steps?.checked_add(1)
     }
 
@@ -234,25 +303,44 @@ impl Place {
 }
 
 /// Reads the tuple `('storage', type, key, location, length[, view])` of a persistent id.
-pub(crate) fn storage_id<'a>(pickle: &Pickle<'a>, id: Value) -> std::result::Result<StorageId<'a>, String> {
+pub(crate) fn storage_id<'a>(
+    pickle: &Pickle<'a>,
+    id: Value,
+) -> std::result::Result<StorageId<'a>, String> {
     let items = pickle.sequence(id).unwrap_or_default();
     let [kind, class, key, _location, length, rest @ ..] = items else {
-        return Err(format!("a persistent id is {} of {} items, not a storage's", pickle.kind(id), items.len()));
+        return Err(format!(
+            "a persistent id is {} of {} items, not a storage's",
+            pickle.kind(id),
+            items.len()
+        ));
     };
     if pickle.str(*kind) != Some("storage") {
         return Err("a persistent id that is not a storage's (a whole module was saved? save its state dict)".into());
     }
     let key = pickle.str(*key).ok_or("a storage's key is no text")?;
     let Value::Int(length) = length else {
-        return Err(format!("storage '{key}': its length is {}", pickle.kind(*length)));
+        return Err(format!(
+            "storage '{key}': its length is {}",
+            pickle.kind(*length)
+        ));
     };
-    let length = usize::try_from(*length).map_err(|_| format!("storage '{key}': its length is {length}"))?;
-    let dtype = storage_type(pickle, *class).ok_or_else(|| format!("storage '{key}': unknown type {}", pickle.kind(*class)))?;
+    let length =
+        usize::try_from(*length).map_err(|_| format!("storage '{key}': its length is {length}"))?;
+    let dtype = storage_type(pickle, *class)
+        .ok_or_else(|| format!("storage '{key}': unknown type {}", pickle.kind(*class)))?;
     let view = match rest.first().and_then(|view| pickle.sequence(*view)) {
-        Some([_, Value::Int(offset), ..]) => usize::try_from(*offset).map_err(|_| format!("storage '{key}': view at {offset}"))?,
+        Some([_, Value::Int(offset), ..]) => {
+            usize::try_from(*offset).map_err(|_| format!("storage '{key}': view at {offset}"))?
+        }
         _ => 0,
     };
-    Ok(StorageId { key, dtype, length, view })
+    Ok(StorageId {
+        key,
+        dtype,
+        length,
+        view,
+    })
 }
 
 /// The element type of a storage class; the inner `None` is an untyped storage.
@@ -279,7 +367,11 @@ fn storage_type(pickle: &Pickle<'_>, class: Value) -> Option<Option<ElementType>
 
 /// The element type a `torch.<dtype>` global names.
 fn dtype_global(pickle: &Pickle<'_>, value: Value) -> Option<ElementType> {
-    let Some(Node::Global(Global { module: "torch", name })) = pickle.node(value) else {
+    let Some(Node::Global(Global {
+        module: "torch",
+        name,
+    })) = pickle.node(value)
+    else {
         return None;
     };
     Some(match *name {
@@ -306,7 +398,14 @@ fn dtype_global(pickle: &Pickle<'_>, value: Value) -> Option<ElementType> {
 /// A pickle's fault as the crate's error.
 pub(crate) fn fault(origin: &str, fault: Fault) -> Error {
     match fault {
-        Fault::Bad { offset, problem } => Error::Pickle { origin: origin.into(), offset, problem },
-        Fault::Forbidden { global } => Error::ForbiddenGlobal { origin: origin.into(), global },
+        Fault::Bad { offset, problem } => Error::Pickle {
+            origin: origin.into(),
+            offset,
+            problem,
+        },
+        Fault::Forbidden { global } => Error::ForbiddenGlobal {
+            origin: origin.into(),
+            global,
+        },
     }
 }

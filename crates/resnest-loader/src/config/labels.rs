@@ -18,7 +18,10 @@ impl Labels {
     /// Labels `0, 1, ...` without descriptions.
     pub fn from_names<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
         let names = names.into_iter().map(Into::into).enumerate().collect();
-        Self { names, descriptions: BTreeMap::new() }
+        Self {
+            names,
+            descriptions: BTreeMap::new(),
+        }
     }
 
     /// The name of class `index`.
@@ -48,7 +51,9 @@ impl Labels {
 
     /// All names by index.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.names.iter().map(|(index, name)| (*index, name.as_str()))
+        self.names
+            .iter()
+            .map(|(index, name)| (*index, name.as_str()))
     }
 
     /// Reads `names` (a list, or an object with indices as keys) and `label_descriptions`.
@@ -67,14 +72,20 @@ impl Labels {
             Value::Object(map) => {
                 let entry = |(k, v): (&String, &Value)| match (k.parse(), v.as_str()) {
                     (Ok(index), Some(text)) => Ok((index, text.to_string())),
-                    (Err(_), _) => Err(fields.error(&format!("{names}.{k}"), "a class index was expected as key")),
+                    (Err(_), _) => {
+                        Err(fields
+                            .error(&format!("{names}.{k}"), "a class index was expected as key"))
+                    }
                     (_, None) => Err(fields.error(&format!("{names}.{k}"), "text was expected")),
                 };
                 map.iter().map(entry).collect::<Result<_>>()?
             }
             _ => return Err(fields.error(names, "a list or an object of class names was expected")),
         };
-        Ok(Some(Self { names, descriptions: descriptions(fields)? }))
+        Ok(Some(Self {
+            names,
+            descriptions: descriptions(fields)?,
+        }))
     }
 
     /// The fields `label_names` and `label_descriptions`.
@@ -83,10 +94,22 @@ impl Labels {
         let names = if dense {
             Value::from(self.names.values().cloned().collect::<Vec<_>>())
         } else {
-            Value::Object(self.names.iter().map(|(i, n)| (i.to_string(), n.clone().into())).collect())
+            Value::Object(
+                self.names
+                    .iter()
+                    .map(|(i, n)| (i.to_string(), n.clone().into()))
+                    .collect(),
+            )
         };
-        let text = self.descriptions.iter().map(|(n, d)| (n.clone(), d.clone().into())).collect();
-        (names, (!self.descriptions.is_empty()).then_some(Value::Object(text)))
+        let text = self
+            .descriptions
+            .iter()
+            .map(|(n, d)| (n.clone(), d.clone().into()))
+            .collect();
+        (
+            names,
+            (!self.descriptions.is_empty()).then_some(Value::Object(text)),
+        )
     }
 }
 

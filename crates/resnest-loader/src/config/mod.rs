@@ -49,20 +49,33 @@ impl ModelConfig {
     /// [`Error::Config`] naming the field that is missing or has the wrong type.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         let owner = Owner::Config { origin };
-        let root: Value = serde_json::from_str(text).map_err(|e| owner.error("-", format!("not JSON: {e}")))?;
+        let root: Value =
+            serde_json::from_str(text).map_err(|e| owner.error("-", format!("not JSON: {e}")))?;
         let Value::Object(root) = root else {
             return Err(owner.error("-", "an object was expected"));
         };
-        let root = Fields { map: &root, owner, path: "" };
+        let root = Fields {
+            map: &root,
+            owner,
+            path: "",
+        };
         let architecture = root.string("architecture")?;
         let architecture = architecture.ok_or_else(|| root.error("architecture", "missing"))?;
         let nested = root.object("pretrained_cfg")?;
         let mut config = Self {
             origin: origin.to_string(),
-            architecture: architecture.split('.').next().unwrap_or_default().to_string(),
+            architecture: architecture
+                .split('.')
+                .next()
+                .unwrap_or_default()
+                .to_string(),
             model_args: root.object("model_args")?.cloned().unwrap_or_default(),
             pretrained: match nested {
-                Some(map) => PretrainedCfg::read(&Fields { map, owner, path: "pretrained_cfg." })?,
+                Some(map) => PretrainedCfg::read(&Fields {
+                    map,
+                    owner,
+                    path: "pretrained_cfg.",
+                })?,
                 None => flat(&root)?,
             },
             labels: None,
@@ -79,7 +92,11 @@ impl ModelConfig {
         if let Some(classes) = root.usize("num_classes")? {
             self.pretrained.num_classes = classes;
         }
-        let args = Fields { map: &self.model_args, owner: root.owner, path: "model_args." };
+        let args = Fields {
+            map: &self.model_args,
+            owner: root.owner,
+            path: "model_args.",
+        };
         if let Some(chans) = args.positive("in_chans")? {
             self.pretrained.input_size[0] = chans;
             if let Some(size) = &mut self.pretrained.test_input_size {
@@ -95,7 +112,10 @@ impl ModelConfig {
         if let Some(last) = self.labels.as_ref().and_then(Labels::last_index)
             && last >= classes
         {
-            self.warnings.push(format!("{}: class {last} has a label, but there are {classes} classes", self.origin));
+            self.warnings.push(format!(
+                "{}: class {last} has a label, but there are {classes} classes",
+                self.origin
+            ));
         }
         let informational = root.value("global_pool").and_then(Value::as_str);
         if let (Some(pool), None) = (informational, self.model_args.get("global_pool"))
@@ -113,8 +133,14 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::UnknownArchitecture`], or [`Error::Config`] naming the argument that does not fit.
     pub fn network(&self) -> Result<ResNetConfig> {
-        let owner = Owner::Config { origin: &self.origin };
-        let args = Fields { map: &self.model_args, owner, path: "model_args." };
+        let owner = Owner::Config {
+            origin: &self.origin,
+        };
+        let args = Fields {
+            map: &self.model_args,
+            owner,
+            path: "model_args.",
+        };
         let mut network = architecture(&self.architecture)?;
         network.num_classes = self.pretrained.num_classes;
         network.in_chans = self.pretrained.input_size[0];
@@ -154,10 +180,25 @@ pub(crate) fn architecture(name: &str) -> Result<ResNetConfig> {
 
 /// The old schema: everything at the root.
 fn flat(root: &Fields<'_>) -> Result<PretrainedCfg> {
-    let elsewhere = ["architecture", "num_features", "global_pool", "model_args", "labels", "label_names", "label_descriptions"];
-    let map = root.map.iter().filter(|(k, _)| !elsewhere.contains(&k.as_str()));
+    let elsewhere = [
+        "architecture",
+        "num_features",
+        "global_pool",
+        "model_args",
+        "labels",
+        "label_names",
+        "label_descriptions",
+    ];
+    let map = root
+        .map
+        .iter()
+        .filter(|(k, _)| !elsewhere.contains(&k.as_str()));
     let map: Map<String, Value> = map.map(|(k, v)| (k.clone(), v.clone())).collect();
-    PretrainedCfg::read(&Fields { map: &map, owner: root.owner, path: "" })
+    PretrainedCfg::read(&Fields {
+        map: &map,
+        owner: root.owner,
+        path: "",
+    })
 }
 
 /// Labels at the root win over those in `pretrained_cfg`; the old schema calls them `labels`.
@@ -167,7 +208,14 @@ fn read_labels(root: &Fields<'_>, nested: Option<&Map<String, Value>>) -> Result
         return Ok(labels);
     }
     match nested {
-        Some(map) => Labels::read(&Fields { map, owner: root.owner, path: "pretrained_cfg." }, "label_names"),
+        Some(map) => Labels::read(
+            &Fields {
+                map,
+                owner: root.owner,
+                path: "pretrained_cfg.",
+            },
+            "label_names",
+        ),
         None => Labels::read(root, "labels"),
     }
 }

@@ -7,9 +7,22 @@ use crate::fields::Fields;
 
 /// Arguments that act on training, or on how torch runs the model, and never on what it computes.
 const HARMLESS: &[&str] = &[
-    "drop_rate", "drop_path_rate", "drop_block_rate", "proj_drop_rate", "attn_drop_rate", "zero_init_last",
-    "zero_init_fc", "scriptable", "exportable", "no_jit", "checkpoint_path", "cache_dir", "pretrained", "device",
-    "dtype", "grad_checkpointing",
+    "drop_rate",
+    "drop_path_rate",
+    "drop_block_rate",
+    "proj_drop_rate",
+    "attn_drop_rate",
+    "zero_init_last",
+    "zero_init_fc",
+    "scriptable",
+    "exportable",
+    "no_jit",
+    "checkpoint_path",
+    "cache_dir",
+    "pretrained",
+    "device",
+    "dtype",
+    "grad_checkpointing",
 ];
 
 /// Arguments of timm's ResNet this crate's networks have one value of.
@@ -70,7 +83,11 @@ where
     T::Err: std::fmt::Display,
 {
     let text = args.string(name)?;
-    text.map(|text| text.parse().map_err(|e: T::Err| args.error(name, e.to_string()))).transpose()
+    text.map(|text| {
+        text.parse()
+            .map_err(|e: T::Err| args.error(name, e.to_string()))
+    })
+    .transpose()
 }
 
 /// `block_args` replaces the architecture's whole dict, so what it leaves out falls back to the defaults
@@ -80,8 +97,15 @@ fn block_args(config: &mut ResNetConfig, args: &Fields<'_>) -> Result<()> {
         return Ok(());
     };
     let path = format!("{}block_args.", args.path);
-    let inner = Fields { map, owner: args.owner, path: &path };
-    if let Some(unknown) = map.keys().find(|k| !["radix", "avd", "avd_first"].contains(&k.as_str())) {
+    let inner = Fields {
+        map,
+        owner: args.owner,
+        path: &path,
+    };
+    if let Some(unknown) = map
+        .keys()
+        .find(|k| !["radix", "avd", "avd_first"].contains(&k.as_str()))
+    {
         return Err(inner.error(unknown, "an unknown argument that may change the network"));
     }
     config.block = Block::ResNest(ResNestArgs {
@@ -99,22 +123,38 @@ fn tolerate(args: &Fields<'_>, name: &str) -> Result<()> {
     let Some((_, values)) = FIXED.iter().find(|(fixed, _)| *fixed == name) else {
         return Err(args.error(name, "an unknown argument that may change the network"));
     };
-    let given = args.value(name).map(ToString::to_string).unwrap_or_default();
+    let given = args
+        .value(name)
+        .map(ToString::to_string)
+        .unwrap_or_default();
     if values.contains(&given.as_str()) {
         return Ok(());
     }
-    Err(args.error(name, format!("{given} is not supported; only {} is", values.join(" or "))))
+    Err(args.error(
+        name,
+        format!("{given} is not supported; only {} is", values.join(" or ")),
+    ))
 }
 
 /// Whether the network can be built at all, and without absurd amounts of memory.
 pub(crate) fn check(config: &ResNetConfig, args: &Fields<'_>) -> Result<()> {
     config.validate().map_err(|e| match e {
-        resnest_model::Error::Config { option, value, expected } => args.error(option, format!("{value}: {expected}")),
+        resnest_model::Error::Config {
+            option,
+            value,
+            expected,
+        } => args.error(option, format!("{value}: {expected}")),
         other => args.error("", other.to_string()),
     })?;
     let head = config.head_features().checked_mul(config.num_classes);
     if head.is_none_or(|weights| weights > MAX_HEAD) {
-        return Err(args.error("num_classes", format!("{}: the head would have more than {MAX_HEAD} weights", config.num_classes)));
+        return Err(args.error(
+            "num_classes",
+            format!(
+                "{}: the head would have more than {MAX_HEAD} weights",
+                config.num_classes
+            ),
+        ));
     }
     Ok(())
 }

@@ -85,9 +85,25 @@ impl Default for PretrainedCfg {
 
 /// Fields read into the struct, or read elsewhere; the rest goes to `extra`.
 const KNOWN: &[&str] = &[
-    "tag", "input_size", "test_input_size", "fixed_input_size", "interpolation", "crop_pct", "test_crop_pct",
-    "crop_mode", "mean", "std", "num_classes", "pool_size", "first_conv", "classifier", "license", "hf_hub_id",
-    "hf_hub_filename", "label_names", "label_descriptions",
+    "tag",
+    "input_size",
+    "test_input_size",
+    "fixed_input_size",
+    "interpolation",
+    "crop_pct",
+    "test_crop_pct",
+    "crop_mode",
+    "mean",
+    "std",
+    "num_classes",
+    "pool_size",
+    "first_conv",
+    "classifier",
+    "license",
+    "hf_hub_id",
+    "hf_hub_filename",
+    "label_names",
+    "label_descriptions",
 ];
 
 impl PretrainedCfg {
@@ -99,7 +115,9 @@ impl PretrainedCfg {
             input_size: fields.sizes("input_size")?.unwrap_or(default.input_size),
             test_input_size: fields.sizes("test_input_size")?,
             fixed_input_size: fields.bool("fixed_input_size")?.unwrap_or(false),
-            interpolation: fields.string("interpolation")?.unwrap_or(default.interpolation),
+            interpolation: fields
+                .string("interpolation")?
+                .unwrap_or(default.interpolation),
             crop_pct: fields.number("crop_pct")?.unwrap_or(default.crop_pct),
             test_crop_pct: fields.number("test_crop_pct")?,
             crop_mode: fields.string("crop_mode")?.unwrap_or(default.crop_mode),
@@ -112,7 +130,12 @@ impl PretrainedCfg {
             license: fields.string("license")?,
             hf_hub_id: fields.string("hf_hub_id")?,
             hf_hub_filename: fields.string("hf_hub_filename")?,
-            extra: fields.map.iter().filter(|(k, _)| !KNOWN.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            extra: fields
+                .map
+                .iter()
+                .filter(|(k, _)| !KNOWN.contains(&k.as_str()))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
         };
         cfg.check(fields)?;
         Ok(cfg)
@@ -120,13 +143,19 @@ impl PretrainedCfg {
 
     /// Refuses values no image could be prepared with, and what would change the weights unseen.
     fn check(&self, fields: &Fields<'_>) -> Result<()> {
-        for (name, value) in [("crop_pct", Some(self.crop_pct)), ("test_crop_pct", self.test_crop_pct)] {
+        for (name, value) in [
+            ("crop_pct", Some(self.crop_pct)),
+            ("test_crop_pct", self.test_crop_pct),
+        ] {
             if value.is_some_and(|v| !(0.01..=100.0).contains(&v)) {
                 return Err(fields.error(name, "a share above 0 was expected, such as 0.875"));
             }
         }
         if self.input_size.iter().any(|n| *n > 1 << 16) {
-            return Err(fields.error("input_size", format!("{:?} is beyond any image", self.input_size)));
+            return Err(fields.error(
+                "input_size",
+                format!("{:?} is beyond any image", self.input_size),
+            ));
         }
         if self.mean.is_empty() || self.mean.len() != self.std.len() {
             return Err(fields.error("std", "mean and std must have one value for each channel"));
@@ -134,10 +163,14 @@ impl PretrainedCfg {
         if self.std.iter().any(|s| *s <= 0.0) {
             return Err(fields.error("std", "every value must be above 0"));
         }
-        let truthy = |v: &Value| !matches!(v, Value::Null | Value::Bool(false)) && v.as_f64() != Some(0.0);
+        let truthy =
+            |v: &Value| !matches!(v, Value::Null | Value::Bool(false)) && v.as_f64() != Some(0.0);
         for name in ["custom_load", "label_offset"] {
             if self.extra.get(name).is_some_and(truthy) {
-                return Err(fields.error(name, "weights in a foreign layout are not supported; convert them with timm"));
+                return Err(fields.error(
+                    name,
+                    "weights in a foreign layout are not supported; convert them with timm",
+                ));
             }
         }
         Ok(())

@@ -12,11 +12,17 @@ impl Loader {
         match &resolved.weights {
             Weights::File(path) => path.exists().then(|| path.clone()),
             Weights::Memory { .. } => None,
-            Weights::Hub { repo, revision, files, .. } => {
+            Weights::Hub {
+                repo,
+                revision,
+                files,
+                ..
+            } => {
                 let cached = |file: &str| self.hub.cached(repo, revision.as_deref(), file);
                 files.iter().filter_map(|file| cached(file)).find(|path| {
                     let complete = |shard: &String| cached(shard).is_some();
-                    !is_index(path) || shard_files(path).is_ok_and(|shards| shards.iter().all(complete))
+                    !is_index(path)
+                        || shard_files(path).is_ok_and(|shards| shards.iter().all(complete))
                 })
             }
         }
@@ -31,17 +37,25 @@ impl Loader {
     pub fn download(&self, resolved: &Resolved) -> Result<PathBuf> {
         match &resolved.weights {
             Weights::File(path) => Ok(path.clone()),
-            Weights::Memory { origin, .. } => {
-                Err(Error::Source { name: origin.clone(), problem: "built in; there is nothing to download".into() })
-            }
-            Weights::Hub { repo, revision, files, sha256 } => {
+            Weights::Memory { origin, .. } => Err(Error::Source {
+                name: origin.clone(),
+                problem: "built in; there is nothing to download".into(),
+            }),
+            Weights::Hub {
+                repo,
+                revision,
+                files,
+                sha256,
+            } => {
                 let path = self.first_of(repo, revision.as_deref(), files)?;
                 if is_index(&path) {
                     for shard in shard_files(&path)? {
                         self.hub.file(repo, revision.as_deref(), &shard)?;
                     }
                 }
-                sha256.as_ref().map_or(Ok(()), |wanted| verify(&path, wanted))?;
+                sha256
+                    .as_ref()
+                    .map_or(Ok(()), |wanted| verify(&path, wanted))?;
                 Ok(path)
             }
         }
@@ -61,7 +75,10 @@ impl Loader {
                 }
             }
         }
-        Err(Error::NoWeights { place: format!("{repo}@{}", revision.unwrap_or("main")), looked_for: files.to_vec() })
+        Err(Error::NoWeights {
+            place: format!("{repo}@{}", revision.unwrap_or("main")),
+            looked_for: files.to_vec(),
+        })
     }
 
     /// Opens the weights, downloading them if need be.
@@ -82,14 +99,29 @@ fn is_index(path: &Path) -> bool {
 
 fn verify(path: &Path, wanted: &str) -> Result<()> {
     use sha2::{Digest, Sha256};
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let mut hasher = Sha256::new();
-    std::io::copy(&mut std::fs::File::open(path).map_err(io)?, &mut HashWriter(&mut hasher)).map_err(io)?;
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    std::io::copy(
+        &mut std::fs::File::open(path).map_err(io)?,
+        &mut HashWriter(&mut hasher),
+    )
+    .map_err(io)?;
+    let found: String = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     if found == wanted {
         return Ok(());
     }
-    Err(Error::Checksum { path: path.to_path_buf(), wanted: wanted.to_string(), found })
+    Err(Error::Checksum {
+        path: path.to_path_buf(),
+        wanted: wanted.to_string(),
+        found,
+    })
 }
 
 /// `io::Write` over a hasher, whichever features the hash crate was built with.

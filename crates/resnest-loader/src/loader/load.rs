@@ -64,13 +64,27 @@ impl Loader {
 ///
 /// # Errors
 /// As [`Loader::load`].
-pub fn load_checkpoint(checkpoint: &Checkpoint, resolved: &Resolved, device: &Device, dtype: DType) -> Result<Loaded> {
+pub fn load_checkpoint(
+    checkpoint: &Checkpoint,
+    resolved: &Resolved,
+    device: &Device,
+    dtype: DType,
+) -> Result<Loaded> {
     let dtype = compute_type(device, dtype)?;
-    let Resolved { config, pretrained, head, .. } = resolved;
+    let Resolved {
+        config,
+        pretrained,
+        head,
+        ..
+    } = resolved;
     let plan = Plan::new(checkpoint, config, pretrained, *head)?;
     let exempt = plan.exempt(checkpoint, config);
-    let strict = compare(checkpoint, config, &exempt, pretrained.classifier_name())?.into_result()?;
-    let backend = CheckpointBackend { checkpoint, plan: &plan };
+    let strict =
+        compare(checkpoint, config, &exempt, pretrained.classifier_name())?.into_result()?;
+    let backend = CheckpointBackend {
+        checkpoint,
+        plan: &plan,
+    };
     let vb = VarBuilder::from_backend(Box::new(backend), dtype, device.clone());
     let model = ResNet::new(config, vb).map_err(|e| Error::Model(e.to_string()))?;
     let report = LoadReport {
@@ -98,7 +112,10 @@ pub fn load_from_parts(
     dtype: DType,
 ) -> Result<(Resolved, Loaded)> {
     let config = ModelConfig::parse(config_json, &format!("{name}/config.json"))?;
-    let weights = Weights::Memory { bytes: weights.into(), origin: name.to_string() };
+    let weights = Weights::Memory {
+        bytes: weights.into(),
+        origin: name.to_string(),
+    };
     let resolved = from_config(config, name.to_string(), weights)?;
     let Weights::Memory { bytes, origin } = &resolved.weights else {
         return Err(Error::Model("weights left memory".into()));
@@ -114,6 +131,8 @@ fn compute_type(device: &Device, asked: DType) -> Result<DType> {
     match asked {
         DType::F16 | DType::BF16 if device.is_cpu() => Ok(DType::F32),
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(asked),
-        other => Err(Error::Model(format!("{other:?} is no type to compute in; f32, f16, bf16 and f64 are"))),
+        other => Err(Error::Model(format!(
+            "{other:?} is no type to compute in; f32, f16, bf16 and f64 are"
+        ))),
     }
 }

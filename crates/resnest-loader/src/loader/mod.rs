@@ -19,7 +19,11 @@ use crate::manifest::Manifest;
 use crate::source::ModelSource;
 
 /// Weights in a hub repository, the preferred one first (timm's order; the shard index is ours).
-pub(crate) const HUB_FILES: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+pub(crate) const HUB_FILES: [&str; 3] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+];
 
 /// Where a [`Loader`] looks.
 #[derive(Default)]
@@ -34,7 +38,10 @@ pub struct LoaderOptions {
 impl LoaderOptions {
     /// Options with this hub and no further manifest.
     pub fn new(hub: HubOptions) -> Self {
-        Self { manifests: Vec::new(), hub }
+        Self {
+            manifests: Vec::new(),
+            hub,
+        }
     }
 }
 
@@ -121,7 +128,10 @@ impl Loader {
         for path in &options.manifests {
             manifest = manifest.with_file(path)?;
         }
-        Ok(Self { manifest, hub: Hub::new(options.hub)? })
+        Ok(Self {
+            manifest,
+            hub: Hub::new(options.hub)?,
+        })
     }
 
     /// All known weights.
@@ -146,7 +156,9 @@ impl Loader {
                 self.repository(repo, revision.as_deref().or(overrides.revision.as_deref()))?
             }
             ModelSource::LocalDir(path) => resolve::folder(path)?,
-            ModelSource::File { path, architecture } => self.file(path, architecture.as_deref(), overrides)?,
+            ModelSource::File { path, architecture } => {
+                self.file(path, architecture.as_deref(), overrides)?
+            }
         };
         resolve::apply(&mut resolved, overrides)?;
         Ok(resolved)

@@ -14,8 +14,13 @@ use crate::manifest::Entry;
 use crate::source::ModelSource;
 
 /// Weights in a folder, the preferred one first (`_hub.py`, `_PREFERRED_FILES`; the shard index is ours).
-const FOLDER_FILES: [&str; 5] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.pth", "model.pth"];
+const FOLDER_FILES: [&str; 5] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+];
 /// Then the first file by name of the first ending that has any (`_EXT_PRIORITY`).
 const FOLDER_ENDINGS: [&str; 4] = [".safetensors", ".pth", ".pth.tar", ".bin"];
 /// A `config.json` is a few kilobytes; with labels and descriptions a megabyte.
@@ -23,12 +28,19 @@ const MAX_CONFIG: u64 = 64 << 20;
 
 impl Loader {
     pub(super) fn named(&self, name: &str, overrides: &Overrides) -> Result<Resolved> {
-        let found = self.manifest.find(name).map_err(|e| without_weights(name, e))?;
+        let found = self
+            .manifest
+            .find(name)
+            .map_err(|e| without_weights(name, e))?;
         let mut resolved = from_entry(found.entry)?;
         if let Some(old) = found.alias {
-            resolved.warnings.push(format!("'{old}' is an old name of {}", resolved.name));
+            resolved
+                .warnings
+                .push(format!("'{old}' is an old name of {}", resolved.name));
         }
-        if let (Weights::Hub { revision, .. }, Some(asked)) = (&mut resolved.weights, &overrides.revision) {
+        if let (Weights::Hub { revision, .. }, Some(asked)) =
+            (&mut resolved.weights, &overrides.revision)
+        {
             *revision = Some(asked.clone());
         }
         Ok(resolved)
@@ -36,24 +48,39 @@ impl Loader {
 
     pub(super) fn repository(&self, repo: &str, revision: Option<&str>) -> Result<Resolved> {
         let located = self.hub.locate(repo, revision, "config.json")?;
-        let config = ModelConfig::parse(&read_config(&located.path)?, &format!("{repo}/config.json"))?;
+        let config =
+            ModelConfig::parse(&read_config(&located.path)?, &format!("{repo}/config.json"))?;
         let files = match &config.pretrained.hf_hub_filename {
             Some(file) => vec![file.clone()],
             None => HUB_FILES.iter().map(ToString::to_string).collect(),
         };
         // weights of the commit the config is of, even if the branch moves on in between
-        let weights = Weights::Hub { repo: repo.to_string(), revision: Some(located.commit), files, sha256: None };
+        let weights = Weights::Hub {
+            repo: repo.to_string(),
+            revision: Some(located.commit),
+            files,
+            sha256: None,
+        };
         let mut resolved = from_config(config, repo.to_string(), weights)?;
         resolved.warnings.extend(located.warning);
         Ok(resolved)
     }
 
     /// A checkpoint file: `name` says everything but the weights, by any source's grammar.
-    pub(super) fn file(&self, path: &Path, name: Option<&str>, overrides: &Overrides) -> Result<Resolved> {
-        let official = self.manifest.official(path).map(|o| o.architecture.as_str());
+    pub(super) fn file(
+        &self,
+        path: &Path,
+        name: Option<&str>,
+        overrides: &Overrides,
+    ) -> Result<Resolved> {
+        let official = self
+            .manifest
+            .official(path)
+            .map(|o| o.architecture.as_str());
         let name = name.or(official).ok_or_else(|| Error::Source {
             name: path.display().to_string(),
-            problem: "a checkpoint file needs the name of its architecture, such as resnest50d".into(),
+            problem: "a checkpoint file needs the name of its architecture, such as resnest50d"
+                .into(),
         })?;
         let mut resolved = match name.parse()? {
             ModelSource::Named(name) => match self.named(&name, overrides) {
@@ -61,9 +88,14 @@ impl Loader {
                 Err(e) => bare(&name).map_err(|_| e)?,
             },
             ModelSource::Hub { repo, revision } => self.repository(&repo, revision.as_deref())?,
-            ModelSource::LocalDir(folder) => folder_config(&folder, Weights::File(path.to_path_buf()))?,
+            ModelSource::LocalDir(folder) => {
+                folder_config(&folder, Weights::File(path.to_path_buf()))?
+            }
             ModelSource::File { path, .. } => {
-                return Err(Error::Source { name: path.display().to_string(), problem: "not an architecture".into() });
+                return Err(Error::Source {
+                    name: path.display().to_string(),
+                    problem: "not an architecture".into(),
+                });
             }
         };
         resolved.weights = Weights::File(path.to_path_buf());
@@ -107,7 +139,10 @@ fn from_entry(entry: &Entry) -> Result<Resolved> {
 
 /// An architecture without an entry: timm's ResNeSt defaults.
 fn bare(name: &str) -> Result<Resolved> {
-    let pretrained = PretrainedCfg { interpolation: "bilinear".into(), ..PretrainedCfg::default() };
+    let pretrained = PretrainedCfg {
+        interpolation: "bilinear".into(),
+        ..PretrainedCfg::default()
+    };
     Ok(Resolved {
         name: name.to_string(),
         architecture: name.to_string(),
@@ -148,38 +183,64 @@ fn folder_config(path: &Path, weights: Weights) -> Result<Resolved> {
 }
 
 fn read_config(path: &Path) -> Result<String> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let io = |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let length = std::fs::metadata(path).map_err(io)?.len();
     if length > MAX_CONFIG {
         let owner = path.display().to_string();
-        return Err(Owner::Config { origin: &owner }.error("-", format!("{length} bytes; more than {MAX_CONFIG} are refused")));
+        return Err(Owner::Config { origin: &owner }.error(
+            "-",
+            format!("{length} bytes; more than {MAX_CONFIG} are refused"),
+        ));
     }
     std::fs::read_to_string(path).map_err(io)
 }
 
 fn folder_weights(folder: &Path) -> Result<PathBuf> {
-    let preferred = FOLDER_FILES.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    let preferred = FOLDER_FILES
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.exists());
     if let Some(path) = preferred {
         return Ok(path);
     }
-    let io = |source| Error::Io { path: folder.to_path_buf(), source };
+    let io = |source| Error::Io {
+        path: folder.to_path_buf(),
+        source,
+    };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         names.extend(entry.map_err(io)?.file_name().into_string());
     }
     names.sort();
     let by_ending = |ending: &&str| names.iter().find(|name| name.ends_with(*ending));
-    let found = FOLDER_ENDINGS.iter().find_map(by_ending).ok_or_else(|| Error::NoWeights {
-        place: folder.display().to_string(),
-        looked_for: FOLDER_FILES.iter().map(ToString::to_string).chain(FOLDER_ENDINGS.map(|e| format!("*{e}"))).collect(),
-    })?;
+    let found = FOLDER_ENDINGS
+        .iter()
+        .find_map(by_ending)
+        .ok_or_else(|| Error::NoWeights {
+            place: folder.display().to_string(),
+            looked_for: FOLDER_FILES
+                .iter()
+                .map(ToString::to_string)
+                .chain(FOLDER_ENDINGS.map(|e| format!("*{e}")))
+                .collect(),
+        })?;
     Ok(folder.join(found))
 }
 
 /// Lays the overrides over the network and sees that it can still be built.
 pub(super) fn apply(resolved: &mut Resolved, overrides: &Overrides) -> Result<()> {
     let config = &mut resolved.config;
-    let Overrides { num_classes, in_chans, global_pool, output_stride, head, revision: _ } = overrides;
+    let Overrides {
+        num_classes,
+        in_chans,
+        global_pool,
+        output_stride,
+        head,
+        revision: _,
+    } = overrides;
     config.num_classes = num_classes.unwrap_or(config.num_classes);
     config.in_chans = in_chans.unwrap_or(config.in_chans);
     config.global_pool = global_pool.unwrap_or(config.global_pool);
@@ -189,5 +250,14 @@ pub(super) fn apply(resolved: &mut Resolved, overrides: &Overrides) -> Result<()
         resolved.labels = None; // they name the checkpoint's classes
     }
     let map = Map::new();
-    check_network(config, &Fields { map: &map, owner: Owner::Config { origin: &resolved.name }, path: "" })
+    check_network(
+        config,
+        &Fields {
+            map: &map,
+            owner: Owner::Config {
+                origin: &resolved.name,
+            },
+            path: "",
+        },
+    )
 }

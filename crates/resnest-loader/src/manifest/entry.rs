@@ -55,15 +55,45 @@ pub struct Entry {
 
 /// Every field an entry may have.
 const FIELDS: &[&str] = &[
-    "name", "architecture", "model_args", "repo", "revision", "files", "path", "sha256", "size", "license", "input_size",
-    "crop_pct", "crop_mode", "interpolation", "mean", "std", "num_classes", "params", "gmacs", "top1", "top5",
-    "real_top1", "v2_top1", "source",
+    "name",
+    "architecture",
+    "model_args",
+    "repo",
+    "revision",
+    "files",
+    "path",
+    "sha256",
+    "size",
+    "license",
+    "input_size",
+    "crop_pct",
+    "crop_mode",
+    "interpolation",
+    "mean",
+    "std",
+    "num_classes",
+    "params",
+    "gmacs",
+    "top1",
+    "top5",
+    "real_top1",
+    "v2_top1",
+    "source",
 ];
 
 impl Entry {
     /// Reads an entry; `folder` is what a relative `path` starts from.
-    pub(crate) fn read(map: &Map<String, Value>, file: &str, label: &str, folder: Option<&Path>) -> Result<Self> {
-        let fields = Fields { map, owner: Owner::Manifest { file, entry: label }, path: "" };
+    pub(crate) fn read(
+        map: &Map<String, Value>,
+        file: &str,
+        label: &str,
+        folder: Option<&Path>,
+    ) -> Result<Self> {
+        let fields = Fields {
+            map,
+            owner: Owner::Manifest { file, entry: label },
+            path: "",
+        };
         known_fields(&fields, FIELDS)?;
         let name = required(&fields, "name")?;
         let (before, after) = match name.split_once('.') {
@@ -81,7 +111,9 @@ impl Entry {
             repo: fields.string("repo")?,
             revision: fields.string("revision")?,
             files: fields.strings("files")?.unwrap_or_else(default_files),
-            path: fields.string("path")?.map(|path| folder.map_or_else(|| PathBuf::from(&path), |f| f.join(&path))),
+            path: fields
+                .string("path")?
+                .map(|path| folder.map_or_else(|| PathBuf::from(&path), |f| f.join(&path))),
             sha256: fields.string("sha256")?.map(|hex| hex.to_ascii_lowercase()),
             size: fields.usize("size")?.map(|n| n as u64),
             pretrained,
@@ -100,7 +132,11 @@ impl Entry {
     }
 
     fn check(&self, fields: &Fields<'_>) -> Result<()> {
-        let named = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.is_empty();
+        let named = |name: &str| {
+            name.chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+                && !name.is_empty()
+        };
         if !named(&self.name) {
             return Err(fields.error("name", "letters, digits, '.', '_' and '-' were expected"));
         }
@@ -123,15 +159,26 @@ impl Entry {
     /// [`crate::Error::Manifest`] naming the field that does not fit.
     pub fn network(&self) -> Result<ResNetConfig> {
         let map = Map::new();
-        self.build(&Fields { map: &map, owner: Owner::Manifest { file: &self.manifest, entry: &self.name }, path: "" })
+        self.build(&Fields {
+            map: &map,
+            owner: Owner::Manifest {
+                file: &self.manifest,
+                entry: &self.name,
+            },
+            path: "",
+        })
     }
 
     fn build(&self, fields: &Fields<'_>) -> Result<ResNetConfig> {
-        let mut network =
-            architecture(&self.architecture).map_err(|e| fields.error("architecture", e.to_string()))?;
+        let mut network = architecture(&self.architecture)
+            .map_err(|e| fields.error("architecture", e.to_string()))?;
         network.num_classes = self.pretrained.num_classes;
         network.in_chans = self.pretrained.input_size[0];
-        let args = Fields { map: &self.model_args, owner: fields.owner, path: "model_args." };
+        let args = Fields {
+            map: &self.model_args,
+            owner: fields.owner,
+            path: "model_args.",
+        };
         apply_model_args(&mut network, &args)?;
         check_network(&network, &args)?;
         Ok(network)
@@ -152,24 +199,34 @@ pub struct OfficialFile {
 
 impl OfficialFile {
     pub(crate) fn read(map: &Map<String, Value>, file: &str, label: &str) -> Result<Self> {
-        let fields = Fields { map, owner: Owner::Manifest { file, entry: label }, path: "" };
+        let fields = Fields {
+            map,
+            owner: Owner::Manifest { file, entry: label },
+            path: "",
+        };
         known_fields(&fields, &["file", "architecture", "sha256_prefix"])?;
         let official = Self {
             file: required(&fields, "file")?,
             architecture: required(&fields, "architecture")?,
             sha256_prefix: required(&fields, "sha256_prefix")?,
         };
-        architecture(&official.architecture).map_err(|e| fields.error("architecture", e.to_string()))?;
+        architecture(&official.architecture)
+            .map_err(|e| fields.error("architecture", e.to_string()))?;
         Ok(official)
     }
 }
 
 fn default_files() -> Vec<String> {
-    crate::loader::HUB_FILES.iter().map(ToString::to_string).collect()
+    crate::loader::HUB_FILES
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn required(fields: &Fields<'_>, name: &str) -> Result<String> {
-    fields.string(name)?.ok_or_else(|| fields.error(name, "missing"))
+    fields
+        .string(name)?
+        .ok_or_else(|| fields.error(name, "missing"))
 }
 
 fn known_fields(fields: &Fields<'_>, known: &[&str]) -> Result<()> {
@@ -177,7 +234,10 @@ fn known_fields(fields: &Fields<'_>, known: &[&str]) -> Result<()> {
         None => Ok(()),
         Some(key) => {
             let near = crate::error::nearest(key, known.iter().copied());
-            let hint = near.first().map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+            let hint = near
+                .first()
+                .map(|n| format!("; did you mean {n}?"))
+                .unwrap_or_default();
             Err(fields.error(key, format!("unknown{hint}")))
         }
     }

@@ -55,22 +55,42 @@ impl Manifest {
     /// # Errors
     /// [`Error::Manifest`] naming file, entry and field.
     pub fn parse(text: &str, file: &str, folder: Option<&Path>) -> Result<Self> {
-        let root: Value = toml::from_str(text).map_err(|e| manifest_error(file, "-", "-", format!("not TOML: {e}")))?;
+        let root: Value = toml::from_str(text)
+            .map_err(|e| manifest_error(file, "-", "-", format!("not TOML: {e}")))?;
         let Value::Object(root) = root else {
             return Err(manifest_error(file, "-", "-", "a table was expected"));
         };
-        if let Some(key) = root.keys().find(|k| !["schema", "model", "official", "aliases"].contains(&k.as_str())) {
-            return Err(manifest_error(file, "-", key, "unknown; schema, [[model]], [[official]] and [aliases] are known"));
+        if let Some(key) = root
+            .keys()
+            .find(|k| !["schema", "model", "official", "aliases"].contains(&k.as_str()))
+        {
+            return Err(manifest_error(
+                file,
+                "-",
+                key,
+                "unknown; schema, [[model]], [[official]] and [aliases] are known",
+            ));
         }
         if root.get("schema").and_then(Value::as_i64) != Some(SCHEMA) {
-            return Err(manifest_error(file, "-", "schema", format!("schema = {SCHEMA} was expected")));
+            return Err(manifest_error(
+                file,
+                "-",
+                "schema",
+                format!("schema = {SCHEMA} was expected"),
+            ));
         }
-        let mut manifest = Self { entries: Vec::new(), official: Vec::new(), aliases: BTreeMap::new() };
+        let mut manifest = Self {
+            entries: Vec::new(),
+            official: Vec::new(),
+            aliases: BTreeMap::new(),
+        };
         for (map, label) in tables(&root, "model", "name", file)? {
             manifest.add(Entry::read(map, file, &label, folder)?)?;
         }
         for (map, label) in tables(&root, "official", "file", file)? {
-            manifest.official.push(OfficialFile::read(map, file, &label)?);
+            manifest
+                .official
+                .push(OfficialFile::read(map, file, &label)?);
         }
         manifest.aliases = aliases(&root, file)?;
         Ok(manifest)
@@ -82,8 +102,15 @@ impl Manifest {
     /// [`Error::Io`], or [`Error::Manifest`] naming file, entry and field; a name that is taken is an error.
     pub fn with_file(self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-        self.merge(Self::parse(&text, &path.display().to_string(), path.parent())?)
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        self.merge(Self::parse(
+            &text,
+            &path.display().to_string(),
+            path.parent(),
+        )?)
     }
 
     /// Adds another manifest's entries after this one's.
@@ -104,7 +131,12 @@ impl Manifest {
     fn add(&mut self, entry: Entry) -> Result<()> {
         if let Some(taken) = self.entries.iter().find(|e| e.name == entry.name) {
             let problem = format!("the name is taken by an entry of {}", taken.manifest);
-            return Err(manifest_error(&entry.manifest, &entry.name, "name", problem));
+            return Err(manifest_error(
+                &entry.manifest,
+                &entry.name,
+                "name",
+                problem,
+            ));
         }
         self.entries.push(entry);
         Ok(())
@@ -120,17 +152,26 @@ impl Manifest {
         }
         if let Some((old, new)) = self.aliases.get_key_value(name) {
             return match self.lookup(new) {
-                Some(entry) => Ok(Found { entry, alias: Some(old) }),
+                Some(entry) => Ok(Found {
+                    entry,
+                    alias: Some(old),
+                }),
                 None => Err(Error::Source {
                     name: name.to_string(),
                     problem: format!("timm calls it {new} now, which is not in the manifest yet"),
                 }),
             };
         }
-        let known = self.entries.iter().flat_map(|e| [e.name.as_str(), e.architecture.as_str()]);
+        let known = self
+            .entries
+            .iter()
+            .flat_map(|e| [e.name.as_str(), e.architecture.as_str()]);
         let mut near = nearest(name, known);
         near.dedup();
-        Err(Error::UnknownModel { name: name.to_string(), nearest: near })
+        Err(Error::UnknownModel {
+            name: name.to_string(),
+            nearest: near,
+        })
     }
 
     fn lookup(&self, name: &str) -> Option<&Entry> {
@@ -148,9 +189,9 @@ impl Manifest {
     pub fn matching(&self, pattern: &str) -> impl Iterator<Item = &Entry> {
         let pattern = pattern.to_string();
         let with_tag = (!pattern.contains('.')).then(|| format!("{pattern}.*"));
-        self.entries
-            .iter()
-            .filter(move |e| fits(&pattern, &e.name) || with_tag.as_ref().is_some_and(|p| fits(p, &e.name)))
+        self.entries.iter().filter(move |e| {
+            fits(&pattern, &e.name) || with_tag.as_ref().is_some_and(|p| fits(p, &e.name))
+        })
     }
 
     /// What a file of the original repository holds, told by its name.
@@ -166,20 +207,42 @@ impl Manifest {
 }
 
 fn manifest_error(file: &str, entry: &str, field: &str, problem: impl Into<String>) -> Error {
-    Error::Manifest { file: file.into(), entry: entry.into(), field: field.into(), problem: problem.into() }
+    Error::Manifest {
+        file: file.into(),
+        entry: entry.into(),
+        field: field.into(),
+        problem: problem.into(),
+    }
 }
 
 /// The tables of an array, each with the label it has in messages.
-fn tables<'a>(root: &'a Map<String, Value>, kind: &str, label: &str, file: &str) -> Result<Vec<(&'a Map<String, Value>, String)>> {
+fn tables<'a>(
+    root: &'a Map<String, Value>,
+    kind: &str,
+    label: &str,
+    file: &str,
+) -> Result<Vec<(&'a Map<String, Value>, String)>> {
     let list = match root.get(kind) {
         None => return Ok(Vec::new()),
         Some(Value::Array(list)) => list,
-        Some(_) => return Err(manifest_error(file, "-", kind, format!("[[{kind}]] tables were expected"))),
+        Some(_) => {
+            return Err(manifest_error(
+                file,
+                "-",
+                kind,
+                format!("[[{kind}]] tables were expected"),
+            ));
+        }
     };
     let one = |(index, value): (usize, &'a Value)| {
         let number = format!("#{}", index + 1);
-        let map = value.as_object().ok_or_else(|| manifest_error(file, &number, kind, "a table was expected"))?;
-        let label = map.get(label).and_then(Value::as_str).map_or(number, str::to_string);
+        let map = value
+            .as_object()
+            .ok_or_else(|| manifest_error(file, &number, kind, "a table was expected"))?;
+        let label = map
+            .get(label)
+            .and_then(Value::as_str)
+            .map_or(number, str::to_string);
         Ok((map, label))
     };
     list.iter().enumerate().map(one).collect()
@@ -191,14 +254,20 @@ fn aliases(root: &Map<String, Value>, file: &str) -> Result<BTreeMap<String, Str
         None => return Ok(BTreeMap::new()),
         Some(value) => value.as_object().ok_or_else(|| bad("-"))?,
     };
-    let pair = |(old, new): (&String, &Value)| Ok((old.clone(), new.as_str().ok_or_else(|| bad(old))?.to_string()));
+    let pair = |(old, new): (&String, &Value)| {
+        Ok((
+            old.clone(),
+            new.as_str().ok_or_else(|| bad(old))?.to_string(),
+        ))
+    };
     map.iter().map(pair).collect()
 }
 
 /// Shell-like matching by `*` and `?`; on a mismatch only the latest `*` grows, so the time is at most
 /// the product of the lengths.
 fn fits(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {

@@ -30,7 +30,14 @@ pub(crate) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let reader = Reader::new(bytes);
-        Self { reader, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), nodes: Vec::new(), copied: 0 }
+        Self {
+            reader,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            nodes: Vec::new(),
+            copied: 0,
+        }
     }
 
     /// Runs to STOP.
@@ -39,7 +46,11 @@ impl<'a> Machine<'a> {
             let op = self.reader.u8()?;
             if op == b'.' {
                 let root = self.pop()?;
-                return Ok(Pickle { root, nodes: self.nodes, length: self.reader.at() });
+                return Ok(Pickle {
+                    root,
+                    nodes: self.nodes,
+                    length: self.reader.at(),
+                });
             }
             self.step(op)?;
         }
@@ -61,14 +72,18 @@ impl<'a> Machine<'a> {
             b'J' | b'K' | b'M' | 0x8a | 0x8b | b'I' | b'L' | b'G' | b'F' => self.number(op),
             b'X' | 0x8c | 0x8d | b'U' | b'T' => self.text(op),
             b'B' | b'C' | 0x8e | 0x96 => self.bytes(op),
-            b']' | b')' | b'}' | 0x8f | b'l' | b't' | b'd' | 0x91 | 0x85..=0x87 => self.container(op),
+            b']' | b')' | b'}' | 0x8f | b'l' | b't' | b'd' | 0x91 | 0x85..=0x87 => {
+                self.container(op)
+            }
             b'a' | b'e' | b's' | b'u' | 0x90 => self.extend(op),
             b'q' | b'r' | b'p' | 0x94 | b'h' | b'j' | b'g' => self.memo(op),
             b'c' | 0x93 => self.global(op),
             b'R' | 0x81 | 0x92 => self.call(op),
             b'b' => self.build(),
             b'Q' => self.persistent(),
-            _ => Err(self.reader.fault(format!("opcode 0x{op:02x} is unknown or unsupported"))),
+            _ => Err(self
+                .reader
+                .fault(format!("opcode 0x{op:02x} is unknown or unsupported"))),
         }
     }
 
@@ -95,7 +110,9 @@ impl<'a> Machine<'a> {
         if self.stack.len() <= floor {
             return Err(self.reader.fault("the stack is empty"));
         }
-        self.stack.pop().ok_or_else(|| self.reader.fault("the stack is empty"))
+        self.stack
+            .pop()
+            .ok_or_else(|| self.reader.fault("the stack is empty"))
     }
 
     fn mark(&mut self) -> Result<(), Fault> {
@@ -105,7 +122,10 @@ impl<'a> Machine<'a> {
 
     /// Everything above the innermost mark, which is removed.
     fn pop_mark(&mut self) -> Result<Vec<Value>, Fault> {
-        let at = self.marks.pop().ok_or_else(|| self.reader.fault("no mark is set"))?;
+        let at = self
+            .marks
+            .pop()
+            .ok_or_else(|| self.reader.fault("no mark is set"))?;
         if at > self.stack.len() {
             return Err(self.reader.fault("the stack is shorter than its mark"));
         }
@@ -160,7 +180,10 @@ impl<'a> Machine<'a> {
             (b'F', text) => text.parse().ok().map(Value::Float),
             (_, text) => text.trim_end_matches('L').parse().ok().map(Value::Int),
         };
-        let value = value.ok_or_else(|| self.reader.fault(format!("'{}' is not a number", line.escape_debug())))?;
+        let value = value.ok_or_else(|| {
+            self.reader
+                .fault(format!("'{}' is not a number", line.escape_debug()))
+        })?;
         self.push(value)
     }
 
@@ -175,7 +198,7 @@ impl<'a> Machine<'a> {
             let bytes = self.reader.take(length)?;
             return match std::str::from_utf8(bytes) {
                 Ok(text) => self.push_node(Node::Str(text)),
-                Err(_) => self.push_node(Node::Bytes(bytes)),
+                Err(_) => self.push_node(Node::Bytes),
             };
         }
         let text = self.reader.str(length)?;
@@ -188,8 +211,8 @@ impl<'a> Machine<'a> {
             b'B' => self.reader.u32_length()?,
             _ => self.reader.u64_length()?,
         };
-        let bytes = self.reader.take(length)?;
-        self.push_node(Node::Bytes(bytes))
+        self.reader.take(length)?;
+        self.push_node(Node::Bytes)
     }
 
     fn container(&mut self, op: u8) -> Result<(), Fault> {
@@ -239,7 +262,9 @@ impl<'a> Machine<'a> {
         let target = self.pop()?;
         self.stack.push(target);
         let Value::Node(index) = target else {
-            return Err(self.reader.fault("items for something that is no container"));
+            return Err(self
+                .reader
+                .fault("items for something that is no container"));
         };
         match (self.nodes.get_mut(index), op) {
             (Some(Node::Dict(to)), b's' | b'u') => to.extend(pairs),
@@ -259,12 +284,14 @@ impl<'a> Machine<'a> {
             b'r' | b'j' => self.reader.u32_length()?,
             _ => {
                 let line = self.reader.line()?;
-                line.parse().map_err(|_| self.reader.fault("a memo index that is no number"))?
+                line.parse()
+                    .map_err(|_| self.reader.fault("a memo index that is no number"))?
             }
         };
         if matches!(op, b'h' | b'j' | b'g') {
             let value = self.memo.get(&index).copied();
-            let value = value.ok_or_else(|| self.reader.fault(format!("memo {index} was never set")))?;
+            let value =
+                value.ok_or_else(|| self.reader.fault(format!("memo {index} was never set")))?;
             return self.push(value);
         }
         let top = self.pop()?;
@@ -284,7 +311,9 @@ impl<'a> Machine<'a> {
         };
         let global = Global { module, name };
         if !global.is_allowed() {
-            return Err(Fault::Forbidden { global: global.to_string() });
+            return Err(Fault::Forbidden {
+                global: global.to_string(),
+            });
         }
         self.push_node(Node::Global(global))
     }
@@ -314,7 +343,11 @@ impl<'a> Machine<'a> {
             return Err(self.reader.fault("a call of something that is no global"));
         };
         let class = *class;
-        let node = if class.is_mapping() { Node::Dict(self.mapping_items(args)?) } else { Node::Object { class, args } };
+        let node = if class.is_mapping() {
+            Node::Dict(self.mapping_items(args)?)
+        } else {
+            Node::Object { class, args }
+        };
         self.push_node(node)
     }
 
@@ -335,11 +368,16 @@ impl<'a> Machine<'a> {
             _ => None,
         };
         let items: Option<Vec<_>> = pairs.iter().map(pair).collect();
-        let items = items.ok_or_else(|| self.reader.fault("a mapping made of something else than pairs"))?;
+        let items = items.ok_or_else(|| {
+            self.reader
+                .fault("a mapping made of something else than pairs")
+        })?;
         // one list can be named in many calls: the copies are counted, or memory would be unbounded
         self.copied += items.len();
         if self.copied > MAX_OPS {
-            return Err(self.reader.fault(format!("more than {MAX_OPS} items copied")));
+            return Err(self
+                .reader
+                .fault(format!("more than {MAX_OPS} items copied")));
         }
         Ok(items)
     }

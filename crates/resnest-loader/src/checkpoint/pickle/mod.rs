@@ -38,7 +38,8 @@ pub(crate) enum Value {
 #[derive(Debug)]
 pub(crate) enum Node<'a> {
     Str(&'a str),
-    Bytes(&'a [u8]),
+    /// Bytes; what they are is of no use here.
+    Bytes,
     /// An integer that does not fit 64 bits, as little-endian two's complement.
     BigInt(&'a [u8]),
     List(Vec<Value>),
@@ -48,7 +49,10 @@ pub(crate) enum Node<'a> {
     Dict(Vec<(Value, Value)>),
     Global(Global<'a>),
     /// `class(*args)`, kept and not called.
-    Object { class: Global<'a>, args: Value },
+    Object {
+        class: Global<'a>,
+        args: Value,
+    },
     /// What a persistent id refers to: the tuple describing a storage.
     Persistent(Value),
 }
@@ -95,7 +99,11 @@ impl<'a> Pickle<'a> {
     /// The value under a text key; the last one when it was set twice, as in Python.
     pub(crate) fn get(&self, dict: Value, key: &str) -> Option<Value> {
         let items = self.dict(dict)?;
-        items.iter().rev().find(|(k, _)| self.str(*k) == Some(key)).map(|(_, v)| *v)
+        items
+            .iter()
+            .rev()
+            .find(|(k, _)| self.str(*k) == Some(key))
+            .map(|(_, v)| *v)
     }
 
     /// A word for messages: what kind of value this is.
@@ -107,7 +115,7 @@ impl<'a> Pickle<'a> {
             Value::Float(_) => "a float".into(),
             Value::Node(_) => match self.node(value) {
                 Some(Node::Str(_)) => "a str".into(),
-                Some(Node::Bytes(_)) => "bytes".into(),
+                Some(Node::Bytes) => "bytes".into(),
                 Some(Node::BigInt(_)) => "an int".into(),
                 Some(Node::List(_)) => "a list".into(),
                 Some(Node::Tuple(_)) => "a tuple".into(),

@@ -18,13 +18,19 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn fault(&self, problem: impl Into<String>) -> Fault {
-        Fault::Bad { offset: self.at, problem: problem.into() }
+        Fault::Bad {
+            offset: self.at,
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some(taken) = rest.get(..length) else {
-            return Err(self.fault(format!("{length} bytes wanted, {} left (cut short?)", rest.len())));
+            return Err(self.fault(format!(
+                "{length} bytes wanted, {} left (cut short?)",
+                rest.len()
+            )));
         };
         self.at += length;
         Ok(taken)
