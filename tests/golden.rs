@@ -1,5 +1,6 @@
-//! The networks against the real timm: recorded activations and logits of small ResNeSts that use every option, and of
-//! the eight full-size ones. `golden/make_small.py` and `golden/make_full.py` made the files and say how.
+//! The networks against the real timm: recorded activations and logits of small ResNeSts that use
+//! every option, and of the eight full-size ones. `golden/make_small.py` and `golden/make_full.py`
+//! made the files and say how.
 
 use std::collections::HashMap;
 
@@ -129,7 +130,8 @@ fn feature_info_is_timms_and_maps_have_the_sizes_it_says() {
     }
 }
 
-/// The walk is computed over no images; here it is held against the maps of a real forward, odd sizes included.
+/// The walk is computed over no images; here it is held against the maps of a real forward, odd
+/// sizes included.
 #[test]
 fn traced_shapes_are_those_of_a_forward() {
     for fixture in small_fixtures() {
@@ -187,7 +189,8 @@ fn sample(stage: &Tensor) -> Vec<f64> {
     (0..256).map(|i| all[i * all.len() / 256]).collect()
 }
 
-/// One full-size network: within 1e-4 of timm's f32, and no further from f64 than twice timm's own f32.
+/// One full-size network: within 1e-4 of timm's f32, and no further from f64 than twice timm's own
+/// f32.
 fn full(name: &str) {
     let fixture = Fixture::read(&folder("full").join(format!("{name}.safetensors")));
     let names = fixture.json("norm_names");

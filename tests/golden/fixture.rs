@@ -60,7 +60,8 @@ pub fn max_diff(a: &[f64], b: &[f64]) -> f64 {
     diffs.fold(0.0, larger)
 }
 
-/// The first of the recorded stages from which `got` is further than `tolerance` of its largest value.
+/// The first of the recorded stages from which `got` is further than `tolerance` of its largest
+/// value.
 pub fn first_departure<'a>(
     stages: impl IntoIterator<Item = (&'a str, Vec<f64>, Vec<f64>)>,
     tolerance: f64,

@@ -1,4 +1,5 @@
-//! Weights and images from a formula, so that full-size references store none; the twin of `formula.py`.
+//! Weights and images from a formula, so that full-size references store none; the twin of
+//! `formula.py`.
 //!
 //! Every step is an integer operation or a single IEEE operation, so the two agree bit for bit.
 
@@ -28,7 +29,8 @@ pub fn uniform(name: &str, count: usize) -> impl Iterator<Item = f32> {
     })
 }
 
-/// A normalised image (1, chans, height, width): patches of 32 pixels in flat colours, and noise on them.
+/// A normalised image (1, chans, height, width): patches of 32 pixels in flat colours, and noise on
+/// them.
 pub fn image(chans: usize, height: usize, width: usize) -> Result<Tensor> {
     let cells: Vec<f32> = uniform("image.cells", chans * 32 * 32).collect();
     let values: Vec<f32> = uniform("image.noise", chans * height * width)
@@ -77,7 +79,8 @@ impl Formula {
             let scale = (6.0 / (chans * height * width) as f64).sqrt() as f32; // He's variance 2 / fan_in
             return u.map(|u| u * scale).collect();
         }
-        // A norm's weight is small at the end of a block, so that the shortcut dominates as in a trained network.
+        // A norm's weight is small at the end of a block, so that the shortcut dominates as in a
+        // trained network.
         let weight = if module.ends_with(".bn3") { 0.2 } else { 1.0 };
         match field {
             "running_mean" => u.map(|_| mean).collect(),

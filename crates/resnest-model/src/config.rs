@@ -1,4 +1,5 @@
-//! The options a network is built from, under timm's names (`timm/models/resnet.py`, `ResNet.__init__`).
+//! The options a network is built from, under timm's names (`timm/models/resnet.py`,
+//! `ResNet.__init__`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,19 +7,21 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::resnest;
 
-/// No option of a network that fits into memory is larger; keeps every product of two well inside `usize`.
+/// No option of a network that fits into memory is larger; keeps every product of two well inside
+/// `usize`.
 const LARGEST: usize = 1 << 20;
 /// Twelve times the blocks of ResNeSt-269.
 const MOST_BLOCKS: usize = 1024;
 
 /// How a network of timm's ResNet family is built.
 ///
-/// Named constructors ([`ResNetConfig::resnest50d`] …) give the published networks; every field can then be changed:
+/// Named constructors ([`ResNetConfig::resnest50d`] …) give the published networks; every field can
+/// then be changed:
 ///
 /// ```
 /// use resnest_model::{PoolType, ResNetConfig};
-/// let config = ResNetConfig { num_classes: 10, global_pool: PoolType::CatAvgMax, ..ResNetConfig::resnest26d() };
-/// config.validate()?;
+/// let config = ResNetConfig { num_classes: 10, global_pool: PoolType::CatAvgMax,
+/// ..ResNetConfig::resnest26d() }; config.validate()?;
 /// # Ok::<(), resnest_model::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -35,10 +38,11 @@ pub struct ResNetConfig {
     pub base_width: usize,
     /// Layout of the stem.
     pub stem_type: StemType,
-    /// Width of the first convolutions of a deep stem, which puts out twice as many channels. The 7x7 stem
-    /// always puts out 64 and ignores it.
+    /// Width of the first convolutions of a deep stem, which puts out twice as many channels. The
+    /// 7x7 stem always puts out 64 and ignores it.
     pub stem_width: usize,
-    /// Shortcuts that change shape: average pool and 1x1 convolution instead of a strided 1x1 convolution.
+    /// Shortcuts that change shape: average pool and 1x1 convolution instead of a strided 1x1
+    /// convolution.
     pub avg_down: bool,
     /// Classes of the head; 0 leaves the classifier out, the output is then what the pool gives.
     pub num_classes: usize,
@@ -46,7 +50,8 @@ pub struct ResNetConfig {
     pub in_chans: usize,
     /// The pool before the classifier.
     pub global_pool: PoolType,
-    /// Input pixels per pixel of the last feature map: 32, or 16 or 8 by dilation instead of stride.
+    /// Input pixels per pixel of the last feature map: 32, or 16 or 8 by dilation instead of
+    /// stride.
     pub output_stride: usize,
 }
 
@@ -60,7 +65,8 @@ pub enum Block {
 /// `block_args` of `ResNestBottleneck`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResNestArgs {
-    /// Splits of each cardinal group. 1 gates one split by a sigmoid; 0 is a plain 3x3 convolution without attention.
+    /// Splits of each cardinal group. 1 gates one split by a sigmoid; 0 is a plain 3x3 convolution
+    /// without attention.
     pub radix: usize,
     /// Downsample by a 3x3 average pool instead of the stride of the 3x3 convolution.
     pub avd: bool,
@@ -108,8 +114,8 @@ impl PoolType {
 impl FromStr for PoolType {
     type Err = Error;
 
-    /// Takes timm's spellings: `avg`, `max`, `avgmax`, `catavgmax`, each also with `fast` before it, `fast` (avg),
-    /// and `''` or `none`.
+    /// Takes timm's spellings: `avg`, `max`, `avgmax`, `catavgmax`, each also with `fast` before
+    /// it, `fast` (avg), and `''` or `none`.
     fn from_str(s: &str) -> Result<Self> {
         let lower = s.to_ascii_lowercase();
         match lower.strip_prefix("fast").unwrap_or(&lower) {
@@ -188,7 +194,8 @@ impl Block {
 }
 
 impl ResNetConfig {
-    /// Every architecture known by name, timm's eight first, then the others of the official repository.
+    /// Every architecture known by name, timm's eight first, then the others of the official
+    /// repository.
     pub fn names() -> impl Iterator<Item = &'static str> {
         resnest::NAMED.iter().map(|(name, _)| *name)
     }

@@ -1,7 +1,7 @@
 //! Convolution, batch norm and linear layer, and the compositions blocks are written in.
 //!
-//! Blocks call [`conv_norm_act`], [`conv_norm`] and [`conv_norm_add_act`]: they say *what* is computed. How is decided
-//! here, once for every block.
+//! Blocks call [`conv_norm_act`], [`conv_norm`] and [`conv_norm_add_act`]: they say *what* is
+//! computed. How is decided here, once for every block.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -13,7 +13,7 @@ const EPS: f64 = 1e-5;
 
 /// What follows a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// Nothing.
     Identity,
     /// max(x, 0).
@@ -39,7 +39,7 @@ impl Act {
 
 /// Everything about a convolution that its weight does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2dConfig {
+pub(crate) struct Conv2dConfig {
     /// Height and width of the kernel.
     pub kernel: usize,
     /// Step in both directions.
@@ -56,7 +56,7 @@ pub struct Conv2dConfig {
 
 impl Conv2dConfig {
     /// A dense convolution without bias, padded so that stride 1 keeps the size.
-    pub fn new(kernel: usize, stride: usize) -> Self {
+    pub(crate) fn new(kernel: usize, stride: usize) -> Self {
         Self {
             kernel,
             stride,
@@ -70,7 +70,7 @@ impl Conv2dConfig {
 
 /// `nn.Conv2d`: (N, C_in, H, W) → (N, C_out, H', W').
 #[derive(Clone, Debug)]
-pub struct Conv2d {
+pub(crate) struct Conv2d {
     weight: Tensor,       // (C_out, C_in / groups, k, k)
     bias: Option<Tensor>, // (1, C_out, 1, 1)
     config: Conv2dConfig,
@@ -79,7 +79,7 @@ pub struct Conv2d {
 
 impl Conv2d {
     /// Reads `weight`, and `bias` if the configuration has one.
-    pub fn new(
+    pub(crate) fn new(
         in_chans: usize,
         out_chans: usize,
         config: Conv2dConfig,
@@ -139,7 +139,8 @@ impl Conv2d {
         }
     }
 
-    /// An empty batch gives an empty batch, as in PyTorch; candle's grouped convolution would panic.
+    /// An empty batch gives an empty batch, as in PyTorch; candle's grouped convolution would
+    /// panic.
     fn of_no_images(&self, x: &Tensor) -> Result<Tensor> {
         let c = &self.config;
         let (_, _, h, w) = x.dims4()?;
@@ -172,16 +173,18 @@ impl Conv2d {
 
 /// `nn.BatchNorm2d` at inference: per channel `x * scale + shift`.
 #[derive(Clone, Debug)]
-pub struct BatchNorm2d {
+pub(crate) struct BatchNorm2d {
     scale: Tensor, // (1, C, 1, 1)
     shift: Tensor, // (1, C, 1, 1)
 }
 
 impl BatchNorm2d {
-    /// Reads `weight`, `bias`, `running_mean` and `running_var`, and folds them into one scale and one shift.
+    /// Reads `weight`, `bias`, `running_mean` and `running_var`, and folds them into one scale and
+    /// one shift.
     ///
-    /// The folding is done in f32 whatever the dtype of the weights: half a percent of f16's range would be lost.
-    pub fn new(chans: usize, vb: VarBuilder) -> Result<Self> {
+    /// The folding is done in f32 whatever the dtype of the weights: f16 would round the variance
+    /// before its root is taken.
+    pub(crate) fn new(chans: usize, vb: VarBuilder) -> Result<Self> {
         let dtype = vb.dtype();
         let wide = match dtype {
             DType::F64 => DType::F64,
@@ -207,7 +210,7 @@ impl BatchNorm2d {
 
 /// `nn.Linear` with bias: (N, in) → (N, out).
 #[derive(Clone, Debug)]
-pub struct Linear {
+pub(crate) struct Linear {
     weight: Tensor, // (out, in)
     bias: Tensor,   // (out)
     path: String,
@@ -215,7 +218,7 @@ pub struct Linear {
 
 impl Linear {
     /// Reads `weight` and `bias`.
-    pub fn new(in_features: usize, out_features: usize, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(in_features: usize, out_features: usize, vb: VarBuilder) -> Result<Self> {
         let weight = vb.get((out_features, in_features), "weight")?;
         let bias = vb.get(out_features, "bias")?;
         let path = vb.prefix();

@@ -4,17 +4,21 @@
 //! [`VarBuilder`](candle_nn::VarBuilder), images as a normalised (N, C, H, W) tensor.
 //!
 //! # A tour
-//! * [`ResNetConfig`] says how a network is built: [`ResNetConfig::resnest50d`] and its fellows are the published ones,
-//!   [`ResNetConfig::by_name`] finds them by name, and any field can be changed.
-//! * [`ResNet::new`] builds it; [`ResNet::forward`] gives logits, [`ResNet::forward_features`] the last map,
-//!   [`ResNet::forward_features_at`] the maps of chosen stages, [`TestTimePoolHead`] timm's `--test-pool`.
-//! * [`expected_tensors`] lists what a checkpoint must hold, [`parameter_count`], [`gmacs`] and [`trace_shapes`] say what
-//!   the network costs and which shapes pass through it; none of them needs weights.
+//! * [`ResNetConfig`] says how a network is built: [`ResNetConfig::resnest50d`] and its fellows are
+//!   the published ones, [`ResNetConfig::by_name`] finds them by name, and any field can be
+//!   changed.
+//! * [`ResNet::new`] builds it; [`ResNet::forward`] gives logits, [`ResNet::forward_features`] the
+//!   last map, [`ResNet::forward_features_at`] the maps of chosen stages, [`TestTimePoolHead`]
+//!   timm's `--test-pool`.
+//! * [`expected_tensors`] lists what a checkpoint must hold, [`parameter_count`], [`gmacs`] and
+//!   [`trace_shapes`] say what the network costs and which shapes pass through it; none of them
+//!   needs weights.
 //!
 //! # Where things are
-//! One file per file of timm: `resnet.rs` is the trunk (stem, stages, head), `resnest.rs` the block and the named
-//! configurations, `split_attn.rs` the attention, `pool.rs` and `layers.rs` what they are made of, `test_time_pool.rs`
-//! and `feature.rs` the rest. `spec.rs` and `trace.rs` answer questions about a network by running it over nothing.
+//! One file per file of timm: `resnet.rs` is the trunk (stem, stages, head), `resnest.rs` the block
+//! and the named configurations, `split_attn.rs` the attention, `pool.rs` and `layers.rs` what they
+//! are made of, `test_time_pool.rs` and `feature.rs` the rest. `spec.rs` and `trace.rs` answer
+//! questions about a network by running it over nothing.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

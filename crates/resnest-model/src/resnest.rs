@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use crate::config::{Block, PoolType, ResNestArgs, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act};
-use crate::pool::AvgPool2d;
+use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
 use crate::split_attn::{SplitAttn, attn_chans};
 use crate::trace::Trace;
@@ -32,17 +32,19 @@ pub(crate) struct ResNestBottleneck {
     conv3: Conv2d,
     bn3: BatchNorm2d,
     downsample: Option<Downsample>,
-    path: String,
 }
 
 impl ResNestBottleneck {
     pub(crate) fn new(spec: &BlockSpec, args: &ResNestArgs, vb: VarBuilder) -> Result<Self> {
         let width = group_width(spec.planes, spec.base_width, spec.cardinality);
-        let avd = (args.avd && spec.stride > 1).then_some(AvgPool2d::Padded3x3 {
-            stride: spec.stride,
-        });
+        let avd = args.avd && spec.stride > 1;
+        let pool = |wanted: bool, name| {
+            let stride = spec.stride;
+            let path = vb.pp(name).prefix();
+            wanted.then(|| AvgPool2d::new(AvgPoolRule::Padded3x3 { stride }, path))
+        };
         let config = Conv2dConfig {
-            stride: if avd.is_some() { 1 } else { spec.stride },
+            stride: if avd { 1 } else { spec.stride },
             padding: spec.first_dilation,
             dilation: spec.first_dilation,
             groups: spec.cardinality,
@@ -53,13 +55,12 @@ impl ResNestBottleneck {
         Ok(Self {
             conv1: Conv2d::new(spec.in_chans, width, one, vb.pp("conv1"))?,
             bn1: BatchNorm2d::new(width, vb.pp("bn1"))?,
-            avd_first: avd.filter(|_| args.avd_first),
+            avd_first: pool(avd && args.avd_first, "avd_first"),
             conv2: Conv2::new(width, args.radix, config, &vb)?,
-            avd_last: avd.filter(|_| !args.avd_first),
+            avd_last: pool(avd && !args.avd_first, "avd_last"),
             conv3: Conv2d::new(width, out_chans, one, vb.pp("conv3"))?,
             bn3: BatchNorm2d::new(out_chans, vb.pp("bn3"))?,
             downsample: Downsample::new(spec, out_chans, vb.pp("downsample"))?,
-            path: vb.prefix(),
         })
     }
 }
@@ -68,11 +69,11 @@ impl ResidualBlock for ResNestBottleneck {
     fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
         if let Some(pool) = &self.avd_first {
-            out = pool.forward(&self.path, &out, trace)?;
+            out = pool.forward(&out, trace)?;
         }
         out = self.conv2.forward(&out, trace)?;
         if let Some(pool) = &self.avd_last {
-            out = pool.forward(&self.path, &out, trace)?;
+            out = pool.forward(&out, trace)?;
         }
         let shortcut = match &self.downsample {
             Some(downsample) => &downsample.forward(x, trace)?,
@@ -158,7 +159,8 @@ fn resnest(layers: [usize; 4], stem_width: usize) -> ResNetConfig {
     }
 }
 
-/// ResNeSt-50 of the ablation in the official repository: `<radix>s<cardinality>x<base_width>d`, pool before the 3x3.
+/// ResNeSt-50 of the ablation in the official repository: `<radix>s<cardinality>x<base_width>d`,
+/// pool before the 3x3.
 fn resnest50_fast(radix: usize, cardinality: usize, base_width: usize) -> ResNetConfig {
     ResNetConfig {
         block: Block::ResNest(ResNestArgs {

@@ -1,7 +1,7 @@
 //! The trunk: stem, four stages of residual blocks, head (`timm/models/resnet.py`).
 //!
-//! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm in [`new_block`] and a
-//! variant of [`Block`].
+//! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm
+//! in [`new_block`] and a variant of [`Block`].
 
 use std::fmt::Debug;
 
@@ -12,7 +12,7 @@ use crate::config::{Block, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::feature::{self, FeatureInfo};
 use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, conv_norm_act};
-use crate::pool::{AvgPool2d, MaxPool2d, SelectAdaptivePool2d};
+use crate::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, SelectAdaptivePool2d};
 use crate::resnest::ResNestBottleneck;
 use crate::trace::Trace;
 
@@ -63,7 +63,8 @@ impl ResNet {
     /// Builds the network with the tensors of `vb`, whose names are those of timm's state dict.
     ///
     /// # Errors
-    /// [`Error::Config`] if the options do not fit together, [`Error::Candle`] if a tensor is missing or misshaped.
+    /// [`Error::Config`] if the options do not fit together, [`Error::Candle`] if a tensor is
+    /// missing or misshaped.
     pub fn new(config: &ResNetConfig, vb: VarBuilder) -> ModelResult<Self> {
         config.validate()?;
         let stem_chans = config.stem_type.out_chans(config.stem_width);
@@ -95,13 +96,15 @@ impl ResNet {
         self.config.num_features()
     }
 
-    /// The places where [`forward_intermediates`](Self::forward_intermediates) takes features, as timm lists them.
+    /// The places where [`forward_intermediates`](Self::forward_intermediates) takes features, as
+    /// timm lists them.
     pub fn feature_info(&self) -> Vec<FeatureInfo> {
         feature::feature_info(&self.config)
     }
 
-    /// Normalised images (N, in_chans, H, W), any H and W → logits (N, num_classes). Without classes: pooled features
-    /// (N, num_features), or without a pool too, the map (N, num_features, H', W').
+    /// Normalised images (N, in_chans, H, W), any H and W → logits (N, num_classes). Without
+    /// classes: pooled features (N, num_features), or without a pool too, the map (N, num_features,
+    /// H', W').
     ///
     /// # Errors
     /// [`Error::Input`] for another shape.
@@ -128,8 +131,9 @@ impl ResNet {
         Ok(self.head(x, pre_logits, &mut Trace::off())?)
     }
 
-    /// The last feature map and the maps at the chosen taps of [`feature_info`](Self::feature_info), in the network's
-    /// order; negative indices count from the end (timm: `forward_intermediates`).
+    /// The last feature map and the maps at the chosen taps of
+    /// [`feature_info`](Self::feature_info), in the network's order; negative indices count from
+    /// the end (timm: `forward_intermediates`).
     ///
     /// # Errors
     /// [`Error::FeatureIndex`], [`Error::Input`].
@@ -142,8 +146,8 @@ impl ResNet {
         self.take(x, indices, 4)
     }
 
-    /// The maps at the chosen taps alone; stages beyond the last of them are not computed (timm: `features_only` with
-    /// `out_indices`).
+    /// The maps at the chosen taps alone; stages beyond the last of them are not computed (timm:
+    /// `features_only` with `out_indices`).
     ///
     /// # Errors
     /// [`Error::FeatureIndex`], [`Error::Input`].
@@ -295,7 +299,6 @@ pub(crate) struct Downsample {
     pool: Option<AvgPool2d>,
     conv: Conv2d,
     norm: BatchNorm2d,
-    path: String,
 }
 
 impl Downsample {
@@ -307,22 +310,21 @@ impl Downsample {
         // `downsample_avg` has its pool at index 0, be it an Identity; `downsample_conv` has none.
         let (pool, stride, first) = match kind {
             DownsampleKind::Conv => (None, spec.stride, 0),
-            DownsampleKind::Avg if spec.dilation > 1 => (Some(AvgPool2d::Same2x2), 1, 1),
-            DownsampleKind::Avg if spec.stride > 1 => (Some(AvgPool2d::Ceil2x2), 1, 1),
+            DownsampleKind::Avg if spec.dilation > 1 => (Some(AvgPoolRule::Same2x2), 1, 1),
+            DownsampleKind::Avg if spec.stride > 1 => (Some(AvgPoolRule::Ceil2x2), 1, 1),
             DownsampleKind::Avg => (None, 1, 1),
         };
         let conv = Conv2dConfig::new(1, stride);
         Ok(Some(Self {
-            pool,
+            pool: pool.map(|rule| AvgPool2d::new(rule, vb.pp(0).prefix())),
             conv: Conv2d::new(spec.in_chans, out_chans, conv, vb.pp(first))?,
             norm: BatchNorm2d::new(out_chans, vb.pp(first + 1))?,
-            path: vb.prefix(),
         }))
     }
 
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let pooled = match &self.pool {
-            Some(pool) => &pool.forward(&self.path, x, trace)?,
+            Some(pool) => &pool.forward(x, trace)?,
             None => x,
         };
         conv_norm_act(&self.conv, &self.norm, Act::Identity, pooled, trace)

@@ -1,5 +1,5 @@
-//! What a network asks of a checkpoint, and what it costs, without any weights: the constructor is run over a backend
-//! that writes down every request, and the forward over a batch of no images.
+//! What a network asks of a checkpoint, and what it costs, without any weights: the constructor is
+//! run over a backend that writes down every request, and the forward over a batch of no images.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,8 +33,8 @@ impl TensorSpec {
     }
 }
 
-/// Every tensor the network reads, in the order of timm's state dict (without the `num_batches_tracked` counters,
-/// which inference has no use for).
+/// Every tensor the network reads, in the order of timm's state dict (without the
+/// `num_batches_tracked` counters, which inference has no use for).
 ///
 /// # Errors
 /// [`crate::Error::Config`] if the options do not fit together.
@@ -52,11 +52,12 @@ pub fn parameter_count(config: &ResNetConfig) -> Result<usize> {
     Ok(parameters.map(TensorSpec::elem_count).sum())
 }
 
-/// The walk through the network for one image of the given height and width: every step with the shape it puts out,
-/// every tensor inside each split attention included.
+/// The walk through the network for one image of the given height and width: every step with the
+/// shape it puts out, every tensor inside each split attention included.
 ///
 /// # Errors
-/// [`crate::Error::Config`] if the options do not fit together, [`crate::Error::Input`] for an empty image.
+/// [`crate::Error::Config`] if the options do not fit together, [`crate::Error::Input`] for an
+/// empty image.
 pub fn trace_shapes(config: &ResNetConfig, input: (usize, usize)) -> Result<Vec<Step>> {
     let (model, _) = weightless(config)?;
     let shape = (0, config.in_chans, input.0, input.1);
@@ -64,25 +65,17 @@ pub fn trace_shapes(config: &ResNetConfig, input: (usize, usize)) -> Result<Vec<
     let mut trace = Trace::recording();
     trace.step("", "input", &x);
     model.run(&x, &mut trace)?;
-    Ok(trace.into_steps().into_iter().map(for_one_image).collect())
+    Ok(trace.into_steps())
 }
 
-/// Multiply-accumulates of one forward of one image, in units of 10⁹: convolutions and the classifier.
+/// Multiply-accumulates of one forward of one image, in units of 10⁹: convolutions and the
+/// classifier.
 ///
 /// # Errors
 /// As [`trace_shapes`].
 pub fn gmacs(config: &ResNetConfig, input: (usize, usize)) -> Result<f64> {
     let steps = trace_shapes(config, input)?;
     Ok(steps.iter().map(|step| step.macs).sum::<u64>() as f64 / 1e9)
-}
-
-/// The forward ran over no images: sets the batch to one and multiplies out the work.
-fn for_one_image(mut step: Step) -> Step {
-    if let Some(batch) = step.shape.first_mut() {
-        *batch = 1;
-    }
-    step.macs *= step.shape.iter().product::<usize>() as u64;
-    step
 }
 
 /// The network without memory for its weights, and the tensors it asked for.
@@ -116,7 +109,8 @@ impl SimpleBackend for Recorder {
             name: name.to_owned(),
             shape: shape.dims().to_vec(),
         });
-        // One zero seen through strides of 0. Vectors are small and matmul wants true rows, so those are real.
+        // One zero seen through strides of 0. Vectors are small and matmul wants true rows, so
+        // those are real.
         match shape.rank() {
             4 => Tensor::zeros((), dtype, device)?.broadcast_as(shape),
             _ => Tensor::zeros(shape, dtype, device),
@@ -181,9 +175,9 @@ mod tests {
             ("conv2", &[1, 80, 1, 1]),
             ("conv2.fc1", &[1, 80, 1, 1]),
             ("conv2.fc2", &[1, 320, 1, 1]),
-            ("conv2", &[1, 2, 4, 40]),
-            ("conv2", &[1, 4, 2, 40]),
-            ("conv2", &[1, 320]),
+            ("conv2.rsoftmax", &[1, 2, 4, 40]),
+            ("conv2.rsoftmax", &[1, 4, 2, 40]),
+            ("conv2.rsoftmax", &[1, 320]),
             ("conv2", &[1, 80, 56, 56]),
             ("downsample.1", &[1, 256, 56, 56]),
             ("conv3", &[1, 256, 56, 56]),

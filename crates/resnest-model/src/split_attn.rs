@@ -1,4 +1,5 @@
-//! Split attention (`timm/layers/split_attn.py`; Zhang et al., *ResNeSt: Split-Attention Networks*, section 3).
+//! Split attention (`timm/layers/split_attn.py`; Zhang et al., *ResNeSt: Split-Attention Networks*,
+//! section 3).
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -9,37 +10,39 @@ use crate::pool::mean_hw;
 use crate::trace::Trace;
 
 /// Attention logits → weights: over the radix, for every channel of every cardinal group.
-#[derive(Clone, Copy, Debug)]
-pub struct RadixSoftmax {
+#[derive(Clone, Debug)]
+pub(crate) struct RadixSoftmax {
     radix: usize,
     cardinality: usize,
+    path: String,
 }
 
 impl RadixSoftmax {
-    /// (N, K·R·c, 1, 1), cardinality-major → (N, R·K·c), radix-major like the splits they weigh. Radix 1: a sigmoid.
-    pub(crate) fn forward(&self, path: &str, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+    /// (N, K·R·c, 1, 1), cardinality-major → (N, R·K·c), radix-major like the splits they weigh.
+    /// Radix 1: a sigmoid.
+    pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let x = x.flatten_from(1)?;
         if self.radix == 1 {
             let weights = sigmoid(&x)?;
-            trace.step(path, "sigmoid", &weights);
+            trace.step(&self.path, "sigmoid", &weights);
             return Ok(weights);
         }
         let (n, chans) = x.dims2()?;
         let c = chans / (self.cardinality * self.radix);
         let x = x.reshape((n, self.cardinality, self.radix, c))?;
-        trace.step(path, "view (batch, cardinality, radix, channels)", &x);
+        trace.step(&self.path, "view (batch, cardinality, radix, channels)", &x);
         let x = x.transpose(1, 2)?.contiguous()?; // (N, R, K, c)
-        trace.step(path, "transpose", &x);
+        trace.step(&self.path, "transpose", &x);
         // candle takes no maximum over an empty batch.
         let weights = if n == 0 { x } else { softmax(&x, 1)? }.reshape((n, chans))?;
-        trace.step(path, "softmax over radix", &weights);
+        trace.step(&self.path, "softmax over radix", &weights);
         Ok(weights)
     }
 }
 
 /// A 3x3 convolution into `radix` splits, and their sum weighted by an attention over the splits.
 #[derive(Clone, Debug)]
-pub struct SplitAttn {
+pub(crate) struct SplitAttn {
     conv: Conv2d,
     bn0: BatchNorm2d,
     fc1: Conv2d,
@@ -69,7 +72,11 @@ impl SplitAttn {
             fc1: Conv2d::new(chans, attn_chans, fc, vb.pp("fc1"))?,
             bn1: BatchNorm2d::new(attn_chans, vb.pp("bn1"))?,
             fc2: Conv2d::new(attn_chans, chans * radix, fc, vb.pp("fc2"))?,
-            rsoftmax: RadixSoftmax { radix, cardinality },
+            rsoftmax: RadixSoftmax {
+                radix,
+                cardinality,
+                path: vb.pp("rsoftmax").prefix(),
+            },
             path: vb.prefix(),
         })
     }
@@ -80,7 +87,7 @@ impl SplitAttn {
         let gap = self.gap(&splits, trace)?; // (N, C, 1, 1)
         let gap = conv_norm_act(&self.fc1, &self.bn1, Act::Relu, &gap, trace)?;
         let logits = self.fc2.forward(&gap, trace)?; // (N, K·R·c, 1, 1)
-        let weights = self.rsoftmax.forward(&self.path, &logits, trace)?; // (N, R·C)
+        let weights = self.rsoftmax.forward(&logits, trace)?; // (N, R·C)
         self.weigh(&splits, &weights, trace)
     }
 
@@ -125,12 +132,14 @@ impl SplitAttn {
     }
 }
 
-/// Width of the attention's hidden layer: a quarter of all splits' channels, at least 32, in steps of 8.
+/// Width of the attention's hidden layer: a quarter of all splits' channels, at least 32, in steps
+/// of 8.
 pub(crate) fn attn_chans(chans: usize, radix: usize) -> usize {
     make_divisible((chans * radix) as f64 * 0.25, 8, 32)
 }
 
-/// `make_divisible` of `timm/layers/helpers.py`: the nearest multiple of `divisor`, not less than 90% of `v`.
+/// `make_divisible` of `timm/layers/helpers.py`: the nearest multiple of `divisor`, not less than
+/// 90% of `v`.
 fn make_divisible(v: f64, divisor: usize, min_value: usize) -> usize {
     let half_up = (v + divisor as f64 / 2.0) as usize;
     let rounded = (half_up / divisor * divisor).max(min_value);
@@ -138,5 +147,70 @@ fn make_divisible(v: f64, divisor: usize, min_value: usize) -> usize {
         rounded + divisor
     } else {
         rounded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Logits without any order, (2, chans, 1, 1).
+    fn logits(chans: usize) -> Vec<f32> {
+        (0..2 * chans)
+            .map(|i| ((i * 7919 + 13) % 997) as f32 / 250.0 - 2.0)
+            .collect()
+    }
+
+    fn run(radix: usize, cardinality: usize, x: &[f32]) -> Vec<Vec<f32>> {
+        let x = Tensor::from_slice(x, (2, x.len() / 2, 1, 1), &Device::Cpu).unwrap();
+        let rsoftmax = RadixSoftmax {
+            radix,
+            cardinality,
+            path: String::new(),
+        };
+        let y = rsoftmax.forward(&x, &mut Trace::off()).unwrap();
+        y.to_vec2().unwrap()
+    }
+
+    #[test]
+    fn weights_of_a_channel_sum_to_one_over_the_radix_and_come_out_radix_major() {
+        let c = 3;
+        for (radix, cardinality) in [(2, 1), (2, 4), (4, 2), (3, 3)] {
+            let x = logits(radix * cardinality * c);
+            let got = run(radix, cardinality, &x);
+            for (n, got) in got.iter().enumerate() {
+                let logit = |k: usize, r: usize, i: usize| {
+                    x[n * radix * cardinality * c + (k * radix + r) * c + i]
+                };
+                for (k, r, i) in
+                    (0..got.len()).map(|j| (j / c % cardinality, j / c / cardinality, j % c))
+                {
+                    let sum: f32 = (0..radix).map(|r| logit(k, r, i).exp()).sum();
+                    let expected = logit(k, r, i).exp() / sum;
+                    let got = got[(r * cardinality + k) * c + i];
+                    assert!((got - expected).abs() < 1e-6, "{got} is not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_split_is_gated_by_a_sigmoid() {
+        let x = logits(8);
+        for (got, x) in run(1, 4, &x).concat().iter().zip(&x) {
+            assert!((got - 1.0 / (1.0 + (-x).exp())).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn attention_widths_are_those_timm_gives() {
+        let stages = |width: fn(usize) -> usize, radix| {
+            [64, 128, 256, 512].map(|planes| attn_chans(width(planes), radix))
+        };
+        assert_eq!(stages(|p| p, 2), [32, 64, 128, 256]);
+        assert_eq!(stages(|p| p / 64 * 40 * 2, 4), [80, 160, 320, 640]);
+        assert_eq!(stages(|p| p * 24 / 64 * 4, 1), [32, 48, 96, 192]);
     }
 }

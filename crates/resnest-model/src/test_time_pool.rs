@@ -9,8 +9,9 @@ use crate::pool::avgmax_hw;
 use crate::resnet::ResNet;
 use crate::trace::Trace;
 
-/// A network whose classifier looks at every window of the size it was trained with; the logits of all windows are then
-/// pooled, half mean and half maximum. For inputs larger than the training size.
+/// A network whose classifier looks at every window of the size it was trained with; the logits of
+/// all windows are then pooled, half mean and half maximum. For inputs larger than the training
+/// size.
 #[derive(Debug)]
 pub struct TestTimePoolHead {
     base: ResNet,
@@ -19,15 +20,18 @@ pub struct TestTimePoolHead {
 }
 
 impl TestTimePoolHead {
-    /// timm's rule: only if both sides of the input are larger than the default (`input_size` of the checkpoint).
+    /// timm's rule: only if both sides of the input are larger than the default (`input_size` of
+    /// the checkpoint).
     pub fn applies(input_size: (usize, usize), default_input_size: (usize, usize)) -> bool {
         input_size.0 > default_input_size.0 && input_size.1 > default_input_size.1
     }
 
-    /// Takes over the classifier of `base`; `original_pool` is `pool_size` of the checkpoint, (7, 7) for 224x224.
+    /// Takes over the classifier of `base`; `original_pool` is `pool_size` of the checkpoint, (7,
+    /// 7) for 224x224.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no classifier, if the classifier sees concatenated pools, or for an empty window.
+    /// [`Error::Config`] if there is no classifier, if the classifier sees concatenated pools, or
+    /// for an empty window.
     pub fn new(mut base: ResNet, original_pool: (usize, usize)) -> Result<Self> {
         let pool = base.config().global_pool;
         if pool == PoolType::CatAvgMax {

@@ -15,7 +15,8 @@ pub struct Step {
     pub macs: u64,
 }
 
-/// Where the layers of a forward report their steps; off in ordinary use, where a report costs one branch.
+/// Where the layers of a forward report their steps; off in ordinary use, where a report costs one
+/// branch. What is recorded is told for one image, whatever batch ran.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     steps: Option<Vec<Step>>,
@@ -43,31 +44,40 @@ impl Trace {
 
     /// Reports a step of which only the shape is known, because the tensor is never held as such.
     pub(crate) fn shape(&mut self, path: &str, operation: &str, shape: &[usize]) {
-        if let Some(steps) = &mut self.steps {
-            steps.push(Step {
-                path: path.to_owned(),
-                operation: operation.to_owned(),
-                shape: shape.to_vec(),
-                macs: 0,
-            });
-        }
+        self.push(path, || operation.to_owned(), shape, 0);
     }
 
-    /// Reports a step that multiplies, described only when somebody listens.
+    /// Reports a step that multiplies: `taps` multiply-accumulates for every element of `out`.
     pub(crate) fn multiply(
         &mut self,
         path: &str,
         operation: impl FnOnce() -> String,
         out: &Tensor,
-        macs_per_element: usize,
+        taps: usize,
     ) {
-        if let Some(steps) = &mut self.steps {
-            steps.push(Step {
-                path: path.to_owned(),
-                operation: operation(),
-                shape: out.dims().to_vec(),
-                macs: macs_per_element as u64,
-            });
+        self.push(path, operation, out.dims(), taps);
+    }
+
+    fn push(
+        &mut self,
+        path: &str,
+        operation: impl FnOnce() -> String,
+        shape: &[usize],
+        taps: usize,
+    ) {
+        let Some(steps) = &mut self.steps else {
+            return;
+        };
+        let mut shape = shape.to_vec();
+        if let Some(batch) = shape.first_mut() {
+            *batch = 1;
         }
+        let macs = (taps * shape.iter().product::<usize>()) as u64;
+        steps.push(Step {
+            path: path.to_owned(),
+            operation: operation(),
+            shape,
+            macs,
+        });
     }
 }
