@@ -1,0 +1,131 @@
+//! GFLOP/s of every distinct convolution of resnest50d at 224.
+//!
+//! `cargo run --release -p resnest-kernels --example layers -- [batch] [filter]`
+
+use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv};
+use std::time::Instant;
+
+/// Shape of one layer, side of its input, how often it occurs, whether a residual is added.
+struct Layer {
+    spec: ConvSpec,
+    side: usize,
+    count: usize,
+    residual: bool,
+}
+
+fn layers() -> Vec<Layer> {
+    let mut list = Vec::new();
+    let mut add = |spec, side, count, residual| {
+        list.push(Layer {
+            spec,
+            side,
+            count,
+            residual,
+        });
+    };
+    add(ConvSpec::new(3, 32, 3).stride(2), 224, 1, false);
+    add(ConvSpec::new(32, 32, 3), 112, 1, false);
+    add(ConvSpec::new(32, 64, 3), 112, 1, false);
+    let mut input = 64;
+    for (stage, (planes, blocks)) in [(64, 3), (128, 4), (256, 6), (512, 3)]
+        .into_iter()
+        .enumerate()
+    {
+        let side = 56 >> stage;
+        let before = if stage == 0 { side } else { 2 * side };
+        let wide = 4 * planes;
+        let split = |side, count| {
+            (
+                ConvSpec::new(planes, 2 * planes, 3).groups(2),
+                side,
+                count,
+                false,
+            )
+        };
+        let first = split(before, 1);
+        let rest = split(side, blocks - 1);
+        add(ConvSpec::new(input, planes, 1), before, 1, false);
+        add(first.0, first.1, first.2, first.3);
+        add(ConvSpec::new(input, wide, 1), side, 1, false);
+        add(ConvSpec::new(planes, wide, 1), side, blocks, true);
+        add(ConvSpec::new(wide, planes, 1), side, blocks - 1, false);
+        add(rest.0, rest.1, rest.2, rest.3);
+        input = wide;
+    }
+    list
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let batch: usize = args.next().and_then(|a| a.parse().ok()).unwrap_or(1);
+    let isa = Isa::detect().expect("an instruction set");
+    let algorithms = [Algorithm::Direct];
+    println!(
+        "{isa:?}, batch {batch}, {} threads",
+        resnest_kernels::current_threads()
+    );
+    let mut totals = vec![[0.0; 2]; algorithms.len()];
+    for layer in layers() {
+        let input = Nhwc::new(batch, layer.side, layer.side, layer.spec.in_channels);
+        let flops = 2.0 * layer.spec.macs(input).expect("fits") as f64;
+        print!(
+            "{}x{} {:>4} -> {:<4} g{} @{:<3} x{}",
+            layer.spec.kernel,
+            layer.spec.kernel,
+            layer.spec.in_channels,
+            layer.spec.out_channels,
+            layer.spec.groups,
+            layer.side,
+            layer.count,
+        );
+        for (algorithm, total) in algorithms.iter().zip(&mut totals) {
+            let seconds = measure(isa, &layer, input, *algorithm);
+            total[usize::from(layer.spec.kernel > 1)] += seconds * layer.count as f64;
+            print!(
+                "  {algorithm:?} {:7.3} ms {:6.1} GFLOP/s",
+                seconds * 1e3,
+                flops / seconds / 1e9
+            );
+        }
+        println!();
+    }
+    for (algorithm, total) in algorithms.iter().zip(&totals) {
+        println!(
+            "{algorithm:?}: 1x1 {:.2} ms, larger {:.2} ms",
+            total[0] * 1e3,
+            total[1] * 1e3
+        );
+    }
+}
+
+/// The least of many runs; several copies of the weights keep them as cold as in a network.
+fn measure(isa: Isa, layer: &Layer, input: Nhwc, algorithm: Algorithm) -> f64 {
+    let value = |i: usize| ((i * 7919) % 1000) as f32 / 500.0 - 1.0;
+    let weight: Vec<f32> = (0..layer.spec.weight_len()).map(value).collect();
+    let bias = vec![0.1; layer.spec.out_channels];
+    let copies = (40_000_000 / (4 * weight.len())).clamp(1, 24);
+    let convs: Vec<_> = (0..copies)
+        .map(|_| PackedConv::new(isa, layer.spec, &weight, Some(&bias), algorithm).expect("packs"))
+        .collect();
+    let x: Vec<f32> = (0..input.len()).map(value).collect();
+    let output = layer.spec.output(input).expect("fits");
+    let residual = layer.residual.then(|| vec![0.5; output.len()]);
+    let mut out = vec![0.0; output.len()];
+    let mut best = f64::INFINITY;
+    let begun = Instant::now();
+    let mut runs = 0;
+    while runs < 40 && begun.elapsed().as_secs_f64() < 0.6 || runs < 5 {
+        let start = Instant::now();
+        let epilogue = Epilogue {
+            relu: true,
+            residual: residual.as_deref(),
+            sums: None,
+        };
+        convs[runs % copies]
+            .run_into(&x, input, &mut out, epilogue)
+            .expect("runs");
+        best = best.min(start.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    best
+}

@@ -1,0 +1,191 @@
+//! The safe way to the micro-kernels: one panel of output channels over a run of pixels.
+//!
+//! Bounds are checked here once per panel, so that the kernels need not.
+
+use super::Isa;
+use super::tile::TileArgs;
+use crate::share::SharedMut;
+
+/// Most channels in a block of k: what a pixel in the padding must find as zeros.
+pub(crate) const MAX_BLOCK: usize = 512;
+static ZEROS: [f32; MAX_BLOCK] = [0.0; MAX_BLOCK];
+
+/// Where the input pixel of each output pixel lies under each tap; negative in the padding.
+#[derive(Default)]
+pub(crate) struct OffsetTable {
+    /// `[tap][pixel]`
+    offsets: Vec<isize>,
+    pixels: usize,
+    taps: usize,
+    max: isize,
+}
+
+impl OffsetTable {
+    /// Refills the table: `offset(tap, pixel)` gives an element offset or a negative number.
+    pub fn fill(
+        &mut self,
+        taps: usize,
+        pixels: usize,
+        mut offset: impl FnMut(usize, usize) -> isize,
+    ) {
+        self.offsets.clear();
+        self.offsets.reserve(taps * pixels);
+        (self.taps, self.pixels, self.max) = (taps, pixels, -1);
+        for tap in 0..taps {
+            for pixel in 0..pixels {
+                let offset = offset(tap, pixel);
+                self.max = self.max.max(offset);
+                self.offsets.push(offset);
+            }
+        }
+    }
+
+    /// One tap; pixel `i` lies at `i * stride`.
+    pub fn fill_rows(&mut self, pixels: usize, start: usize, stride: usize) {
+        self.offsets.clear();
+        self.offsets
+            .extend((0..pixels).map(|i| (start + i * stride) as isize));
+        (self.taps, self.pixels) = (1, pixels);
+        self.max = self.offsets.last().copied().unwrap_or(-1);
+    }
+}
+
+/// One panel of output channels over the pixels of an offset table.
+pub(crate) struct Panel<'a> {
+    pub x: &'a [f32],
+    /// Added to every offset: the group's first channel.
+    pub x_start: usize,
+    pub table: &'a OffsetTable,
+    /// `[block of k][tap][k][width]`
+    pub weights: &'a [f32],
+    /// What will be multiplied next, to be fetched meanwhile.
+    pub next_weights: &'a [f32],
+    /// Input channels of a group.
+    pub k: usize,
+    /// Channels in a block of k; the last may be shorter.
+    pub k_block: usize,
+    /// Width of the panel in registers, 1 to 3.
+    pub registers: usize,
+    /// Valid columns.
+    pub cols: usize,
+    /// A panel's width of values.
+    pub bias: Option<&'a [f32]>,
+    pub out: &'a SharedMut<'a>,
+    /// Where in `out` (and `residual`) the first pixel's first column lies.
+    pub out_start: usize,
+    /// From one pixel to the next in `out` and `residual`.
+    pub row_stride: usize,
+    pub residual: Option<&'a [f32]>,
+    pub relu: bool,
+}
+
+impl Panel<'_> {
+    /// Computes the panel; with `sums`, adds the column sums of the finished values to it.
+    ///
+    /// # Safety
+    /// Nobody else may touch the written ranges of `out` meanwhile, and unless `k <= k_block`
+    /// they are read too, but only after having been written here.
+    pub unsafe fn run(&self, isa: Isa, sums: Option<&mut [f32]>) {
+        let width = self.registers * isa.kernels().lanes;
+        self.check(width, sums.as_deref());
+        let sums = sums.map_or(std::ptr::null_mut(), |s| s.as_mut_ptr());
+        let taps = self.table.taps;
+        let mut k0 = 0;
+        while k0 < self.k {
+            let kc = self.k_block.min(self.k - k0);
+            let start = k0 * taps * width;
+            let end = (k0 + kc) * taps * width;
+            let next = if k0 + kc < self.k {
+                &self.weights[end..]
+            } else {
+                self.next_weights
+            };
+            // SAFETY: `check` has compared every range with what the tiles will touch.
+            unsafe { self.run_block(isa, k0, kc, &self.weights[start..end], next, sums) };
+            k0 += kc;
+        }
+    }
+
+    /// Panics unless every access of the kernels lies inside its slice.
+    fn check(&self, width: usize, sums: Option<&[f32]>) {
+        let t = self.table;
+        assert!(
+            t.offsets.len() == t.taps * t.pixels,
+            "offset table incomplete"
+        );
+        if t.max >= 0 {
+            assert!(
+                t.max as usize + self.x_start + self.k <= self.x.len(),
+                "input too short"
+            );
+        }
+        assert!(
+            self.k_block > 0 && self.k_block <= MAX_BLOCK,
+            "block of k too long"
+        );
+        assert_eq!(self.weights.len(), t.taps * self.k * width, "panel weights");
+        let lanes = width / self.registers;
+        assert!(
+            self.cols <= width && self.cols + lanes > width,
+            "columns of the panel"
+        );
+        let end = self.out_start + t.pixels.saturating_sub(1) * self.row_stride + self.cols;
+        assert!(t.pixels == 0 || end <= self.out.len(), "output too short");
+        assert!(
+            self.residual.is_none_or(|r| r.len() == self.out.len()),
+            "residual length"
+        );
+        assert!(self.bias.is_none_or(|b| b.len() >= width), "bias too short");
+        assert!(sums.is_none_or(|s| s.len() >= width), "sums too short");
+    }
+
+    /// All pixels for one block of k, in tiles whose sizes differ by at most one.
+    ///
+    /// # Safety
+    /// `check` has passed, and `w` is the block's part of the weights.
+    unsafe fn run_block(
+        &self,
+        isa: Isa,
+        k0: usize,
+        kc: usize,
+        w: &[f32],
+        next: &[f32],
+        sums: *mut f32,
+    ) {
+        let kernels = isa.kernels().tile[self.registers - 1];
+        let pixels = self.table.pixels;
+        let tiles = pixels.div_ceil(kernels.len());
+        let lines = next.len().min(w.len()).div_ceil(16).div_ceil(tiles.max(1));
+        let last = k0 + kc == self.k;
+        let mut p = 0;
+        for tile in 0..tiles {
+            let rows = (pixels - p).div_ceil(tiles - tile);
+            let at = self.out_start + p * self.row_stride;
+            let args = TileArgs {
+                x: self.x.as_ptr().wrapping_add(self.x_start + k0),
+                offsets: self.table.offsets.as_ptr().wrapping_add(p),
+                offsets_stride: pixels,
+                taps: self.table.taps,
+                kc,
+                zeros: ZEROS.as_ptr(),
+                w: w.as_ptr(),
+                out: self.out.as_ptr().wrapping_add(at),
+                row_stride: self.row_stride,
+                cols: self.cols,
+                first: k0 == 0,
+                last,
+                bias: self.bias.map_or(std::ptr::null(), |b| b.as_ptr()),
+                residual: self
+                    .residual
+                    .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(at)),
+                relu: self.relu,
+                sums,
+                prefetch: next.as_ptr().wrapping_add(16 * lines * tile),
+                prefetch_lines: lines,
+            };
+            // SAFETY: `check` bounds rows p..p+rows; holding an Isa proves the CPU has it.
+            unsafe { kernels[rows - 1](&args) };
+            p += rows;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Instruction sets: one vector type each, and the same kernels compiled for every one of them.
+//!
+//! `vector.rs` is the trait, `tile.rs` (and its siblings) the kernels written once against it;
+//! `portable.rs`, `avx2.rs`, `avx512.rs` and `neon.rs` implement the trait and instantiate the
+//! kernels under their target features into a [`Kernels`] table. Safe drivers with the bounds
+//! checks (`block.rs`) stand between these raw-pointer kernels and the rest of the crate.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod block;
+mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+mod tile;
+mod vector;
+
+pub use isa::{Isa, IsaKind};
+use tile::TileFn;
+
+/// The kernels of one instruction set. Their safety conditions include that the CPU has it.
+pub(crate) struct Kernels {
+    /// Lanes of the vector type: panels are packed in multiples of it.
+    pub lanes: usize,
+    /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
+    tile: [&'static [TileFn]; 3],
+}
+
+/// Instantiates every kernel for one vector type under its target features.
+///
+/// Row counts: 8x1, 6x2 and 4x3 accumulators plus a row of weights and one broadcast fit 16
+/// registers; 12-row tiles were measured to spill.
+macro_rules! kernel_table {
+    ($v:ty, $name:literal, [$($feature:meta)?]) => {
+        $(#[$feature])?
+        unsafe fn tile<const M: usize, const N: usize>(args: &super::tile::TileArgs) {
+            // SAFETY: passed on to the caller; the features are this function's.
+            unsafe { super::tile::tile::<$v, M, N>(args) }
+        }
+
+        pub(crate) static KERNELS: super::Kernels = super::Kernels {
+            lanes: <$v as super::vector::Vector>::LANES,
+            tile: [
+                &[
+                    tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>,
+                    tile::<5, 1>, tile::<6, 1>, tile::<7, 1>, tile::<8, 1>,
+                ],
+                &[
+                    tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>,
+                    tile::<5, 2>, tile::<6, 2>,
+                ],
+                &[tile::<1, 3>, tile::<2, 3>, tile::<3, 3>, tile::<4, 3>],
+            ],
+        };
+    };
+}
+use kernel_table;

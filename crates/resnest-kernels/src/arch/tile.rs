@@ -1,0 +1,176 @@
+//! The micro-kernel: M pixels times N registers of output channels, all taps, one block of k.
+
+use super::vector::Vector;
+
+/// Everything one call of the micro-kernel reads and writes.
+///
+/// The driver in `block.rs` keeps the promises: each `offsets` entry is negative (a pixel in the
+/// padding) or leaves `kc` readable values at `x`; `w` holds `taps * kc` rows of the panel's
+/// width; `out` and `residual` have `M` rows of `cols` values, `row_stride` apart.
+pub(crate) struct TileArgs {
+    /// The input at the first channel of this block of k.
+    pub x: *const f32,
+    /// `[tap][offsets_stride]` element offsets of the pixels under each tap.
+    pub offsets: *const isize,
+    pub offsets_stride: usize,
+    pub taps: usize,
+    /// Channels of this block.
+    pub kc: usize,
+    /// At least `kc` zeros: what a pixel in the padding reads.
+    pub zeros: *const f32,
+    /// `[tap][k][width]` weights.
+    pub w: *const f32,
+    pub out: *mut f32,
+    pub row_stride: usize,
+    /// Valid columns of the panel: all but the last register are full.
+    pub cols: usize,
+    /// First block of k: the bias is added instead of what `out` holds.
+    pub first: bool,
+    /// Last block of k: residual, ReLU and sums apply.
+    pub last: bool,
+    /// A whole panel's width of values, or null for none.
+    pub bias: *const f32,
+    /// Laid out like `out`, or null for none.
+    pub residual: *const f32,
+    pub relu: bool,
+    /// A whole panel's width of running sums, or null for none.
+    pub sums: *mut f32,
+    /// Weights that will be wanted next.
+    pub prefetch: *const f32,
+    pub prefetch_lines: usize,
+}
+
+/// A micro-kernel of one instruction set and size.
+pub(crate) type TileFn = unsafe fn(&TileArgs);
+
+/// Computes one tile.
+///
+/// # Safety
+/// The promises of [`TileArgs`], with `M` rows and `N` registers a row.
+#[inline(always)]
+pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArgs) {
+    // SAFETY: all pointers below stay inside the ranges that TileArgs promises.
+    unsafe {
+        for line in 0..a.prefetch_lines {
+            V::prefetch(a.prefetch.wrapping_add(16 * line));
+        }
+        let mut acc = [[V::splat(0.0); N]; M];
+        let mut w = a.w;
+        for tap in 0..a.taps {
+            let offsets = a.offsets.add(tap * a.offsets_stride);
+            let mut rows = [a.zeros; M];
+            for (m, row) in rows.iter_mut().enumerate() {
+                let offset = *offsets.add(m);
+                if offset >= 0 {
+                    *row = a.x.offset(offset);
+                }
+            }
+            for k in 0..a.kc {
+                let mut b = [V::splat(0.0); N];
+                for (n, b) in b.iter_mut().enumerate() {
+                    *b = V::load(w.add(n * V::LANES));
+                }
+                for m in 0..M {
+                    let x = V::splat(*rows[m].add(k));
+                    for n in 0..N {
+                        acc[m][n] = x.mul_add(b[n], acc[m][n]);
+                    }
+                }
+                w = w.add(N * V::LANES);
+            }
+        }
+        finish::<V, M, N>(a, &mut acc);
+    }
+}
+
+/// Earlier blocks of k or the bias, residual, ReLU, sums and the store.
+///
+/// Each block of k is summed on its own and added at its end: rounding errors grow with the
+/// length of a block, not of the whole sum.
+#[inline(always)]
+unsafe fn finish<V: Vector, const M: usize, const N: usize>(a: &TileArgs, acc: &mut [[V; N]; M]) {
+    // SAFETY: rows of out and residual hold `cols` values, sums a whole panel.
+    unsafe {
+        if !a.first {
+            add_rows::<V, M, N>(acc, a.out, a.row_stride, a.cols);
+        } else if !a.bias.is_null() {
+            add_rows::<V, M, N>(acc, a.bias, 0, N * V::LANES);
+        }
+        if a.last && !a.residual.is_null() {
+            add_rows::<V, M, N>(acc, a.residual, a.row_stride, a.cols);
+        }
+        if a.last && a.relu {
+            for n in acc.as_flattened_mut() {
+                *n = n.max(V::splat(0.0));
+            }
+        }
+        if a.last && !a.sums.is_null() {
+            for n in 0..N {
+                let mut sum = V::load(a.sums.add(n * V::LANES));
+                for row in acc.iter() {
+                    sum = sum.add(row[n]);
+                }
+                sum.store(a.sums.add(n * V::LANES));
+            }
+        }
+        for (m, row) in acc.iter().enumerate() {
+            store_row::<V, N>(row, a.out.add(m * a.row_stride), a.cols);
+        }
+    }
+}
+
+/// # Safety
+/// As for `load_row`, for M rows `stride` apart.
+#[inline(always)]
+unsafe fn add_rows<V: Vector, const M: usize, const N: usize>(
+    acc: &mut [[V; N]; M],
+    p: *const f32,
+    stride: usize,
+    cols: usize,
+) {
+    for (m, row) in acc.iter_mut().enumerate() {
+        // SAFETY: the caller's promise for row m.
+        let other = unsafe { load_row::<V, N>(p.add(m * stride), cols) };
+        for n in 0..N {
+            row[n] = row[n].add(other[n]);
+        }
+    }
+}
+
+/// # Safety
+/// `p` is valid for reading `cols` values, `(N-1)*LANES < cols <= N*LANES`.
+#[inline(always)]
+pub(crate) unsafe fn load_row<V: Vector, const N: usize>(p: *const f32, cols: usize) -> [V; N] {
+    let mut row = [V::splat(0.0); N];
+    // SAFETY: the registers before the last are full, the last reads what is left of `cols`.
+    unsafe {
+        for (n, v) in row.iter_mut().enumerate().take(N - 1) {
+            *v = V::load(p.add(n * V::LANES));
+        }
+        let tail = p.add((N - 1) * V::LANES);
+        row[N - 1] = if cols == N * V::LANES {
+            V::load(tail)
+        } else {
+            V::load_first(tail, cols - (N - 1) * V::LANES)
+        };
+    }
+    row
+}
+
+/// # Safety
+/// `p` is valid for writing `cols` values, `(N-1)*LANES < cols <= N*LANES`.
+#[inline(always)]
+pub(crate) unsafe fn store_row<V: Vector, const N: usize>(row: &[V; N], p: *mut f32, cols: usize) {
+    // SAFETY: the registers before the last are full, the last writes what is left of `cols`.
+    unsafe {
+        for (n, v) in row.iter().enumerate().take(N - 1) {
+            v.store(p.add(n * V::LANES));
+        }
+        let tail = p.add((N - 1) * V::LANES);
+        if cols == N * V::LANES {
+            row[N - 1].store(tail);
+        } else {
+            row[N - 1].store_first(tail, cols - (N - 1) * V::LANES);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Direct convolution: every size, stride, dilation and grouping through one micro-kernel.
+
+use super::panel::{GroupShape, PanelWeights};
+use super::{Finish, Geometry};
+use crate::arch::Isa;
+use crate::arch::block::{OffsetTable, Panel};
+use crate::buffer::with_scratch;
+use crate::shape::ConvSpec;
+use crate::share::SharedMut;
+use crate::threads::parallel_for;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Groups of fewer input channels than this are gathered into rows of all taps first: a tap of
+/// three channels is too short a loop.
+const GATHER_BELOW: usize = 8;
+/// From this many pixels on, tasks divide the pixels; below, the output channels.
+const SPLIT_PIXELS_FROM: usize = 512;
+
+/// Weights packed for direct convolution.
+pub(crate) struct Direct {
+    panels: PanelWeights,
+    /// Taps are gathered into rows (im2col), so that the kernel sees a 1x1.
+    gather: bool,
+}
+
+thread_local! {
+    static TABLE: RefCell<OffsetTable> = RefCell::new(OffsetTable::default());
+}
+
+/// One task: some pixels by some panels of one group.
+struct Task {
+    pixels: Range<usize>,
+    group: usize,
+    panels: Range<usize>,
+    /// Which row of partial sums it adds to.
+    part: usize,
+}
+
+impl Direct {
+    pub fn pack(isa: Isa, spec: &ConvSpec, weight: &[f32], bias: Option<&[f32]>) -> Self {
+        let (k, taps) = (spec.group_in(), spec.taps());
+        let gather = taps > 1 && k < GATHER_BELOW;
+        let mut shape = GroupShape {
+            groups: spec.groups,
+            k,
+            taps,
+            out: spec.group_out(),
+        };
+        let panels = if gather {
+            (shape.k, shape.taps) = (k * taps, 1);
+            PanelWeights::pack(isa, shape, bias, |o, _, i| {
+                weight[(o * k + i % k) * taps + i / k]
+            })
+        } else {
+            PanelWeights::pack(isa, shape, bias, |o, tap, c| {
+                weight[(o * k + c) * taps + tap]
+            })
+        };
+        Direct { panels, gather }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.panels.bytes()
+    }
+
+    pub fn run(
+        &self,
+        g: &Geometry,
+        x: &[f32],
+        out: &SharedMut,
+        finish: Finish,
+        sums: Option<&mut [f32]>,
+    ) {
+        let tasks = self.tasks(g, sums.is_some());
+        let run = |partial: Option<&SharedMut>| {
+            parallel_for(tasks.len(), &|index| {
+                self.run_task(g, x, out, finish, &tasks[index], partial);
+            });
+        };
+        let Some(total) = sums else { return run(None) };
+        let parts = tasks.iter().map(|t| t.part + 1).max().unwrap_or(0);
+        with_scratch(parts * g.output.c, |partial| {
+            run(Some(&SharedMut::new(partial)));
+            super::add_parts(total, partial, g.output.c, parts);
+        });
+    }
+
+    /// The division depends on the shape alone, never on the number of threads: so do the sums.
+    fn tasks(&self, g: &Geometry, sums: bool) -> Vec<Task> {
+        let images = if sums { g.output.n } else { 1 };
+        let pixels = g.output.pixels() / images;
+        let panels = self.panels.list.len();
+        let (chunks, ranges) = if pixels * images >= SPLIT_PIXELS_FROM {
+            let longest = (48 * 1024 / self.panels.k_block).max(96);
+            let chunk = (pixels * images).div_ceil(16).clamp(96, longest);
+            (pixels.div_ceil(chunk), 1)
+        } else {
+            (1, panels.min(24usize.div_ceil(g.spec.groups)))
+        };
+        let mut tasks = Vec::with_capacity(images * chunks * g.spec.groups * ranges);
+        for image in 0..images {
+            for chunk in 0..chunks {
+                for group in 0..g.spec.groups {
+                    for range in 0..ranges {
+                        let at = super::share_of(pixels, 6, chunk, chunks);
+                        tasks.push(Task {
+                            pixels: image * pixels + at.start..image * pixels + at.end,
+                            group,
+                            panels: super::share_of(panels, 1, range, ranges),
+                            part: image * chunks + chunk,
+                        });
+                    }
+                }
+            }
+        }
+        tasks
+    }
+
+    fn run_task(
+        &self,
+        g: &Geometry,
+        x: &[f32],
+        out: &SharedMut,
+        finish: Finish,
+        task: &Task,
+        sums: Option<&SharedMut>,
+    ) {
+        let mut table = TABLE.take();
+        if self.gather {
+            let k = self.panels.k;
+            with_scratch(task.pixels.len() * k, |rows| {
+                gather(g, x, task, rows);
+                table.fill_rows(task.pixels.len(), 0, k);
+                self.run_panels(g, (rows, 0), &table, out, finish, task, sums);
+            });
+        } else {
+            g.fill_table(&mut table, task.pixels.clone());
+            let start = task.group * self.panels.k;
+            self.run_panels(g, (x, start), &table, out, finish, task, sums);
+        }
+        TABLE.replace(table);
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one task, used once"
+    )]
+    fn run_panels(
+        &self,
+        g: &Geometry,
+        (x, x_start): (&[f32], usize),
+        table: &OffsetTable,
+        out: &SharedMut,
+        finish: Finish,
+        task: &Task,
+        sums: Option<&SharedMut>,
+    ) {
+        for index in task.panels.clone() {
+            let shape = self.panels.list[index];
+            let next = if index + 1 < task.panels.end {
+                self.panels.weights(task.group, index + 1)
+            } else {
+                &[]
+            };
+            let channel = task.group * g.spec.group_out() + shape.first;
+            let panel = Panel {
+                x,
+                x_start,
+                table,
+                weights: self.panels.weights(task.group, index),
+                next_weights: next,
+                k: self.panels.k,
+                k_block: self.panels.k_block,
+                registers: shape.registers,
+                cols: shape.cols,
+                bias: Some(self.panels.bias(task.group, index)),
+                out,
+                out_start: task.pixels.start * g.output.c + channel,
+                row_stride: g.output.c,
+                residual: finish.residual,
+                relu: finish.relu,
+            };
+            let mut columns = [0.0; super::MAX_WIDTH];
+            // SAFETY: tasks differ in pixels or in channels, so no two write the same values;
+            // each task's part of the sums is its own too.
+            unsafe {
+                panel.run(g.isa, sums.map(|_| &mut columns[..]));
+                if let Some(sums) = sums {
+                    let at = task.part * g.output.c + channel;
+                    sums.slice(at, shape.cols)
+                        .copy_from_slice(&columns[..shape.cols]);
+                }
+            }
+        }
+    }
+}
+
+/// Copies the pixels under every tap of every output pixel into a row: `[tap][channel]`.
+fn gather(g: &Geometry, x: &[f32], task: &Task, rows: &mut [f32]) {
+    let channels = g.spec.group_in();
+    let first = task.group * channels;
+    let whole_rows = g.spec.dilation == 1 && channels == g.input.c;
+    let row_len = g.spec.taps() * channels;
+    for (row, pixel) in rows.chunks_exact_mut(row_len).zip(task.pixels.clone()) {
+        let (image, top, left) = g.window(pixel);
+        let lines = row.chunks_exact_mut(g.spec.kernel * channels);
+        for (ky, line) in lines.enumerate() {
+            let y = top + (ky * g.spec.dilation) as isize;
+            if y as usize >= g.input.h {
+                line.fill(0.0);
+                continue;
+            }
+            let at = (image * g.input.h + y as usize) * g.input.w * g.input.c;
+            let source = &x[at..at + g.input.w * g.input.c];
+            let inside = left >= 0 && left as usize + g.spec.kernel <= g.input.w;
+            if whole_rows && inside {
+                let at = left as usize * channels;
+                line.copy_from_slice(&source[at..at + line.len()]);
+            } else {
+                gather_line(g, source, left, first, line);
+            }
+        }
+    }
+}
+
+/// One row of the kernel, tap by tap.
+fn gather_line(g: &Geometry, source: &[f32], left: isize, first: usize, line: &mut [f32]) {
+    for (kx, values) in line.chunks_exact_mut(g.spec.group_in()).enumerate() {
+        let x = (left + (kx * g.spec.dilation) as isize) as usize;
+        if x < g.input.w {
+            let at = x * g.input.c + first;
+            values.copy_from_slice(&source[at..at + values.len()]);
+        } else {
+            values.fill(0.0);
+        }
+    }
+}

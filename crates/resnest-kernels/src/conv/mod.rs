@@ -1,0 +1,235 @@
+//! Convolutions: packed once, run on channels-last activations.
+
+mod direct;
+mod panel;
+
+use crate::arch::Isa;
+use crate::arch::block::OffsetTable;
+use crate::error::{Error, check_len};
+use crate::shape::{ConvSpec, Nhwc};
+use crate::share::SharedMut;
+use direct::Direct;
+use std::ops::Range;
+
+/// Widest panel of any instruction set: three registers of 16.
+pub(crate) const MAX_WIDTH: usize = 48;
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Every product of the definition.
+    Direct,
+}
+
+/// What happens to the sums before they are stored: residual, then ReLU, then channel sums.
+#[derive(Default)]
+pub struct Epilogue<'a> {
+    /// Negative results become 0.
+    pub relu: bool,
+    /// Added to the result, of its shape.
+    pub residual: Option<&'a [f32]>,
+    /// Receives the sum over all pixels of each image's channels of the finished output,
+    /// `[n][out_channels]`.
+    pub sums: Option<&'a mut [f32]>,
+}
+
+/// A convolution with its weights packed for one instruction set and algorithm.
+pub struct PackedConv {
+    spec: ConvSpec,
+    isa: Isa,
+    algorithm: Algorithm,
+    packed: Packed,
+}
+
+/// The part of an epilogue that every tile applies to itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a> {
+    pub relu: bool,
+    pub residual: Option<&'a [f32]>,
+}
+
+enum Packed {
+    Direct(Direct),
+}
+
+impl std::fmt::Debug for PackedConv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PackedConv")
+            .field("spec", &self.spec)
+            .field("isa", &self.isa)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PackedConv {
+    /// Packs `weight` (`[out][in / groups][k][k]`) and `bias` (`[out]`, a folded norm included).
+    ///
+    /// # Errors
+    /// For a specification that makes no sense and slices that do not fit it.
+    pub fn new(
+        isa: Isa,
+        spec: ConvSpec,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        algorithm: Algorithm,
+    ) -> Result<Self, Error> {
+        spec.validate()?;
+        check_len("weight", weight.len(), spec.weight_len())?;
+        if let Some(bias) = bias {
+            check_len("bias", bias.len(), spec.out_channels)?;
+        }
+        let packed = match algorithm {
+            Algorithm::Direct => Packed::Direct(Direct::pack(isa, &spec, weight, bias)),
+        };
+        Ok(PackedConv {
+            spec,
+            isa,
+            algorithm,
+            packed,
+        })
+    }
+
+    /// What it computes.
+    pub fn spec(&self) -> &ConvSpec {
+        &self.spec
+    }
+
+    /// How it computes it.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        match &self.packed {
+            Packed::Direct(direct) => direct.bytes(),
+        }
+    }
+
+    /// Convolves `x` of shape `input`; the result has the shape `self.spec().output(input)`.
+    ///
+    /// # Errors
+    /// When a slice or the shape does not fit.
+    pub fn run(&self, x: &[f32], input: Nhwc, epilogue: Epilogue) -> Result<Vec<f32>, Error> {
+        let len = self.spec.output(input)?.len();
+        // SAFETY: every algorithm writes each pixel of each output channel.
+        unsafe { crate::share::vec_written_by(len, |out| self.run_shared(x, input, out, epilogue)) }
+    }
+
+    /// The same into memory that is there.
+    ///
+    /// # Errors
+    /// When a slice or the shape does not fit.
+    pub fn run_into(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        out: &mut [f32],
+        epilogue: Epilogue,
+    ) -> Result<(), Error> {
+        self.run_shared(x, input, &SharedMut::new(out), epilogue)
+    }
+
+    fn run_shared(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        out: &SharedMut,
+        mut epilogue: Epilogue,
+    ) -> Result<(), Error> {
+        let output = self.spec.output(input)?;
+        check_len("input", x.len(), input.len())?;
+        check_len("output", out.len(), output.len())?;
+        if let Some(residual) = epilogue.residual {
+            check_len("residual", residual.len(), output.len())?;
+        }
+        if let Some(sums) = epilogue.sums.as_deref_mut() {
+            check_len("sums", sums.len(), output.n * output.c)?;
+            sums.fill(0.0);
+        }
+        if output.is_empty() {
+            return Ok(());
+        }
+        let geometry = Geometry {
+            isa: self.isa,
+            spec: self.spec,
+            input,
+            output,
+        };
+        let finish = Finish {
+            relu: epilogue.relu,
+            residual: epilogue.residual,
+        };
+        match &self.packed {
+            Packed::Direct(direct) => direct.run(&geometry, x, out, finish, epilogue.sums),
+        }
+        Ok(())
+    }
+}
+
+/// One application of a convolution: shapes and where windows lie.
+pub(crate) struct Geometry {
+    pub isa: Isa,
+    pub spec: ConvSpec,
+    pub input: Nhwc,
+    pub output: Nhwc,
+}
+
+impl Geometry {
+    /// Image, first row and first column (negative in the padding) under an output pixel.
+    pub fn window(&self, pixel: usize) -> (usize, isize, isize) {
+        let (row, ox) = (pixel / self.output.w, pixel % self.output.w);
+        let (image, oy) = (row / self.output.h, row % self.output.h);
+        let start = |o: usize| (o * self.spec.stride) as isize - self.spec.padding as isize;
+        (image, start(oy), start(ox))
+    }
+
+    /// The offsets under every tap of the given output pixels.
+    pub fn fill_table(&self, table: &mut OffsetTable, pixels: Range<usize>) {
+        let Nhwc { h, w, c, .. } = self.input;
+        let ConvSpec {
+            kernel,
+            stride,
+            padding,
+            dilation,
+            ..
+        } = self.spec;
+        if kernel == 1 && stride == 1 && padding == 0 {
+            return table.fill_rows(pixels.len(), pixels.start * c, c);
+        }
+        let windows: Vec<_> = pixels.clone().map(|pixel| self.window(pixel)).collect();
+        table.fill(kernel * kernel, pixels.len(), |tap, index| {
+            let (image, top, left) = windows[index];
+            let y = top + ((tap / kernel) * dilation) as isize;
+            let x = left + ((tap % kernel) * dilation) as isize;
+            // Negative coordinates wrap to huge ones.
+            if (y as usize) < h && (x as usize) < w {
+                (((image * h) as isize + y) * w as isize + x) * c as isize
+            } else {
+                -1
+            }
+        });
+    }
+}
+
+/// The `index`-th of `parts` nearly equal shares of `0..total`, cut at multiples of `unit`.
+pub(crate) fn share_of(total: usize, unit: usize, index: usize, parts: usize) -> Range<usize> {
+    let units = total.div_ceil(unit);
+    let cut = |i: usize| (units * i / parts * unit).min(total);
+    cut(index)..cut(index + 1)
+}
+
+/// Adds `[image][part of the image][channels]` to `[image][channels]`, always in that order.
+fn add_parts(total: &mut [f32], partial: &[f32], channels: usize, parts: usize) {
+    let per_image = parts * channels / total.len();
+    for (image, sums) in total.chunks_exact_mut(channels).enumerate() {
+        for part in image * per_image..(image + 1) * per_image {
+            let row = &partial[part * channels..][..channels];
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, value)| *sum += value);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Weights cut into panels as wide as the micro-kernels' tiles.
+
+use crate::arch::Isa;
+use crate::buffer::Aligned;
+
+/// One panel: some neighbouring output channels of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PanelShape {
+    /// First output channel, within the group.
+    pub first: usize,
+    /// Channels.
+    pub cols: usize,
+    /// Registers that hold them, 1 to 3.
+    pub registers: usize,
+}
+
+/// Cuts `channels` into panels of two registers; an odd one out makes the last panel three wide
+/// (24 and 40 channels are common, and a panel of one register is load-bound).
+pub(crate) fn panels(channels: usize, lanes: usize) -> Vec<PanelShape> {
+    let mut left = channels.div_ceil(lanes);
+    let mut list = Vec::with_capacity(left.div_ceil(2));
+    let mut first = 0;
+    while left > 0 {
+        let registers = if left > 3 { 2 } else { left };
+        let cols = (registers * lanes).min(channels - first);
+        list.push(PanelShape {
+            first,
+            cols,
+            registers,
+        });
+        first += cols;
+        left -= registers;
+    }
+    list
+}
+
+/// The weights of a convolution as the direct kernels read them:
+/// `[group][panel][block of k][tap][k][width]`, zeros after a panel's last channel.
+pub(crate) struct PanelWeights {
+    pub list: Vec<PanelShape>,
+    /// Input channels of a group.
+    pub k: usize,
+    /// Channels of a block of k.
+    pub k_block: usize,
+    taps: usize,
+    lanes: usize,
+    /// Padded output channels of a group.
+    width: usize,
+    weights: Aligned,
+    /// `[group][width]`
+    bias: Aligned,
+}
+
+/// What a group looks like: `k` input channels under `taps` taps, `out` output channels.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupShape {
+    pub groups: usize,
+    pub k: usize,
+    pub taps: usize,
+    pub out: usize,
+}
+
+/// Values of k (taps included) in a block: a panel's block then fills half of a 32 KB L1 cache.
+const BLOCK_VALUES: usize = 320;
+
+impl PanelWeights {
+    /// Packs `weight(output channel, tap, input channel of the group)`.
+    pub fn pack(
+        isa: Isa,
+        shape: GroupShape,
+        bias: Option<&[f32]>,
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let lanes = isa.kernels().lanes;
+        let list = panels(shape.out, lanes);
+        let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
+        let blocks = (shape.k * shape.taps).div_ceil(BLOCK_VALUES);
+        let k_block = shape.k.div_ceil(blocks.min(shape.k));
+        let mut packed = PanelWeights {
+            list,
+            k: shape.k,
+            k_block,
+            taps: shape.taps,
+            lanes,
+            width,
+            weights: Aligned::zeros(shape.groups * width * shape.k * shape.taps),
+            bias: Aligned::zeros(shape.groups * width),
+        };
+        for group in 0..shape.groups {
+            packed.pack_group(group, shape, bias, &weight);
+        }
+        packed
+    }
+
+    fn pack_group(
+        &mut self,
+        group: usize,
+        shape: GroupShape,
+        bias: Option<&[f32]>,
+        weight: &impl Fn(usize, usize, usize) -> f32,
+    ) {
+        for index in 0..self.list.len() {
+            let panel = self.list[index];
+            let first = group * shape.out + panel.first;
+            let range = self.range(group, index);
+            let rows =
+                self.weights.as_mut_slice()[range].chunks_exact_mut(panel.registers * self.lanes);
+            for ((tap, k), row) in order(self.k, self.k_block, self.taps).zip(rows) {
+                for (col, value) in row.iter_mut().enumerate().take(panel.cols) {
+                    *value = weight(first + col, tap, k);
+                }
+            }
+            if let Some(bias) = bias {
+                let at = group * self.width + panel.first;
+                self.bias.as_mut_slice()[at..at + panel.cols]
+                    .copy_from_slice(&bias[first..first + panel.cols]);
+            }
+        }
+    }
+
+    fn range(&self, group: usize, panel: usize) -> std::ops::Range<usize> {
+        let rows = self.k * self.taps;
+        let start = (group * self.width + self.list[panel].first) * rows;
+        start..start + self.list[panel].registers * self.lanes * rows
+    }
+
+    /// The weights of one panel.
+    pub fn weights(&self, group: usize, panel: usize) -> &[f32] {
+        &self.weights.as_slice()[self.range(group, panel)]
+    }
+
+    /// The bias of one panel, a whole panel's width.
+    pub fn bias(&self, group: usize, panel: usize) -> &[f32] {
+        let start = group * self.width + self.list[panel].first;
+        &self.bias.as_slice()[start..start + self.list[panel].registers * self.lanes]
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        (self.weights.len() + self.bias.len()) * size_of::<f32>()
+    }
+}
+
+/// (tap, k) in the order of packing: blocks of k, in each all taps, in each the block's k.
+fn order(k: usize, k_block: usize, taps: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..k).step_by(k_block).flat_map(move |k0| {
+        (0..taps).flat_map(move |tap| (k0..(k0 + k_block).min(k)).map(move |k| (tap, k)))
+    })
+}

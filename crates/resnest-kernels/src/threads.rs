@@ -1,0 +1,305 @@
+//! A pool of helpers for parallel loops.
+//!
+//! The calling thread always works on its own loop, so no caller can starve; helpers join
+//! whichever loop still has tasks. A loop ends when its tasks are finished, not when its helpers
+//! have reported: a helper that the system has suspended between tasks delays nobody. Idle
+//! helpers look for work for some microseconds (the next layer follows at once), then sleep.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+
+/// Polls before an idle helper goes to sleep: some 40 µs.
+const IDLE_POLLS: usize = 1500;
+/// Polls before a caller that waits for its last tasks goes to sleep.
+const WAIT_POLLS: usize = 4000;
+/// More helpers than this are never started.
+const MAX_THREADS: usize = 256;
+
+thread_local! {
+    static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Runs `f` with its parallel loops limited to `threads` threads, this one included.
+///
+/// The setting is the calling thread's; it ends with `f`, by return or by panic. `0` means the
+/// default of [`default_threads`].
+pub fn with_threads<R>(threads: usize, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<usize>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            THREADS.set(self.0);
+        }
+    }
+    let wanted = (threads > 0).then_some(threads);
+    let _restore = Restore(THREADS.replace(wanted));
+    f()
+}
+
+/// Threads that a parallel loop of the calling thread would use.
+pub fn current_threads() -> usize {
+    THREADS.get().unwrap_or_else(default_threads)
+}
+
+/// `RAYON_NUM_THREADS` if it is a number above 0, else the CPUs this process may use.
+pub fn default_threads() -> usize {
+    static DEFAULT: OnceLock<usize> = OnceLock::new();
+    *DEFAULT.get_or_init(|| {
+        std::env::var("RAYON_NUM_THREADS")
+            .ok()
+            .and_then(|value| value.parse().ok())
+            .filter(|&threads| threads > 0)
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    })
+}
+
+/// Calls `task(0)` to `task(tasks - 1)`, each once, on up to [`current_threads`] threads.
+///
+/// A panic in a task is raised here after the others have ended.
+pub(crate) fn parallel_for(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+    let threads = current_threads().min(tasks).min(MAX_THREADS);
+    if threads <= 1 {
+        return (0..tasks).for_each(task);
+    }
+    let pool = pool();
+    pool.grow(threads - 1);
+    // SAFETY: only the lifetime changes. `Job::work` calls the task only for an index below
+    // `total`, and `finish` returns only after all of those calls have returned; so no call
+    // outlives this function's borrow.
+    let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
+    let job = Arc::new(Job {
+        task,
+        total: tasks,
+        next: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        helpers: AtomicUsize::new(threads - 1),
+        panicked: Mutex::new(None),
+        waiting: AtomicBool::new(false),
+        owner: std::thread::current(),
+    });
+    pool.publish(&job);
+    job.work();
+    pool.retract(&job);
+    job.finish();
+}
+
+/// One parallel loop.
+struct Job {
+    task: &'static (dyn Fn(usize) + Sync),
+    total: usize,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    /// Helpers that may still join.
+    helpers: AtomicUsize,
+    panicked: Mutex<Option<Box<dyn std::any::Any + Send>>>,
+    waiting: AtomicBool,
+    owner: Thread,
+}
+
+impl Job {
+    /// Takes tasks until none is left.
+    fn work(&self) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.total {
+                return;
+            }
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.task)(index))) {
+                *lock(&self.panicked) = Some(payload);
+            }
+            // SeqCst with `finish`: either the owner sees the last task done or we see it wait.
+            let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+            if done == self.total && self.waiting.load(Ordering::SeqCst) {
+                self.owner.unpark();
+            }
+        }
+    }
+
+    /// Waits for the tasks that helpers have taken.
+    fn finish(&self) {
+        for _ in 0..WAIT_POLLS {
+            if self.done.load(Ordering::Acquire) == self.total {
+                return self.rethrow();
+            }
+            std::hint::spin_loop();
+        }
+        self.waiting.store(true, Ordering::SeqCst);
+        while self.done.load(Ordering::SeqCst) != self.total {
+            std::thread::park();
+        }
+        self.rethrow();
+    }
+
+    fn rethrow(&self) {
+        if let Some(payload) = lock(&self.panicked).take() {
+            resume_unwind(payload);
+        }
+    }
+
+    fn wants_help(&self) -> bool {
+        self.helpers.load(Ordering::Relaxed) > 0 && self.next.load(Ordering::Relaxed) < self.total
+    }
+}
+
+/// The helpers of this process, started as they are first asked for.
+struct Pool {
+    state: Mutex<State>,
+    wake: Condvar,
+    /// Counts published jobs, so that an idle helper can poll without the lock.
+    published: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: Vec<Arc<Job>>,
+    started: usize,
+    sleeping: usize,
+}
+
+fn pool() -> &'static Pool {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    POOL.get_or_init(|| Pool {
+        state: Mutex::new(State::default()),
+        wake: Condvar::new(),
+        published: AtomicUsize::new(0),
+    })
+}
+
+/// Nothing in this module panics while it holds a lock: a poisoned one is still sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    /// Starts helpers until there are `wanted`; if the system refuses, fewer must do.
+    fn grow(&'static self, wanted: usize) {
+        let mut state = lock(&self.state);
+        while state.started < wanted {
+            let name = format!("resnest-{}", state.started);
+            let helper = std::thread::Builder::new().name(name);
+            if helper.spawn(move || self.help()).is_err() {
+                return;
+            }
+            state.started += 1;
+        }
+    }
+
+    fn publish(&self, job: &Arc<Job>) {
+        let mut state = lock(&self.state);
+        state.jobs.push(Arc::clone(job));
+        self.published.fetch_add(1, Ordering::Release);
+        let wake = state.sleeping.min(job.helpers.load(Ordering::Relaxed));
+        drop(state);
+        for _ in 0..wake {
+            self.wake.notify_one();
+        }
+    }
+
+    fn retract(&self, job: &Arc<Job>) {
+        lock(&self.state)
+            .jobs
+            .retain(|other| !Arc::ptr_eq(other, job));
+    }
+
+    /// A helper's life.
+    fn help(&self) {
+        loop {
+            let seen = self.published.load(Ordering::Acquire);
+            // A binding of its own, so that the lock is released before the work.
+            let job = Self::take(&mut lock(&self.state));
+            match job {
+                Some(job) => job.work(),
+                None => self.idle(seen),
+            }
+        }
+    }
+
+    /// The oldest job that wants help.
+    fn take(state: &mut State) -> Option<Arc<Job>> {
+        let job = state.jobs.iter().find(|job| job.wants_help())?;
+        job.helpers.fetch_sub(1, Ordering::Relaxed);
+        Some(Arc::clone(job))
+    }
+
+    /// Polls for a while, then sleeps until something is published.
+    fn idle(&self, seen: usize) {
+        for _ in 0..IDLE_POLLS {
+            if self.published.load(Ordering::Acquire) != seen {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let mut state = lock(&self.state);
+        while !state.jobs.iter().any(|job| job.wants_help()) {
+            state.sleeping += 1;
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.sleeping -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in [1, 2, 5] {
+            let counts: Vec<AtomicUsize> = (0..97).map(|_| AtomicUsize::new(0)).collect();
+            with_threads(threads, || {
+                parallel_for(97, &|i| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+            });
+            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+        }
+    }
+
+    #[test]
+    fn callers_at_once_and_nested_loops_finish() {
+        let total = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    with_threads(3, || {
+                        for _ in 0..50 {
+                            parallel_for(7, &|_| {
+                                parallel_for(3, &|_| {
+                                    total.fetch_add(1, Ordering::Relaxed);
+                                });
+                            });
+                        }
+                    });
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 4 * 50 * 7 * 3);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let caught = std::panic::catch_unwind(|| {
+            with_threads(2, || parallel_for(8, &|i| assert!(i != 5, "five")));
+        });
+        assert!(caught.is_err());
+        let count = AtomicUsize::new(0);
+        with_threads(2, || {
+            parallel_for(8, &|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(count.into_inner(), 8);
+    }
+
+    #[test]
+    fn the_thread_count_is_scoped() {
+        let before = current_threads();
+        with_threads(3, || assert_eq!(current_threads(), 3));
+        assert_eq!(current_threads(), before);
+    }
+}

@@ -1,0 +1,53 @@
+//! Seeded random values and error measures for the tests.
+
+/// A small generator (splitmix64), so that every run sees the same cases.
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Rng(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    pub fn chance(&mut self) -> bool {
+        self.next() & 1 == 1
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    /// About normal: a sum of four uniform values, scaled to unit variance.
+    pub fn normal(&mut self, len: usize) -> Vec<f32> {
+        let uniform = |rng: &mut Self| (rng.next() >> 40) as f32 / (1u32 << 24) as f32 - 0.5;
+        (0..len)
+            .map(|_| (0..4).map(|_| uniform(self)).sum::<f32>() * 1.732)
+            .collect()
+    }
+}
+
+/// |found - expected| / |expected| in the Euclidean norm.
+pub fn relative_l2(found: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let (mut error, mut size) = (0.0, 0.0);
+    for (f, e) in found.iter().zip(expected) {
+        error += (f64::from(*f) - e).powi(2);
+        size += e.powi(2);
+    }
+    if error == 0.0 {
+        0.0
+    } else {
+        (error / size).sqrt()
+    }
+}
