@@ -59,7 +59,11 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let batch: usize = args.next().and_then(|a| a.parse().ok()).unwrap_or(1);
     let isa = Isa::detect().expect("an instruction set");
-    let algorithms = [Algorithm::Direct];
+    let algorithms = [
+        Algorithm::Direct,
+        Algorithm::WinogradF2,
+        Algorithm::WinogradF4,
+    ];
     println!(
         "{isa:?}, batch {batch}, {} threads",
         resnest_kernels::current_threads()
@@ -79,6 +83,9 @@ fn main() {
             layer.count,
         );
         for (algorithm, total) in algorithms.iter().zip(&mut totals) {
+            if !algorithm.supports(&layer.spec) {
+                continue;
+            }
             let seconds = measure(isa, &layer, input, *algorithm);
             total[usize::from(layer.spec.kernel > 1)] += seconds * layer.count as f64;
             print!(

@@ -164,6 +164,42 @@ fn direct_equals_the_definition_on_long_sums_and_many_pixels() {
 }
 
 #[test]
+fn winograd_equals_the_definition_on_random_shapes() {
+    let mut rng = Rng::new(3);
+    let mut cases = 0;
+    while cases < 120 {
+        let groups = *rng.pick(&[1, 1, 2, 3, 8]);
+        let per_in = *rng.pick(&[1, 3, 8, 10, 16, 24, 33, 40, 64]);
+        let per_out = *rng.pick(&[1, 4, 8, 10, 16, 17, 24, 32, 40, 50]);
+        let spec = ConvSpec::new(groups * per_in, groups * per_out, 3)
+            .groups(groups)
+            .padding(rng.below(4));
+        let n = *rng.pick(&[1, 1, 2, 3, 9]);
+        let input = Nhwc::new(n, 1 + rng.below(29), 1 + rng.below(29), spec.in_channels);
+        if spec.output(input).is_ok() && spec.macs(input).unwrap() < 6_000_000 {
+            let case = Case::new(&mut rng, spec, input);
+            case.check(Algorithm::WinogradF2, 1e-6);
+            case.check(Algorithm::WinogradF4, 5e-6);
+            cases += 1;
+        }
+    }
+}
+
+#[test]
+fn winograd_holds_its_error_on_deep_layers() {
+    let mut rng = Rng::new(4);
+    for (spec, input) in [
+        (ConvSpec::new(512, 48, 3), Nhwc::new(1, 7, 7, 512)),
+        (ConvSpec::new(256, 32, 3), Nhwc::new(2, 14, 14, 256)),
+        (ConvSpec::new(64, 64, 3).groups(2), Nhwc::new(1, 37, 40, 64)),
+    ] {
+        let case = Case::new(&mut rng, spec, input);
+        case.check(Algorithm::WinogradF2, 1e-6);
+        case.check(Algorithm::WinogradF4, 5e-6);
+    }
+}
+
+#[test]
 fn an_empty_batch_gives_nothing() {
     let spec = ConvSpec::new(4, 4, 3);
     let conv =

@@ -51,12 +51,19 @@ impl OffsetTable {
 }
 
 /// One panel of output channels over the pixels of an offset table.
+///
+/// It may be repeated over `batches` products of its own weights, inputs and outputs each (the
+/// products of Winograd's algorithm); a convolution has one.
 pub(crate) struct Panel<'a> {
+    pub batches: usize,
+    /// From one batch to the next in `x`, and in `out`.
+    pub x_batch: usize,
+    pub out_batch: usize,
     pub x: &'a [f32],
     /// Added to every offset: the group's first channel.
     pub x_start: usize,
     pub table: &'a OffsetTable,
-    /// `[block of k][tap][k][width]`
+    /// `[batch][block of k][tap][k][width]`
     pub weights: &'a [f32],
     /// What will be multiplied next, to be fetched meanwhile.
     pub next_weights: &'a [f32],
@@ -89,47 +96,62 @@ impl Panel<'_> {
         let width = self.registers * isa.kernels().lanes;
         self.check(width, sums.as_deref());
         let sums = sums.map_or(std::ptr::null_mut(), |s| s.as_mut_ptr());
-        let taps = self.table.taps;
-        let mut k0 = 0;
-        while k0 < self.k {
-            let kc = self.k_block.min(self.k - k0);
-            let start = k0 * taps * width;
-            let end = (k0 + kc) * taps * width;
-            let next = if k0 + kc < self.k {
-                &self.weights[end..]
-            } else {
-                self.next_weights
-            };
-            // SAFETY: `check` has compared every range with what the tiles will touch.
-            unsafe { self.run_block(isa, k0, kc, &self.weights[start..end], next, sums) };
-            k0 += kc;
+        let mut rest = self.weights;
+        for batch in 0..self.batches {
+            let mut k0 = 0;
+            while k0 < self.k {
+                let kc = self.k_block.min(self.k - k0);
+                let (weights, after) = rest.split_at(kc * self.table.taps * width);
+                rest = after;
+                let next = if rest.is_empty() {
+                    self.next_weights
+                } else {
+                    rest
+                };
+                let block = Block {
+                    batch,
+                    k0,
+                    kc,
+                    weights,
+                    next,
+                };
+                // SAFETY: `check` has compared every range with what the tiles will touch.
+                unsafe { self.run_block(isa, &block, sums) };
+                k0 += kc;
+            }
         }
     }
 
     /// Panics unless every access of the kernels lies inside its slice.
     fn check(&self, width: usize, sums: Option<&[f32]>) {
         let t = self.table;
+        assert!(self.batches > 0, "no batch");
         assert!(
             t.offsets.len() == t.taps * t.pixels,
             "offset table incomplete"
         );
         if t.max >= 0 {
-            assert!(
-                t.max as usize + self.x_start + self.k <= self.x.len(),
-                "input too short"
-            );
+            let last = t.max as usize + self.x_start + (self.batches - 1) * self.x_batch;
+            assert!(last + self.k <= self.x.len(), "input too short");
         }
         assert!(
             self.k_block > 0 && self.k_block <= MAX_BLOCK,
             "block of k too long"
         );
-        assert_eq!(self.weights.len(), t.taps * self.k * width, "panel weights");
+        assert_eq!(
+            self.weights.len(),
+            self.batches * t.taps * self.k * width,
+            "panel weights"
+        );
         let lanes = width / self.registers;
         assert!(
             self.cols <= width && self.cols + lanes > width,
             "columns of the panel"
         );
-        let end = self.out_start + t.pixels.saturating_sub(1) * self.row_stride + self.cols;
+        let end = self.out_start
+            + (self.batches - 1) * self.out_batch
+            + t.pixels.saturating_sub(1) * self.row_stride
+            + self.cols;
         assert!(t.pixels == 0 || end <= self.out.len(), "output too short");
         assert!(
             self.residual.is_none_or(|r| r.len() == self.out.len()),
@@ -142,45 +164,39 @@ impl Panel<'_> {
     /// All pixels for one block of k, in tiles whose sizes differ by at most one.
     ///
     /// # Safety
-    /// `check` has passed, and `w` is the block's part of the weights.
-    unsafe fn run_block(
-        &self,
-        isa: Isa,
-        k0: usize,
-        kc: usize,
-        w: &[f32],
-        next: &[f32],
-        sums: *mut f32,
-    ) {
+    /// `check` has passed, and the block is a part of this panel.
+    unsafe fn run_block(&self, isa: Isa, block: &Block, sums: *mut f32) {
         let kernels = isa.kernels().tile[self.registers - 1];
         let pixels = self.table.pixels;
         let tiles = pixels.div_ceil(kernels.len());
-        let lines = next.len().min(w.len()).div_ceil(16).div_ceil(tiles.max(1));
-        let last = k0 + kc == self.k;
+        let wanted = block.next.len().min(block.weights.len());
+        let lines = wanted.div_ceil(16).div_ceil(tiles.max(1));
+        let x = self.x_start + block.batch * self.x_batch + block.k0;
+        let out = self.out_start + block.batch * self.out_batch;
         let mut p = 0;
         for tile in 0..tiles {
             let rows = (pixels - p).div_ceil(tiles - tile);
-            let at = self.out_start + p * self.row_stride;
+            let at = out + p * self.row_stride;
             let args = TileArgs {
-                x: self.x.as_ptr().wrapping_add(self.x_start + k0),
+                x: self.x.as_ptr().wrapping_add(x),
                 offsets: self.table.offsets.as_ptr().wrapping_add(p),
                 offsets_stride: pixels,
                 taps: self.table.taps,
-                kc,
+                kc: block.kc,
                 zeros: ZEROS.as_ptr(),
-                w: w.as_ptr(),
+                w: block.weights.as_ptr(),
                 out: self.out.as_ptr().wrapping_add(at),
                 row_stride: self.row_stride,
                 cols: self.cols,
-                first: k0 == 0,
-                last,
+                first: block.k0 == 0,
+                last: block.k0 + block.kc == self.k,
                 bias: self.bias.map_or(std::ptr::null(), |b| b.as_ptr()),
                 residual: self
                     .residual
                     .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(at)),
                 relu: self.relu,
                 sums,
-                prefetch: next.as_ptr().wrapping_add(16 * lines * tile),
+                prefetch: block.next.as_ptr().wrapping_add(16 * lines * tile),
                 prefetch_lines: lines,
             };
             // SAFETY: `check` bounds rows p..p+rows; holding an Isa proves the CPU has it.
@@ -188,4 +204,13 @@ impl Panel<'_> {
             p += rows;
         }
     }
+}
+
+/// One block of k of one batch.
+struct Block<'a> {
+    batch: usize,
+    k0: usize,
+    kc: usize,
+    weights: &'a [f32],
+    next: &'a [f32],
 }

@@ -15,10 +15,13 @@ mod isa;
 mod neon;
 mod portable;
 mod tile;
+pub(crate) mod transform;
 mod vector;
+pub(crate) mod winograd;
 
 pub use isa::{Isa, IsaKind};
 use tile::TileFn;
+use winograd::{InputFn, OutputFn};
 
 /// The kernels of one instruction set. Their safety conditions include that the CPU has it.
 pub(crate) struct Kernels {
@@ -26,6 +29,9 @@ pub(crate) struct Kernels {
     pub lanes: usize,
     /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
     tile: [&'static [TileFn]; 3],
+    /// By `Form`.
+    winograd_input: [InputFn; 2],
+    winograd_output: [OutputFn; 2],
 }
 
 /// Instantiates every kernel for one vector type under its target features.
@@ -38,6 +44,24 @@ macro_rules! kernel_table {
         unsafe fn tile<const M: usize, const N: usize>(args: &super::tile::TileArgs) {
             // SAFETY: passed on to the caller; the features are this function's.
             unsafe { super::tile::tile::<$v, M, N>(args) }
+        }
+
+        $(#[$feature])?
+        unsafe fn input<T, const A: usize, const M: usize>(args: &super::winograd::InputArgs)
+        where
+            T: super::winograd::Transform<A, M>,
+        {
+            // SAFETY: as above.
+            unsafe { super::winograd::input::<$v, T, A, M>(args) }
+        }
+
+        $(#[$feature])?
+        unsafe fn output<T, const A: usize, const M: usize>(args: &super::winograd::OutputArgs)
+        where
+            T: super::winograd::Transform<A, M>,
+        {
+            // SAFETY: as above.
+            unsafe { super::winograd::output::<$v, T, A, M>(args) }
         }
 
         pub(crate) static KERNELS: super::Kernels = super::Kernels {
@@ -53,6 +77,8 @@ macro_rules! kernel_table {
                 ],
                 &[tile::<1, 3>, tile::<2, 3>, tile::<3, 3>, tile::<4, 3>],
             ],
+            winograd_input: [input::<super::winograd::F2, 4, 2>, input::<super::winograd::F4, 6, 4>],
+            winograd_output: [output::<super::winograd::F2, 4, 2>, output::<super::winograd::F4, 6, 4>],
         };
     };
 }

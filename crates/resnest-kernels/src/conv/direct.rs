@@ -165,6 +165,9 @@ impl Direct {
             };
             let channel = task.group * g.spec.group_out() + shape.first;
             let panel = Panel {
+                batches: 1,
+                x_batch: 0,
+                out_batch: 0,
                 x,
                 x_start,
                 table,

@@ -2,14 +2,17 @@
 
 mod direct;
 mod panel;
+mod winograd;
 
 use crate::arch::Isa;
 use crate::arch::block::OffsetTable;
+use crate::arch::winograd::Form;
 use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use direct::Direct;
 use std::ops::Range;
+use winograd::Winograd;
 
 /// Widest panel of any instruction set: three registers of 16.
 pub(crate) const MAX_WIDTH: usize = 48;
@@ -20,6 +23,22 @@ pub(crate) const MAX_WIDTH: usize = 48;
 pub enum Algorithm {
     /// Every product of the definition.
     Direct,
+    /// F(2x2, 3x3): 2.25 times fewer products; 3x3 at stride 1, undilated.
+    WinogradF2,
+    /// F(4x4, 3x3): 4 times fewer products, some more rounding; the same kernels.
+    WinogradF4,
+}
+
+impl Algorithm {
+    /// Whether it can compute such a convolution.
+    pub fn supports(self, spec: &ConvSpec) -> bool {
+        match self {
+            Algorithm::Direct => true,
+            Algorithm::WinogradF2 | Algorithm::WinogradF4 => {
+                spec.kernel == 3 && spec.stride == 1 && spec.dilation == 1
+            }
+        }
+    }
 }
 
 /// What happens to the sums before they are stored: residual, then ReLU, then channel sums.
@@ -51,6 +70,7 @@ pub(crate) struct Finish<'a> {
 
 enum Packed {
     Direct(Direct),
+    Winograd(Winograd),
 }
 
 impl std::fmt::Debug for PackedConv {
@@ -82,6 +102,18 @@ impl PackedConv {
         }
         let packed = match algorithm {
             Algorithm::Direct => Packed::Direct(Direct::pack(isa, &spec, weight, bias)),
+            Algorithm::WinogradF2 | Algorithm::WinogradF4 => {
+                if !algorithm.supports(&spec) {
+                    let problem = "Winograd's algorithm needs a 3x3 kernel, stride 1, dilation 1";
+                    return Err(Error::spec("algorithm", problem));
+                }
+                let form = if algorithm == Algorithm::WinogradF2 {
+                    Form::F2
+                } else {
+                    Form::F4
+                };
+                Packed::Winograd(Winograd::pack(isa, &spec, form, weight, bias))
+            }
         };
         Ok(PackedConv {
             spec,
@@ -105,6 +137,7 @@ impl PackedConv {
     pub fn bytes(&self) -> usize {
         match &self.packed {
             Packed::Direct(direct) => direct.bytes(),
+            Packed::Winograd(winograd) => winograd.bytes(),
         }
     }
 
@@ -164,6 +197,7 @@ impl PackedConv {
         };
         match &self.packed {
             Packed::Direct(direct) => direct.run(&geometry, x, out, finish, epilogue.sums),
+            Packed::Winograd(winograd) => winograd.run(&geometry, x, out, finish, epilogue.sums),
         }
         Ok(())
     }

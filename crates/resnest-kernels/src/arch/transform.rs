@@ -1,0 +1,119 @@
+//! The safe way to the Winograd transforms: bounds are checked once per tile.
+
+use super::Isa;
+use super::winograd::{Form, InputArgs, OutputArgs};
+use crate::share::SharedMut;
+
+/// Most products of a form.
+pub(crate) const MAX_PRODUCTS: usize = 36;
+
+/// The input pixels of one tile.
+pub(crate) struct InputTile<'a> {
+    pub form: Form,
+    pub x: &'a [f32],
+    /// Element offsets of the tile's pixels, negative in the padding; `products()` of them count.
+    pub offsets: [isize; MAX_PRODUCTS],
+    pub channels: usize,
+}
+
+impl InputTile<'_> {
+    /// Writes product p's channels to `out[start + p * stride..]`, rounded up to whole registers.
+    ///
+    /// # Safety
+    /// Nobody else may touch these ranges of `out` meanwhile.
+    pub unsafe fn transform(&self, isa: Isa, out: &SharedMut, start: usize, stride: usize) {
+        let products = self.form.products();
+        let offsets = &self.offsets[..products];
+        let max = offsets.iter().copied().max().unwrap_or(-1);
+        assert!(
+            max < 0 || max as usize + self.channels <= self.x.len(),
+            "input too short"
+        );
+        let written = self.channels.next_multiple_of(isa.kernels().lanes);
+        assert!(
+            start + (products - 1) * stride + written <= out.len(),
+            "V too short"
+        );
+        let args = InputArgs {
+            x: self.x.as_ptr(),
+            offsets: offsets.as_ptr(),
+            inside: offsets.iter().all(|&offset| offset >= 0),
+            channels: self.channels,
+            out: out.as_ptr().wrapping_add(start),
+            stride,
+        };
+        // SAFETY: reads and writes are bounded above; the Isa proves the CPU has it.
+        unsafe { isa.kernels().winograd_input[self.form as usize](&args) }
+    }
+}
+
+/// Where one tile of one panel goes.
+pub(crate) struct OutputTile<'a> {
+    pub form: Form,
+    /// `[product][width]`
+    pub m: &'a [f32],
+    pub registers: usize,
+    pub cols: usize,
+    pub bias: &'a [f32],
+    /// Index of the tile's first value in the output (and the residual).
+    pub start: usize,
+    pub row_stride: usize,
+    pub pixel_stride: usize,
+    /// How much of the tile lies inside the output: 1 to `form.outputs()` each.
+    pub rows: usize,
+    pub columns: usize,
+    pub residual: Option<&'a [f32]>,
+    pub relu: bool,
+}
+
+impl OutputTile<'_> {
+    /// Writes the tile; with `sums`, adds its column sums.
+    ///
+    /// # Safety
+    /// Nobody else may touch the tile's columns of `out` meanwhile.
+    pub unsafe fn transform(&self, isa: Isa, out: &SharedMut, sums: Option<&mut [f32]>) {
+        let lanes = isa.kernels().lanes;
+        let width = self.registers * lanes;
+        assert!(self.m.len() >= self.form.products() * width, "M too short");
+        assert!(self.bias.len() >= width, "bias too short");
+        assert!(
+            self.cols <= width && self.cols + lanes > width,
+            "columns of the panel"
+        );
+        assert!(
+            self.rows >= 1 && self.columns >= 1,
+            "a tile outside the output"
+        );
+        let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.pixel_stride;
+        assert!(
+            self.start + last + self.cols <= out.len(),
+            "output too short"
+        );
+        assert!(
+            self.residual.is_none_or(|r| r.len() == out.len()),
+            "residual length"
+        );
+        assert!(
+            sums.as_ref().is_none_or(|s| s.len() >= width),
+            "sums too short"
+        );
+        let args = OutputArgs {
+            m: self.m.as_ptr(),
+            registers: self.registers,
+            cols: self.cols,
+            out: out.as_ptr().wrapping_add(self.start),
+            residual: self
+                .residual
+                .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(self.start)),
+            row_stride: self.row_stride,
+            pixel_stride: self.pixel_stride,
+            rows: self.rows,
+            columns: self.columns,
+            bias: self.bias.as_ptr(),
+            relu: self.relu,
+            sums: sums.map_or(std::ptr::null_mut(), |s| s.as_mut_ptr()),
+        };
+        // SAFETY: every range is bounded above; the Isa proves the CPU has it.
+        unsafe { isa.kernels().winograd_output[self.form as usize](&args) }
+    }
+}

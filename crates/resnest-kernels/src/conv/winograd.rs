@@ -1,0 +1,412 @@
+//! Winograd convolution of 3x3 kernels at stride 1: transform, multiply, transform back.
+//!
+//! U is `[group][panel][product][k][width]`, V `[product][tile][k]` (rows a little longer than k,
+//! against aliasing in the cache), M of one panel `[tile][product][width]`.
+
+use super::panel::{PanelShape, panels};
+use super::{Finish, Geometry, add_parts, share_of};
+use crate::arch::Isa;
+use crate::arch::block::{OffsetTable, Panel};
+use crate::arch::transform::{InputTile, MAX_PRODUCTS, OutputTile};
+use crate::arch::winograd::Form;
+use crate::buffer::{Aligned, with_scratch};
+use crate::shape::ConvSpec;
+use crate::share::SharedMut;
+use crate::threads::parallel_for;
+use std::ops::Range;
+
+/// Longest block of k, as in direct convolution.
+const BLOCK_VALUES: usize = 320;
+/// Values of V that a task of its own may fill: about a third of a 512 KB L2 cache.
+const LOCAL_VALUES: usize = 44 * 1024;
+/// Up to this many tiles the whole V is made first and tasks divide the panels: chunks of fewer
+/// tiles would stream U again and again.
+const SHARED_TILES: usize = 64;
+
+/// Weights transformed and packed for one form.
+pub(crate) struct Winograd {
+    form: Form,
+    list: Vec<PanelShape>,
+    k: usize,
+    lanes: usize,
+    /// Padded output channels of a group.
+    width: usize,
+    u: Aligned,
+    /// `[group][width]`
+    bias: Aligned,
+}
+
+/// Where tiles lie.
+struct Tiling {
+    form: Form,
+    /// Tiles in a column and in a row of an image.
+    down: usize,
+    across: usize,
+}
+
+impl Winograd {
+    pub fn pack(
+        isa: Isa,
+        spec: &ConvSpec,
+        form: Form,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
+        let lanes = isa.kernels().lanes;
+        let list = panels(spec.group_out(), lanes);
+        let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
+        let k = spec.group_in();
+        let mut packed = Winograd {
+            form,
+            list,
+            k,
+            lanes,
+            width,
+            u: Aligned::zeros(spec.groups * width * k * form.products()),
+            bias: Aligned::zeros(spec.groups * width),
+        };
+        for group in 0..spec.groups {
+            for index in 0..packed.list.len() {
+                packed.pack_panel(spec, group, index, weight, bias);
+            }
+        }
+        packed
+    }
+
+    fn pack_panel(
+        &mut self,
+        spec: &ConvSpec,
+        group: usize,
+        index: usize,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) {
+        let panel = self.list[index];
+        let width = panel.registers * self.lanes;
+        let first = group * spec.group_out() + panel.first;
+        let range = self.range(group, index);
+        let u = &mut self.u.as_mut_slice()[range];
+        for col in 0..panel.cols {
+            for c in 0..self.k {
+                let kernel = &weight[((first + col) * self.k + c) * 9..][..9];
+                for (product, value) in transform_weight(self.form, kernel).enumerate() {
+                    u[(product * self.k + c) * width + col] = value;
+                }
+            }
+        }
+        if let Some(bias) = bias {
+            let at = group * self.width + panel.first;
+            self.bias.as_mut_slice()[at..at + panel.cols]
+                .copy_from_slice(&bias[first..first + panel.cols]);
+        }
+    }
+
+    fn range(&self, group: usize, panel: usize) -> Range<usize> {
+        let rows = self.k * self.form.products();
+        let start = (group * self.width + self.list[panel].first) * rows;
+        start..start + self.list[panel].registers * self.lanes * rows
+    }
+
+    pub fn bytes(&self) -> usize {
+        (self.u.len() + self.bias.len()) * size_of::<f32>()
+    }
+
+    pub fn run(
+        &self,
+        g: &Geometry,
+        x: &[f32],
+        out: &SharedMut,
+        finish: Finish,
+        sums: Option<&mut [f32]>,
+    ) {
+        let outputs = self.form.outputs();
+        let tiling = Tiling {
+            form: self.form,
+            down: g.output.h.div_ceil(outputs),
+            across: g.output.w.div_ceil(outputs),
+        };
+        let run = Run {
+            packed: self,
+            g,
+            tiling,
+            x,
+            out,
+            finish,
+        };
+        if run.tiles() <= SHARED_TILES {
+            run.shared(sums);
+        } else {
+            run.local(sums);
+        }
+    }
+}
+
+/// G·g·Gᵀ in f64, rounded once.
+fn transform_weight(form: Form, kernel: &[f32]) -> impl Iterator<Item = f32> {
+    let g = form.weight_rows();
+    g.iter().flat_map(move |left| {
+        g.iter().map(move |right| {
+            let mut sum = 0.0;
+            for (row, l) in kernel.chunks_exact(3).zip(left) {
+                for (value, r) in row.iter().zip(right) {
+                    sum += l * f64::from(*value) * r;
+                }
+            }
+            sum as f32
+        })
+    })
+}
+
+/// One application.
+struct Run<'a> {
+    packed: &'a Winograd,
+    g: &'a Geometry,
+    tiling: Tiling,
+    x: &'a [f32],
+    out: &'a SharedMut<'a>,
+    finish: Finish<'a>,
+}
+
+impl Run<'_> {
+    fn tiles(&self) -> usize {
+        self.g.output.n * self.tiling.down * self.tiling.across
+    }
+
+    /// Length of a row of V.
+    fn row(&self) -> usize {
+        self.packed.k.next_multiple_of(16) + 16
+    }
+
+    /// Each task makes its own V for some tiles of a group and multiplies it with all panels.
+    fn local(&self, sums: Option<&mut [f32]>) {
+        let (images, groups) = (self.g.output.n, self.g.spec.groups);
+        let units = if sums.is_some() { images } else { 1 };
+        let tiles = self.tiles() / units;
+        let most = LOCAL_VALUES / (self.packed.form.products() * self.row());
+        let chunk = most.min(tiles.div_ceil(8)).max(12).next_multiple_of(6);
+        let chunks = tiles.div_ceil(chunk);
+        let channels = self.g.output.c;
+        let task = |index: usize, partial: Option<&SharedMut>| {
+            let (part, group) = (index / groups, index % groups);
+            let share = share_of(tiles, 6, part % chunks, chunks);
+            let first = part / chunks * tiles;
+            let range = first + share.start..first + share.end;
+            let all = 0..self.packed.list.len();
+            let v_len = self.packed.form.products() * range.len() * self.row();
+            with_scratch(v_len, |v| {
+                self.fill_v(group, range.clone(), range.clone(), &SharedMut::new(v));
+                // SAFETY: the part's row of sums is this task's for the channels of its group.
+                let mut part = partial.map(|p| unsafe {
+                    p.slice(
+                        part * channels + group * self.g.spec.group_out(),
+                        self.g.spec.group_out(),
+                    )
+                });
+                self.multiply(
+                    group,
+                    all,
+                    range,
+                    v,
+                    |_, first, columns| {
+                        if let Some(part) = &mut part {
+                            let part = &mut part[first..first + columns.len()];
+                            part.iter_mut()
+                                .zip(columns)
+                                .for_each(|(sum, value)| *sum += value);
+                        }
+                    },
+                    partial.is_some(),
+                );
+            });
+        };
+        let tasks = units * chunks * groups;
+        let Some(total) = sums else {
+            return parallel_for(tasks, &|index| task(index, None));
+        };
+        with_scratch(units * chunks * channels, |partial| {
+            partial.fill(0.0);
+            let shared = SharedMut::new(partial);
+            parallel_for(tasks, &|index| task(index, Some(&shared)));
+            add_parts(total, partial, channels, units * chunks);
+        });
+    }
+
+    /// V of all tiles is made first; then tasks divide the panels, so that U is read once.
+    fn shared(&self, sums: Option<&mut [f32]>) {
+        let (tiles, groups) = (self.tiles(), self.g.spec.groups);
+        let v_group = self.packed.form.products() * tiles * self.row();
+        let channels = self.g.output.c;
+        let wants_sums = sums.is_some();
+        let total = sums.map(SharedMut::new);
+        with_scratch(groups * v_group, |v| {
+            let chunks = tiles.min(8usize.div_ceil(groups));
+            let shared = SharedMut::new(v);
+            parallel_for(groups * chunks, &|index| {
+                let (group, chunk) = (index / chunks, index % chunks);
+                // SAFETY: each group has its own part of V, each chunk its own tiles in it.
+                let v = unsafe { shared.slice(group * v_group, v_group) };
+                let share = share_of(tiles, 1, chunk, chunks);
+                self.fill_v(group, 0..tiles, share, &SharedMut::new(v));
+            });
+            let panels = self.packed.list.len();
+            let ranges = panels.min(24usize.div_ceil(groups));
+            let v = &*v;
+            parallel_for(groups * ranges, &|index| {
+                let (group, range) = (index / ranges, index % ranges);
+                let range = share_of(panels, 1, range, ranges);
+                let v = &v[group * v_group..][..v_group];
+                let channel = group * self.g.spec.group_out();
+                self.multiply(
+                    group,
+                    range,
+                    0..tiles,
+                    v,
+                    |image, first, columns| {
+                        if let Some(total) = &total {
+                            let at = image * channels + channel + first;
+                            // SAFETY: these channels are this task's.
+                            let sums = unsafe { total.slice(at, columns.len()) };
+                            sums.copy_from_slice(columns);
+                        }
+                    },
+                    wants_sums,
+                );
+            });
+        });
+    }
+
+    /// Transforms `some` of the tiles `all` of a group into V, which holds `all`.
+    fn fill_v(&self, group: usize, all: Range<usize>, some: Range<usize>, v: &SharedMut) {
+        let stride = all.len() * self.row();
+        for tile in some {
+            let input = InputTile {
+                form: self.packed.form,
+                x: self.x,
+                offsets: self.tiling.offsets(self.g, tile, group * self.packed.k),
+                channels: self.packed.k,
+            };
+            // SAFETY: tile's rows of V are written by nobody else.
+            unsafe { input.transform(self.g.isa, v, (tile - all.start) * self.row(), stride) };
+        }
+    }
+
+    /// Multiplies V with some panels and transforms the products back; `sums` gets, per image
+    /// and panel, the first channel and the column sums of the tiles.
+    fn multiply(
+        &self,
+        group: usize,
+        panels: Range<usize>,
+        tiles: Range<usize>,
+        v: &[f32],
+        mut sums: impl FnMut(usize, usize, &[f32]),
+        wants_sums: bool,
+    ) {
+        let packed = self.packed;
+        let (products, row) = (packed.form.products(), self.row());
+        let mut table = OffsetTable::default();
+        table.fill_rows(tiles.len(), 0, row);
+        for index in panels.clone() {
+            let shape = packed.list[index];
+            let width = shape.registers * packed.lanes;
+            let next = if index + 1 < panels.end {
+                packed.range(group, index + 1)
+            } else {
+                0..0
+            };
+            with_scratch(tiles.len() * products * width, |m| {
+                let panel = Panel {
+                    batches: products,
+                    x_batch: tiles.len() * row,
+                    out_batch: width,
+                    x: v,
+                    x_start: 0,
+                    table: &table,
+                    weights: &packed.u.as_slice()[packed.range(group, index)],
+                    next_weights: &packed.u.as_slice()[next],
+                    k: packed.k,
+                    k_block: packed.k.div_ceil(packed.k.div_ceil(BLOCK_VALUES)),
+                    registers: shape.registers,
+                    cols: width,
+                    bias: None,
+                    out: &SharedMut::new(m),
+                    out_start: 0,
+                    row_stride: products * width,
+                    residual: None,
+                    relu: false,
+                };
+                // SAFETY: m is this task's own.
+                unsafe { panel.run(self.g.isa, None) };
+                self.transform_back(group, shape, tiles.clone(), m, &mut sums, wants_sums);
+            });
+        }
+    }
+
+    fn transform_back(
+        &self,
+        group: usize,
+        shape: PanelShape,
+        tiles: Range<usize>,
+        m: &[f32],
+        sums: &mut impl FnMut(usize, usize, &[f32]),
+        wants_sums: bool,
+    ) {
+        let g = self.g;
+        let side = self.packed.form.outputs();
+        let per_image = self.tiling.down * self.tiling.across;
+        let width = shape.registers * self.packed.lanes;
+        let bias = group * self.packed.width + shape.first;
+        let mut columns = [0.0; super::MAX_WIDTH];
+        let m = m.chunks_exact(self.packed.form.products() * width);
+        for (tile, m) in tiles.clone().zip(m) {
+            let (image, ty, tx) = self.tiling.place(tile);
+            let pixel = (image * g.output.h + ty * side) * g.output.w + tx * side;
+            let output = OutputTile {
+                form: self.packed.form,
+                m,
+                registers: shape.registers,
+                cols: shape.cols,
+                bias: &self.packed.bias.as_slice()[bias..bias + width],
+                start: pixel * g.output.c + group * g.spec.group_out() + shape.first,
+                row_stride: g.output.w * g.output.c,
+                pixel_stride: g.output.c,
+                rows: side.min(g.output.h - ty * side),
+                columns: side.min(g.output.w - tx * side),
+                residual: self.finish.residual,
+                relu: self.finish.relu,
+            };
+            // SAFETY: no other task has this tile and panel.
+            unsafe { output.transform(g.isa, self.out, wants_sums.then_some(&mut columns[..])) };
+            if wants_sums && (tile + 1 == tiles.end || (tile + 1) % per_image == 0) {
+                sums(image, shape.first, &columns[..shape.cols]);
+                columns.fill(0.0);
+            }
+        }
+    }
+}
+
+impl Tiling {
+    /// Image, row and column of a tile.
+    fn place(&self, tile: usize) -> (usize, usize, usize) {
+        let (row, tx) = (tile / self.across, tile % self.across);
+        (row / self.down, row % self.down, tx)
+    }
+
+    /// Offsets of a tile's input pixels from channel `first` on, negative in the padding.
+    fn offsets(&self, g: &Geometry, tile: usize, first: usize) -> [isize; MAX_PRODUCTS] {
+        let (image, ty, tx) = self.place(tile);
+        let (side, inputs) = (self.form.outputs(), self.form.inputs());
+        let (h, w, c) = (g.input.h, g.input.w, g.input.c);
+        let mut offsets = [-1; MAX_PRODUCTS];
+        for (i, row) in offsets.chunks_exact_mut(inputs).enumerate().take(inputs) {
+            // Rows and columns above or left of the image wrap to huge numbers.
+            let y = (ty * side + i).wrapping_sub(g.spec.padding);
+            for (j, offset) in row.iter_mut().enumerate() {
+                let x = (tx * side + j).wrapping_sub(g.spec.padding);
+                if y < h && x < w {
+                    *offset = (((image * h + y) * w + x) * c + first) as isize;
+                }
+            }
+        }
+        offsets
+    }
+}
