@@ -2,6 +2,8 @@
 //!
 //! Nothing here is fast and nothing in the product calls it; tests and doubts do.
 
+use crate::attention::SplitAttentionWeights;
+use crate::pool::{PoolKind, PoolSpec};
 use crate::shape::{ConvSpec, Nhwc};
 
 /// Convolution of `x` (NHWC) with `weight` (OIHW): bias, then residual, then ReLU.
@@ -54,4 +56,101 @@ fn conv_at(x: &[f32], input: Nhwc, spec: &ConvSpec, weight: &[f32], at: [usize; 
         }
     }
     sum
+}
+
+/// A pool over windows, PyTorch's rules written out.
+///
+/// # Panics
+/// If the specification does not fit the input.
+pub fn pool2d(x: &[f32], input: Nhwc, spec: PoolSpec) -> Vec<f64> {
+    let output = spec.output(input).expect("a fitting input");
+    let [before, after] = spec.padding;
+    let mut out = Vec::with_capacity(output.len());
+    for n in 0..output.n {
+        for oy in 0..output.h {
+            for ox in 0..output.w {
+                for c in 0..output.c {
+                    let (mut sum, mut most, mut inside, mut counted) = (0.0, f64::MIN, 0, 0);
+                    for y in oy * spec.stride..oy * spec.stride + spec.kernel {
+                        for x_ in ox * spec.stride..ox * spec.stride + spec.kernel {
+                            let padded = |side| side + before + after;
+                            if y >= padded(input.h) || x_ >= padded(input.w) {
+                                continue;
+                            }
+                            counted += 1;
+                            if y < before
+                                || x_ < before
+                                || y - before >= input.h
+                                || x_ - before >= input.w
+                            {
+                                continue;
+                            }
+                            inside += 1;
+                            let row = n * input.h + y - before;
+                            let value = f64::from(x[(row * input.w + x_ - before) * input.c + c]);
+                            sum += value;
+                            most = most.max(value);
+                        }
+                    }
+                    out.push(match spec.kind {
+                        PoolKind::Max => most,
+                        PoolKind::AvgCounted => sum / f64::from(counted),
+                        PoolKind::Avg => sum / f64::from(inside),
+                    });
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Split attention after its convolution: `splits` is (N, H, W, radix·channels), radix-major.
+///
+/// # Panics
+/// If a slice is shorter than its shape says.
+pub fn split_attention(splits: &[f32], shape: Nhwc, w: &SplitAttentionWeights) -> Vec<f64> {
+    let channels = shape.c / w.radix;
+    let pixels = shape.h * shape.w;
+    let mut out = vec![0.0; shape.n * pixels * channels];
+    for n in 0..shape.n {
+        let at = |p: usize, r: usize, c: usize| {
+            f64::from(splits[(n * pixels + p) * shape.c + r * channels + c])
+        };
+        let mut gap = vec![0.0; channels];
+        for (c, mean) in gap.iter_mut().enumerate() {
+            for p in 0..pixels {
+                *mean += (0..w.radix).map(|r| at(p, r, c)).sum::<f64>() / pixels as f64;
+            }
+        }
+        let mut hidden = grouped_linear(&gap, w.fc1_weight, w.fc1_bias, w.cardinality);
+        hidden.iter_mut().for_each(|h| *h = h.max(0.0));
+        let logits = grouped_linear(&hidden, w.fc2_weight, w.fc2_bias, w.cardinality);
+        let inner = channels / w.cardinality;
+        for c in 0..channels {
+            let logit = |r: usize| logits[(c / inner * w.radix + r) * inner + c % inner].exp();
+            let total = if w.radix == 1 {
+                logit(0) + 1.0
+            } else {
+                (0..w.radix).map(logit).sum()
+            };
+            for p in 0..pixels {
+                out[(n * pixels + p) * channels + c] =
+                    (0..w.radix).map(|r| at(p, r, c) * logit(r) / total).sum();
+            }
+        }
+    }
+    out
+}
+
+fn grouped_linear(x: &[f64], weight: &[f32], bias: Option<&[f32]>, groups: usize) -> Vec<f64> {
+    let inputs = x.len() / groups;
+    let outputs = weight.len() / inputs;
+    (0..outputs)
+        .map(|o| {
+            let x = &x[o / (outputs / groups) * inputs..];
+            let row = &weight[o * inputs..(o + 1) * inputs];
+            let sum: f64 = x.iter().zip(row).map(|(x, w)| x * f64::from(*w)).sum();
+            sum + bias.map_or(0.0, |b| f64::from(b[o]))
+        })
+        .collect()
 }

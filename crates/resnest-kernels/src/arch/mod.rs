@@ -14,12 +14,15 @@ mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+pub(crate) mod rows;
 mod tile;
 pub(crate) mod transform;
 mod vector;
+pub(crate) mod window;
 pub(crate) mod winograd;
 
 pub use isa::{Isa, IsaKind};
+use rows::{ColumnFn, ReduceFn, WeightedFn};
 use tile::TileFn;
 use winograd::{InputFn, OutputFn};
 
@@ -32,6 +35,11 @@ pub(crate) struct Kernels {
     /// By `Form`.
     winograd_input: [InputFn; 2],
     winograd_output: [OutputFn; 2],
+    /// By `Reduce`.
+    reduce: [ReduceFn; 3],
+    weighted: WeightedFn,
+    column_sum: ColumnFn,
+    column_max: ColumnFn,
 }
 
 /// Instantiates every kernel for one vector type under its target features.
@@ -64,6 +72,24 @@ macro_rules! kernel_table {
             unsafe { super::winograd::output::<$v, T, A, M>(args) }
         }
 
+        $(#[$feature])?
+        unsafe fn reduce<R: super::rows::Reduction>(args: &super::rows::ReduceArgs) {
+            // SAFETY: as above.
+            unsafe { super::rows::reduce::<$v, R>(args) }
+        }
+
+        $(#[$feature])?
+        unsafe fn weighted(args: &super::rows::WeightedArgs) {
+            // SAFETY: as above.
+            unsafe { super::rows::weighted::<$v>(args) }
+        }
+
+        $(#[$feature])?
+        unsafe fn columns<R: super::rows::Reduction>(args: &super::rows::ColumnArgs) {
+            // SAFETY: as above.
+            unsafe { super::rows::columns::<$v, R>(args) }
+        }
+
         pub(crate) static KERNELS: super::Kernels = super::Kernels {
             lanes: <$v as super::vector::Vector>::LANES,
             tile: [
@@ -79,6 +105,14 @@ macro_rules! kernel_table {
             ],
             winograd_input: [input::<super::winograd::F2, 4, 2>, input::<super::winograd::F4, 6, 4>],
             winograd_output: [output::<super::winograd::F2, 4, 2>, output::<super::winograd::F4, 6, 4>],
+            reduce: [
+                reduce::<super::rows::Max>,
+                reduce::<super::rows::Sum>,
+                reduce::<super::rows::Dot>,
+            ],
+            weighted,
+            column_sum: columns::<super::rows::Sum>,
+            column_max: columns::<super::rows::Max>,
         };
     };
 }

@@ -181,6 +181,10 @@ pub(crate) unsafe fn input<V: Vector, T: Transform<A, M>, const A: usize, const 
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "a transposition reads rows and columns alike"
+)]
 unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
     a: &InputArgs,
     c: usize,
@@ -221,6 +225,10 @@ unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
 /// Every pointer is valid for what [`OutputArgs`] says of it, pixels outside `rows` and `columns`
 /// excepted.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "a transposition reads rows and columns alike"
+)]
 pub(crate) unsafe fn output<V: Vector, T: Transform<A, M>, const A: usize, const M: usize>(
     a: &OutputArgs,
 ) {

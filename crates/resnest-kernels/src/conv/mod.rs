@@ -1,5 +1,6 @@
 //! Convolutions: packed once, run on channels-last activations.
 
+mod depthwise;
 mod direct;
 mod panel;
 mod winograd;
@@ -10,6 +11,7 @@ use crate::arch::winograd::Form;
 use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
+use depthwise::Depthwise;
 use direct::Direct;
 use std::ops::Range;
 use winograd::Winograd;
@@ -70,6 +72,7 @@ pub(crate) struct Finish<'a> {
 
 enum Packed {
     Direct(Direct),
+    Depthwise(Depthwise),
     Winograd(Winograd),
 }
 
@@ -101,6 +104,11 @@ impl PackedConv {
             check_len("bias", bias.len(), spec.out_channels)?;
         }
         let packed = match algorithm {
+            Algorithm::Direct
+                if spec.group_in() == 1 && spec.group_out() == 1 && spec.groups > 1 =>
+            {
+                Packed::Depthwise(Depthwise::pack(&spec, weight, bias))
+            }
             Algorithm::Direct => Packed::Direct(Direct::pack(isa, &spec, weight, bias)),
             Algorithm::WinogradF2 | Algorithm::WinogradF4 => {
                 if !algorithm.supports(&spec) {
@@ -137,6 +145,7 @@ impl PackedConv {
     pub fn bytes(&self) -> usize {
         match &self.packed {
             Packed::Direct(direct) => direct.bytes(),
+            Packed::Depthwise(depthwise) => depthwise.bytes(),
             Packed::Winograd(winograd) => winograd.bytes(),
         }
     }
@@ -197,6 +206,7 @@ impl PackedConv {
         };
         match &self.packed {
             Packed::Direct(direct) => direct.run(&geometry, x, out, finish, epilogue.sums),
+            Packed::Depthwise(depthwise) => depthwise.run(&geometry, x, out, finish, epilogue.sums),
             Packed::Winograd(winograd) => winograd.run(&geometry, x, out, finish, epilogue.sums),
         }
         Ok(())

@@ -1,0 +1,217 @@
+//! Split attention (ResNeSt's paper, section 3; timm's `SplitAttn`), fused.
+
+use crate::arch::Isa;
+use crate::arch::window::weighted;
+use crate::buffer::with_scratch;
+use crate::conv::{Algorithm, Epilogue, PackedConv, share_of};
+use crate::error::{Error, check_len};
+use crate::shape::{ConvSpec, Nhwc};
+use crate::share::{SharedMut, vec_written_by};
+use crate::threads::{parallel_for, with_threads};
+
+/// Below this many products the attention's two layers run on the calling thread.
+const SERIAL_MACS: usize = 100_000;
+
+/// The weights of a split attention, norms folded: timm's `conv`+`bn0`, `fc1`+`bn1`, `fc2`.
+#[derive(Clone, Copy, Debug)]
+pub struct SplitAttentionWeights<'a> {
+    /// The convolution that makes the splits, `radix * channels` outputs, radix-major.
+    pub conv: ConvSpec,
+    /// Splits, at least 1.
+    pub radix: usize,
+    /// Groups of the two small layers.
+    pub cardinality: usize,
+    /// Channels between them.
+    pub attention_channels: usize,
+    /// `[radix * channels][in / groups][k][k]`
+    pub conv_weight: &'a [f32],
+    /// `[radix * channels]`
+    pub conv_bias: Option<&'a [f32]>,
+    /// `[attention_channels][channels / cardinality]`
+    pub fc1_weight: &'a [f32],
+    /// `[attention_channels]`
+    pub fc1_bias: Option<&'a [f32]>,
+    /// `[radix * channels][attention_channels / cardinality]`
+    pub fc2_weight: &'a [f32],
+    /// `[radix * channels]`
+    pub fc2_bias: Option<&'a [f32]>,
+}
+
+/// A split attention with its weights packed.
+#[derive(Debug)]
+pub struct PackedSplitAttention {
+    isa: Isa,
+    conv: PackedConv,
+    fc1: PackedConv,
+    fc2: PackedConv,
+    radix: usize,
+    cardinality: usize,
+}
+
+impl PackedSplitAttention {
+    /// Packs the three layers, the convolution for `algorithm`.
+    ///
+    /// # Errors
+    /// When radix or cardinality do not divide the channels, or a slice does not fit.
+    pub fn new(isa: Isa, w: SplitAttentionWeights, algorithm: Algorithm) -> Result<Self, Error> {
+        let outputs = w.conv.out_channels;
+        if w.radix == 0 || !outputs.is_multiple_of(w.radix) {
+            let problem = format!("{} does not divide {outputs} channels", w.radix);
+            return Err(Error::spec("radix", problem));
+        }
+        let channels = outputs / w.radix;
+        let fc1 = ConvSpec::new(channels, w.attention_channels, 1).groups(w.cardinality);
+        let fc2 = ConvSpec::new(w.attention_channels, outputs, 1).groups(w.cardinality);
+        let direct = Algorithm::Direct;
+        Ok(PackedSplitAttention {
+            isa,
+            conv: PackedConv::new(isa, w.conv, w.conv_weight, w.conv_bias, algorithm)?,
+            fc1: PackedConv::new(isa, fc1, w.fc1_weight, w.fc1_bias, direct)?,
+            fc2: PackedConv::new(isa, fc2, w.fc2_weight, w.fc2_bias, direct)?,
+            radix: w.radix,
+            cardinality: w.cardinality,
+        })
+    }
+
+    /// The convolution that makes the splits.
+    pub fn conv(&self) -> &PackedConv {
+        &self.conv
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        self.conv.bytes() + self.fc1.bytes() + self.fc2.bytes()
+    }
+
+    /// The output's shape: the convolution's, with its channels divided by the radix.
+    ///
+    /// # Errors
+    /// When the input does not fit the convolution.
+    pub fn output(&self, input: Nhwc) -> Result<Nhwc, Error> {
+        let splits = self.conv.spec().output(input)?;
+        Ok(Nhwc {
+            c: splits.c / self.radix,
+            ..splits
+        })
+    }
+
+    /// (N, H, W, in) => (N, H', W', channels)
+    ///
+    /// # Errors
+    /// When `x` does not have the given shape or the shape does not fit.
+    pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
+        let output = self.output(input)?;
+        check_len("input", x.len(), input.len())?;
+        if output.is_empty() {
+            return Ok(Vec::new());
+        }
+        with_scratch(output.len() * self.radix, |splits| {
+            let attention = self.splits_and_attention(x, input, output, splits)?;
+            // SAFETY: `weigh` writes every pixel.
+            unsafe {
+                vec_written_by(output.len(), |out| {
+                    self.weigh(splits, &attention, output, out);
+                    Ok(())
+                })
+            }
+        })
+    }
+
+    /// Fills `splits` (N, H', W', radix·channels) and returns the weights of each split's
+    /// channels, `[n][radix][channels]`.
+    fn splits_and_attention(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        output: Nhwc,
+        splits: &mut [f32],
+    ) -> Result<Vec<f32>, Error> {
+        let width = output.c * self.radix;
+        let mut sums = vec![0.0; output.n * width];
+        let epilogue = Epilogue {
+            relu: true,
+            residual: None,
+            sums: Some(&mut sums),
+        };
+        self.conv.run_into(x, input, splits, epilogue)?;
+        let scale = 1.0 / (output.h * output.w) as f32;
+        let mut means = Vec::with_capacity(output.n * output.c);
+        for image in sums.chunks_exact(width) {
+            means.extend((0..output.c).map(|c| {
+                let sum: f32 = image[c..].iter().step_by(output.c).sum();
+                sum * scale
+            }));
+        }
+        let logits = self.small_layers(&means, output)?;
+        Ok(self.radix_softmax(&logits, width))
+    }
+
+    /// fc1, ReLU, fc2: `[n][channels]` => `[n][cardinality][radix][channels / cardinality]`.
+    fn small_layers(&self, means: &[f32], output: Nhwc) -> Result<Vec<f32>, Error> {
+        let shape = Nhwc::new(output.n, 1, 1, output.c);
+        let hidden_shape = self.fc1.spec().output(shape)?;
+        let relu = Epilogue {
+            relu: true,
+            ..Epilogue::default()
+        };
+        let run = || {
+            let hidden = self.fc1.run(means, shape, relu)?;
+            self.fc2.run(&hidden, hidden_shape, Epilogue::default())
+        };
+        let macs = self.fc1.spec().macs(shape)? + self.fc2.spec().macs(hidden_shape)?;
+        if macs < SERIAL_MACS {
+            with_threads(1, run)
+        } else {
+            run()
+        }
+    }
+
+    /// Softmax over the splits (a sigmoid for a single one), rearranged from the cardinality-major
+    /// logits to the radix-major splits.
+    fn radix_softmax(&self, logits: &[f32], width: usize) -> Vec<f32> {
+        let channels = width / self.radix;
+        let inner = channels / self.cardinality;
+        let mut attention = vec![0.0; logits.len()];
+        for (from, to) in logits
+            .chunks_exact(width)
+            .zip(attention.chunks_exact_mut(width))
+        {
+            for c in 0..channels {
+                let first = c / inner * self.radix * inner + c % inner;
+                let logit = |r: usize| from[first + r * inner];
+                if self.radix == 1 {
+                    to[c] = 1.0 / (1.0 + (-logit(0)).exp());
+                    continue;
+                }
+                let most = (0..self.radix).map(logit).fold(f32::NEG_INFINITY, f32::max);
+                let total: f32 = (0..self.radix).map(|r| (logit(r) - most).exp()).sum();
+                for r in 0..self.radix {
+                    to[r * channels + c] = (logit(r) - most).exp() / total;
+                }
+            }
+        }
+        attention
+    }
+
+    /// The weighted sum of the splits.
+    fn weigh(&self, splits: &[f32], attention: &[f32], output: Nhwc, out: &SharedMut) {
+        let pixels = output.h * output.w;
+        let width = output.c * self.radix;
+        let parts = pixels.min(16usize.div_ceil(output.n));
+        parallel_for(output.n * parts, &|task| {
+            let (image, part) = (task / parts, task % parts);
+            let share = share_of(pixels, 1, part, parts);
+            let (first, len) = (image * pixels + share.start, share.len());
+            // SAFETY: each pixel belongs to one task.
+            let out = unsafe { out.slice(first * output.c, len * output.c) };
+            let attention = &attention[image * width..][..width];
+            weighted(
+                self.isa,
+                &splits[first * width..][..len * width],
+                attention,
+                self.radix,
+                out,
+            );
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! Into and out of channels-last memory.
+
+use crate::error::{Error, check_len};
+use crate::shape::Nhwc;
+use crate::share::{SharedMut, vec_written_by};
+use crate::threads::parallel_for;
+
+/// Where logical (N, C, H, W) values lie in a slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Strides {
+    /// Of the first value.
+    pub offset: usize,
+    /// Steps along images, channels, rows and columns.
+    pub nchw: [usize; 4],
+}
+
+impl Strides {
+    /// Of contiguous (N, C, H, W) memory.
+    pub fn nchw(shape: Nhwc) -> Self {
+        let plane = shape.h * shape.w;
+        Strides {
+            offset: 0,
+            nchw: [plane * shape.c, plane, shape.w, 1],
+        }
+    }
+
+    /// Whether values of this shape are dense channels-last memory; the stride along an axis of
+    /// one does not matter.
+    pub fn is_channels_last(&self, shape: Nhwc) -> bool {
+        let dense = [shape.h * shape.w * shape.c, 1, shape.w * shape.c, shape.c];
+        let sides = [shape.n, shape.c, shape.h, shape.w];
+        let steps = self.nchw.iter().zip(dense).zip(sides);
+        steps
+            .into_iter()
+            .all(|((have, want), side)| side <= 1 || *have == want)
+    }
+
+    fn end(&self, shape: Nhwc) -> usize {
+        if shape.is_empty() {
+            return self.offset;
+        }
+        let sides = [shape.n, shape.c, shape.h, shape.w];
+        let last: usize = sides
+            .iter()
+            .zip(self.nchw)
+            .map(|(side, step)| (side - 1) * step)
+            .sum();
+        self.offset + last + 1
+    }
+}
+
+/// Copies strided (N, C, H, W) values into channels-last memory.
+///
+/// # Errors
+/// When the strides reach beyond `x`.
+pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Vec<f32>, Error> {
+    if strides.end(shape) > x.len() {
+        return Err(Error::Length {
+            name: "strided input",
+            found: x.len(),
+            expected: strides.end(shape),
+        });
+    }
+    let [sn, sc, sh, sw] = strides.nchw;
+    // SAFETY: every row is written whole.
+    unsafe {
+        by_rows(shape, |row, pixels| {
+            let start = strides.offset + row / shape.h * sn + row % shape.h * sh;
+            for c in 0..shape.c {
+                let values = pixels[c..].iter_mut().step_by(shape.c);
+                for (column, value) in values.enumerate() {
+                    *value = x[start + c * sc + column * sw];
+                }
+            }
+        })
+    }
+}
+
+/// Bytes of (N, H, W, C) images to normalised values: `(byte / 255 - mean) / std`.
+///
+/// # Errors
+/// When the lengths do not fit the shape.
+pub fn from_bytes(bytes: &[u8], shape: Nhwc, mean: &[f32], std: &[f32]) -> Result<Vec<f32>, Error> {
+    check_len("bytes", bytes.len(), shape.len())?;
+    check_len("mean", mean.len(), shape.c)?;
+    check_len("std", std.len(), shape.c)?;
+    let table: Vec<[f32; 256]> = mean
+        .iter()
+        .zip(std)
+        .map(|(mean, std)| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std))
+        .collect();
+    let row_len = shape.w * shape.c;
+    // SAFETY: every row is written whole.
+    unsafe {
+        by_rows(shape, |row, values| {
+            let bytes = &bytes[row * row_len..][..row_len];
+            for (pixel, values) in bytes
+                .chunks_exact(shape.c)
+                .zip(values.chunks_exact_mut(shape.c))
+            {
+                for ((byte, table), value) in pixel.iter().zip(&table).zip(values) {
+                    *value = table[usize::from(*byte)];
+                }
+            }
+        })
+    }
+}
+
+/// Makes a channels-last vector row by row, in parallel.
+///
+/// # Safety
+/// `fill` writes its whole row.
+unsafe fn by_rows(shape: Nhwc, fill: impl Fn(usize, &mut [f32]) + Sync) -> Result<Vec<f32>, Error> {
+    let rows = shape.n * shape.h;
+    let tasks = rows.min(16);
+    let row_len = shape.w * shape.c;
+    let write = |out: &SharedMut| {
+        parallel_for(if shape.is_empty() { 0 } else { tasks }, &|task| {
+            for row in crate::conv::share_of(rows, 1, task, tasks) {
+                // SAFETY: each row belongs to one task.
+                fill(row, unsafe { out.slice(row * row_len, row_len) });
+            }
+        });
+        Ok(())
+    };
+    // SAFETY: all rows are filled, by the caller's promise.
+    unsafe { vec_written_by(shape.len(), write) }
+}

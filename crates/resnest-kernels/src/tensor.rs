@@ -1,0 +1,212 @@
+//! The candle layer: tensors are logical (N, C, H, W), their memory channels-last.
+//!
+//! Every operation takes any layout (other layouts than channels-last are copied first) and
+//! returns a channels-last view, on which all other candle operations work too. Tensors must be
+//! f32 on the CPU; anything else is candle's error.
+
+use crate::arch::Isa;
+use crate::attention::PackedSplitAttention;
+use crate::conv::{Epilogue, PackedConv};
+use crate::error::Error;
+use crate::layout::{Strides, to_nhwc};
+use crate::pool::{GlobalPool, PoolSpec, global_pool, pool2d};
+use crate::shape::Nhwc;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use std::borrow::Cow;
+
+/// Reads a CPU f32 storage as channels-last values, copying only if it is something else.
+fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Cow<'a, [f32]>, Nhwc)> {
+    let (n, c, h, w) = layout.shape().dims4()?;
+    let shape = Nhwc::new(n, h, w, c);
+    let CpuStorage::F32(values) = storage else {
+        bail!("the fused kernels compute in f32; convert the tensor with to_dtype(DType::F32)");
+    };
+    let mut strides = Strides {
+        offset: layout.start_offset(),
+        nchw: [0; 4],
+    };
+    strides.nchw.copy_from_slice(layout.stride());
+    let values = if strides.is_channels_last(shape) {
+        match values.get(strides.offset..strides.offset + shape.len()) {
+            Some(values) => Cow::Borrowed(values),
+            None => bail!("the layout reaches beyond its storage"),
+        }
+    } else {
+        Cow::Owned(to_nhwc(values, strides, shape)?)
+    };
+    Ok((values, shape))
+}
+
+fn stored(values: Vec<f32>, shape: Nhwc) -> (CpuStorage, Shape) {
+    let dims = Shape::from((shape.n, shape.h, shape.w, shape.c));
+    (CpuStorage::F32(values), dims)
+}
+
+/// An operation on one channels-last activation.
+struct Op1<F> {
+    name: &'static str,
+    f: F,
+}
+
+impl<F> CustomOp1 for Op1<F>
+where
+    F: Fn(&[f32], Nhwc) -> std::result::Result<(Vec<f32>, Nhwc), Error> + Send + Sync,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, shape) = nhwc(storage, layout)?;
+        let (values, shape) = (self.f)(&x, shape)?;
+        Ok(stored(values, shape))
+    }
+}
+
+/// A convolution with a residual.
+struct ConvAdd<'a> {
+    conv: &'a PackedConv,
+    relu: bool,
+}
+
+impl CustomOp2 for ConvAdd<'_> {
+    fn name(&self) -> &'static str {
+        "resnest-conv-add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        residual: &CpuStorage,
+        residual_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, input) = nhwc(x, x_layout)?;
+        let (residual, residual_shape) = nhwc(residual, residual_layout)?;
+        let output = self.conv.spec().output(input)?;
+        if residual_shape != output {
+            bail!("the residual has shape {residual_shape:?}, the convolution's result {output:?}");
+        }
+        let epilogue = Epilogue {
+            relu: self.relu,
+            residual: Some(&residual),
+            sums: None,
+        };
+        Ok(stored(self.conv.run(&x, input, epilogue)?, output))
+    }
+}
+
+fn apply<F>(x: &Tensor, name: &'static str, f: F) -> Result<Tensor>
+where
+    F: Fn(&[f32], Nhwc) -> std::result::Result<(Vec<f32>, Nhwc), Error> + Send + Sync,
+{
+    as_nchw(x.apply_op1_no_bwd(&Op1 { name, f })?)
+}
+
+/// A contiguous (N, H, W, C) tensor as a logical (N, C, H, W) view.
+fn as_nchw(x: Tensor) -> Result<Tensor> {
+    x.permute((0, 3, 1, 2))
+}
+
+impl PackedConv {
+    /// Convolves a logical (N, C, H, W) tensor; adds `residual` if there is one, then ReLU if
+    /// `relu`.
+    ///
+    /// # Errors
+    /// When shapes do not fit or a tensor is not f32 on the CPU.
+    pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+        if let Some(residual) = residual {
+            let op = ConvAdd { conv: self, relu };
+            return as_nchw(x.apply_op2_no_bwd(residual, &op)?);
+        }
+        apply(x, "resnest-conv", |x, input| {
+            let epilogue = Epilogue {
+                relu,
+                ..Epilogue::default()
+            };
+            Ok((self.run(x, input, epilogue)?, self.spec().output(input)?))
+        })
+    }
+
+    /// A linear layer (a 1x1 convolution of one group) on (N, in) rows: (N, out).
+    ///
+    /// # Errors
+    /// When shapes do not fit or the tensor is not f32 on the CPU.
+    pub fn forward_rows(&self, x: &Tensor) -> Result<Tensor> {
+        let (n, c) = x.dims2()?;
+        let x = x.reshape((n, c, 1, 1))?;
+        self.forward(&x, None, false)?
+            .reshape((n, self.spec().out_channels))
+    }
+}
+
+impl PackedSplitAttention {
+    /// timm's `SplitAttn.forward` on a logical (N, C, H, W) tensor.
+    ///
+    /// # Errors
+    /// When shapes do not fit or the tensor is not f32 on the CPU.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        apply(x, "resnest-split-attention", |x, input| {
+            Ok((self.run(x, input)?, self.output(input)?))
+        })
+    }
+}
+
+impl PoolSpec {
+    /// Pools a logical (N, C, H, W) tensor.
+    ///
+    /// # Errors
+    /// When shapes do not fit or the tensor is not f32 on the CPU.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let isa = Isa::detect()?;
+        apply(x, "resnest-pool", |x, input| {
+            Ok((pool2d(isa, x, input, *self)?, self.output(input)?))
+        })
+    }
+}
+
+impl GlobalPool {
+    /// Pools a logical (N, C, H, W) tensor to (N, C).
+    ///
+    /// # Errors
+    /// When the images are empty or the tensor is not f32 on the CPU.
+    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        let isa = Isa::detect()?;
+        let pooled = apply(x, "resnest-global-pool", |x, input| {
+            Ok((
+                global_pool(isa, x, input, self)?,
+                Nhwc::new(input.n, 1, 1, input.c),
+            ))
+        })?;
+        pooled.flatten_from(1)
+    }
+}
+
+/// The same logical (N, C, H, W) values in channels-last memory; no copy if they are already.
+///
+/// # Errors
+/// When the tensor does not have four dimensions or is not f32 on the CPU.
+pub fn to_channels_last(x: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    let mut strides = Strides {
+        offset: 0,
+        nchw: [0; 4],
+    };
+    strides.nchw.copy_from_slice(x.stride());
+    let shape = Nhwc::new(n, h, w, c);
+    if strides.is_channels_last(shape) {
+        return Ok(x.clone());
+    }
+    apply(x, "resnest-channels-last", |x, shape| {
+        Ok((x.to_vec(), shape))
+    })
+}
+
+/// The same values in contiguous (N, C, H, W) memory.
+///
+/// # Errors
+/// When the tensor does not have four dimensions.
+pub fn from_channels_last(x: &Tensor) -> Result<Tensor> {
+    x.dims4()?;
+    x.contiguous()
+}
