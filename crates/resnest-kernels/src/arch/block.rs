@@ -170,7 +170,8 @@ impl Panel<'_> {
         let pixels = self.table.pixels;
         let tiles = pixels.div_ceil(kernels.len());
         let wanted = block.next.len().min(block.weights.len());
-        let lines = wanted.div_ceil(16).div_ceil(tiles.max(1));
+        let share = wanted.div_ceil(tiles.max(1));
+        let step = share.div_ceil(self.table.taps * block.kc);
         let x = self.x_start + block.batch * self.x_batch + block.k0;
         let out = self.out_start + block.batch * self.out_batch;
         let mut p = 0;
@@ -196,8 +197,8 @@ impl Panel<'_> {
                     .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(at)),
                 relu: self.relu,
                 sums,
-                prefetch: block.next.as_ptr().wrapping_add(16 * lines * tile),
-                prefetch_lines: lines,
+                prefetch: block.next.as_ptr().wrapping_add(share * tile),
+                prefetch_step: step,
             };
             // SAFETY: `check` bounds rows p..p+rows; holding an Isa proves the CPU has it.
             unsafe { kernels[rows - 1](&args) };

@@ -35,9 +35,10 @@ pub(crate) struct TileArgs {
     pub relu: bool,
     /// A whole panel's width of running sums, or null for none.
     pub sums: *mut f32,
-    /// Weights that will be wanted next.
+    /// Weights that will be wanted next, and how many of their values to fetch for each k of
+    /// each tap: a burst of fetches would hold up the loads between them.
     pub prefetch: *const f32,
-    pub prefetch_lines: usize,
+    pub prefetch_step: usize,
 }
 
 /// A micro-kernel of one instruction set and size.
@@ -51,11 +52,9 @@ pub(crate) type TileFn = unsafe fn(&TileArgs);
 pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArgs) {
     // SAFETY: all pointers below stay inside the ranges that TileArgs promises.
     unsafe {
-        for line in 0..a.prefetch_lines {
-            V::prefetch(a.prefetch.wrapping_add(16 * line));
-        }
         let mut acc = [[V::splat(0.0); N]; M];
         let mut w = a.w;
+        let mut prefetch = a.prefetch;
         for tap in 0..a.taps {
             let offsets = a.offsets.add(tap * a.offsets_stride);
             let mut rows = [a.zeros; M];
@@ -66,6 +65,8 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
                 }
             }
             for k in 0..a.kc {
+                V::prefetch(prefetch);
+                prefetch = prefetch.wrapping_add(a.prefetch_step);
                 let mut b = [V::splat(0.0); N];
                 for (n, b) in b.iter_mut().enumerate() {
                     *b = V::load(w.add(n * V::LANES));
