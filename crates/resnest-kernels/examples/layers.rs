@@ -1,6 +1,6 @@
-//! GFLOP/s of every distinct convolution of resnest50d at 224.
+//! GFLOP/s of every distinct convolution of a resnest50d at 224.
 //!
-//! `cargo run --release -p resnest-kernels --example layers -- [batch] [filter]`
+//! `cargo run --release -p resnest-kernels --example layers -- [batch] [4s2x40d|1s4x24d]`
 
 use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv};
 use std::time::Instant;
@@ -13,7 +13,17 @@ struct Layer {
     residual: bool,
 }
 
-fn layers() -> Vec<Layer> {
+/// radix, cardinality, base width, whether the avd pool comes before the 3x3.
+fn variant(name: &str) -> (usize, usize, usize, bool) {
+    match name {
+        "4s2x40d" => (4, 2, 40, true),
+        "1s4x24d" => (1, 4, 24, true),
+        _ => (2, 1, 64, false),
+    }
+}
+
+fn layers(name: &str) -> Vec<Layer> {
+    let (radix, cardinality, base, avd_first) = variant(name);
     let mut list = Vec::new();
     let mut add = |spec, side, count, residual| {
         list.push(Layer {
@@ -33,23 +43,14 @@ fn layers() -> Vec<Layer> {
     {
         let side = 56 >> stage;
         let before = if stage == 0 { side } else { 2 * side };
-        let wide = 4 * planes;
-        let split = |side, count| {
-            (
-                ConvSpec::new(planes, 2 * planes, 3).groups(2),
-                side,
-                count,
-                false,
-            )
-        };
-        let first = split(before, 1);
-        let rest = split(side, blocks - 1);
-        add(ConvSpec::new(input, planes, 1), before, 1, false);
-        add(first.0, first.1, first.2, first.3);
+        let (wide, width) = (4 * planes, planes * base / 64 * cardinality);
+        let split = ConvSpec::new(width, width * radix, 3).groups(cardinality * radix);
+        add(ConvSpec::new(input, width, 1), before, 1, false);
+        add(split, if avd_first { side } else { before }, 1, false);
         add(ConvSpec::new(input, wide, 1), side, 1, false);
-        add(ConvSpec::new(planes, wide, 1), side, blocks, true);
-        add(ConvSpec::new(wide, planes, 1), side, blocks - 1, false);
-        add(rest.0, rest.1, rest.2, rest.3);
+        add(ConvSpec::new(width, wide, 1), side, blocks, true);
+        add(ConvSpec::new(wide, width, 1), side, blocks - 1, false);
+        add(split, side, blocks - 1, false);
         input = wide;
     }
     list
@@ -69,7 +70,7 @@ fn main() {
         resnest_kernels::current_threads()
     );
     let mut totals = vec![[0.0; 2]; algorithms.len()];
-    for layer in layers() {
+    for layer in layers(&args.next().unwrap_or_default()) {
         let input = Nhwc::new(batch, layer.side, layer.side, layer.spec.in_channels);
         let flops = 2.0 * layer.spec.macs(input).expect("fits") as f64;
         print!(
