@@ -1,0 +1,497 @@
+//! Pixels against Pillow 13 and timm: every byte of every kind of file and of every kind of crop.
+//!
+//! `tests/image/make_fixtures.py` made the files and recorded what Pillow and timm made of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use resnest_image::{
+    ColorMode, DecodeOptions, Error, Image, Kernel, Limits, PassOrder, Transform, decode,
+    decode_as, decode_batch, decode_with, probe,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image")
+}
+
+fn json(name: &str) -> Value {
+    let path = fixtures().join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn sha(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn file(name: &str) -> Vec<u8> {
+    fs::read(fixtures().join("files").join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// Prints all failures of a test at once, so that a pattern shows.
+fn report(failures: &[String], of: usize) {
+    assert!(of > 0, "nothing was compared");
+    assert!(
+        failures.is_empty(),
+        "{} of {of} differ:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+/// What is wrong with a decode, if anything.
+fn compare_decode(bytes: &[u8], expected: &Value) -> Option<String> {
+    for (key, mode) in [("rgb", ColorMode::Rgb), ("luma", ColorMode::Luma)] {
+        let image = match decode_as(bytes, mode, &Limits::default()) {
+            Ok(image) => image,
+            Err(e) => return Some(format!("{key}: {e}")),
+        };
+        let size = (u64::from(image.width), u64::from(image.height));
+        let wanted = (expected["width"].as_u64()?, expected["height"].as_u64()?);
+        if size != wanted {
+            return Some(format!("{key}: {size:?}, not {wanted:?}"));
+        }
+        if Some(sha(&image.data).as_str()) != expected[key].as_str() {
+            return Some(format!("{key}: other pixels"));
+        }
+    }
+    None
+}
+
+#[test]
+fn every_kind_of_file_decodes_to_pillows_bytes() {
+    let all = json("decode.json");
+    let files = all["files"].as_object().expect("files");
+    let mut failures = Vec::new();
+    for (name, expected) in files {
+        let bytes = file(name);
+        let wrong = if name.starts_with("unsupported_") {
+            match decode(&bytes, &Limits::default()) {
+                Err(Error::Unsupported { .. }) => None,
+                other => Some(format!("not refused by name: {:?}", other.map(|i| i.width))),
+            }
+        } else if expected["error"].is_string() {
+            decode(&bytes, &Limits::default())
+                .ok()
+                .map(|_| "accepted".to_owned())
+        } else {
+            compare_decode(&bytes, expected)
+        };
+        failures.extend(wrong.map(|wrong| format!("{name}: {wrong}")));
+    }
+    report(&failures, files.len());
+}
+
+/// The source of a crop case, by the formula of `make_fixtures.py`.
+fn synthetic(width: u32, height: u32, channels: u8) -> Image {
+    let seed = u64::from(width) * 7919 + u64::from(height) * 104_729 + u64::from(channels);
+    let mut state = seed as u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let len = width as usize * height as usize * usize::from(channels);
+    let data = std::iter::repeat_with(next).take(len).collect();
+    Image::new(width, height, channels, data).expect("a consistent image")
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_f64)
+        .collect()
+}
+
+fn case_source(case: &Value) -> Image {
+    let source = numbers(&case["source"]);
+    synthetic(source[0] as u32, source[1] as u32, source[2] as u8)
+}
+
+fn case_transform(case: &Value, channels: u8) -> Transform {
+    let size = numbers(&case["size"]);
+    let word = |key: &str| case[key].as_str().expect("a word");
+    let mut transform = Transform {
+        size: (size[0] as u32, size[1] as u32),
+        crop_pct: case["crop_pct"].as_f64().expect("crop_pct"),
+        crop_mode: word("crop_mode").parse().expect("a crop mode"),
+        interpolation: word("interpolation").parse().expect("a filter"),
+        ..Transform::default()
+    };
+    if channels == 1 {
+        (transform.mean, transform.std) = (vec![0.5], vec![0.25]);
+    }
+    if !case["mean"].is_null() {
+        (transform.mean, transform.std) = (numbers(&case["mean"]), numbers(&case["std"]));
+    }
+    transform
+}
+
+fn compare_crops(name: &str, order: PassOrder) {
+    let all = json(name);
+    let cases = all["cases"].as_array().expect("cases");
+    let mut failures = Vec::new();
+    let mut source = synthetic(1, 1, 1);
+    for case in cases {
+        let wanted = numbers(&case["source"]);
+        let have = [
+            source.width.into(),
+            source.height.into(),
+            f64::from(source.channels),
+        ];
+        if wanted != have {
+            source = case_source(case);
+        }
+        let transform = Transform {
+            pass_order: order,
+            ..case_transform(case, source.channels)
+        };
+        for kernel in [Kernel::Auto, Kernel::Portable] {
+            let crop = transform.crop_with(&source, kernel);
+            let right = match (&crop, case["sha"].as_str()) {
+                (Ok(crop), Some(wanted)) => sha(&crop.data).starts_with(wanted),
+                (Err(Error::BadTransform { .. }), None) => true,
+                _ => false,
+            };
+            if !right {
+                failures.push(format!(
+                    "{kernel:?} {case}: {:?}",
+                    crop.map(|c| c.data.len())
+                ));
+            }
+        }
+    }
+    report(&failures, cases.len());
+}
+
+#[test]
+fn crops_are_timms_with_pillow_13() {
+    compare_crops("crops.json", PassOrder::Pillow13);
+}
+
+#[test]
+fn crops_are_timms_with_pillow_12() {
+    compare_crops("crops_pillow12.json", PassOrder::Pillow12);
+}
+
+#[test]
+fn tensors_are_timms_to_the_last_bit() {
+    let all = json("tensors.json");
+    let cases = all["cases"].as_array().expect("cases");
+    let mut failures = Vec::new();
+    for case in cases {
+        let source = case_source(case);
+        let transform = case_transform(case, source.channels);
+        let crop = transform.crop(&source).expect("a crop");
+        let mut tensor = vec![0.0; transform.len()];
+        transform
+            .normalize_into(&crop, &mut tensor)
+            .expect("a tensor");
+        if Some(sha_f32(&tensor).as_str()) != case["sha"].as_str() {
+            failures.push(case.to_string());
+        }
+    }
+    report(&failures, cases.len());
+}
+
+fn sha_f32(values: &[f32]) -> String {
+    sha(&values
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect::<Vec<u8>>())
+}
+
+/// The folder of photos beside the repository; they are not redistributed.
+fn photos() -> Option<PathBuf> {
+    let shared = std::env::var_os("RESNEST_SHARED").map(PathBuf::from);
+    let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+    let photos = shared.join("data/photos");
+    if photos.is_dir() {
+        return Some(photos);
+    }
+    println!(
+        "skipped: {} is absent (set RESNEST_SHARED)",
+        photos.display()
+    );
+    None
+}
+
+#[test]
+fn photos_are_pillows_and_timms() {
+    let Some(folder) = photos() else { return };
+    let all = json("photos.json");
+    let entries = all["photos"].as_object().expect("photos");
+    // PHOTO_CROPS of the script
+    let crops = [
+        r#"{"size":[224,224],"crop_pct":0.875,"crop_mode":"center","interpolation":"bilinear"}"#,
+        r#"{"size":[224,224],"crop_pct":0.875,"crop_mode":"center","interpolation":"bicubic"}"#,
+        r#"{"size":[256,256],"crop_pct":0.875,"crop_mode":"center","interpolation":"bilinear"}"#,
+        r#"{"size":[320,320],"crop_pct":0.909,"crop_mode":"center","interpolation":"bicubic"}"#,
+        r#"{"size":[416,416],"crop_pct":0.928,"crop_mode":"center","interpolation":"bicubic"}"#,
+        r#"{"size":[224,224],"crop_pct":0.875,"crop_mode":"squash","interpolation":"bicubic"}"#,
+        r#"{"size":[224,224],"crop_pct":0.9,"crop_mode":"border","interpolation":"bilinear"}"#,
+        r#"{"size":[192,288],"crop_pct":0.95,"crop_mode":"center","interpolation":"lanczos"}"#,
+    ]
+    .map(|case| case_transform(&serde_json::from_str(case).expect("a case"), 3));
+    let mut failures = Vec::new();
+    for (name, expected) in entries {
+        let bytes = fs::read(folder.join(name)).expect("a photo");
+        failures.extend(compare_decode(&bytes, expected).map(|wrong| format!("{name}: {wrong}")));
+        let wanted = expected["crops"].as_array().expect("crops");
+        assert_eq!(wanted.len(), crops.len());
+        for (transform, wanted) in crops.iter().zip(wanted) {
+            let crop = transform
+                .crop_encoded(&bytes, &Limits::default())
+                .expect("a crop");
+            if !sha(&crop.data).starts_with(wanted.as_str().expect("a hash")) {
+                failures.push(format!("{name}: {transform:?}"));
+            }
+        }
+        let tensor = Transform::default()
+            .apply(&bytes, &Limits::default())
+            .expect("a tensor");
+        if !sha_f32(&tensor).starts_with(expected["tensor"].as_str().expect("a hash")) {
+            failures.push(format!("{name}: tensor"));
+        }
+    }
+    report(&failures, entries.len());
+}
+
+#[test]
+fn the_short_cut_from_bytes_to_crop_changes_nothing() {
+    let all = json("decode.json");
+    let files = all["files"].as_object().expect("files");
+    let mut failures = Vec::new();
+    let mut compared = 0;
+    for (name, _) in files
+        .iter()
+        .filter(|(_, expected)| expected["rgb"].is_string())
+    {
+        let bytes = file(name);
+        for channels in [3, 1] {
+            for case in [
+                r#"{"size":[24,24],"crop_pct":0.875,"crop_mode":"center","interpolation":"bilinear"}"#,
+                r#"{"size":[8,8],"crop_pct":0.4,"crop_mode":"center","interpolation":"bicubic"}"#,
+                r#"{"size":[9,14],"crop_pct":0.3,"crop_mode":"squash","interpolation":"nearest"}"#,
+                r#"{"size":[4,4],"crop_pct":0.05,"crop_mode":"border","interpolation":"box"}"#,
+            ] {
+                let transform =
+                    case_transform(&serde_json::from_str(case).expect("a case"), channels);
+                let direct = transform.crop_encoded(&bytes, &Limits::default());
+                let whole = decode_as(&bytes, transform.color_mode(), &Limits::default())
+                    .and_then(|image| transform.crop(&image));
+                compared += 1;
+                if direct != whole {
+                    failures.push(format!("{name} {channels} {case}"));
+                }
+            }
+        }
+    }
+    report(&failures, compared);
+}
+
+#[test]
+fn exif_orientation_is_applied_only_on_request() {
+    let all = json("decode.json");
+    for (name, expected) in all["files"].as_object().expect("files") {
+        let Some(upright) = expected["upright"].as_str() else {
+            continue;
+        };
+        let options = DecodeOptions {
+            exif_orientation: true,
+            ..DecodeOptions::default()
+        };
+        let turned = decode_with(&file(name), &options, &Limits::default()).expect("an image");
+        let stored = decode(&file(name), &Limits::default()).expect("an image");
+        assert_eq!(
+            (turned.width, turned.height),
+            (stored.height, stored.width),
+            "{name}"
+        );
+        assert_eq!(sha(&turned.data), upright, "{name}");
+    }
+}
+
+/// A cut file is an error, or it was whole enough to give the same pixels; it never panics.
+#[test]
+fn truncated_files_never_give_other_pixels() {
+    let all = json("decode.json");
+    let mut failures = Vec::new();
+    let mut cuts = 0;
+    for (name, expected) in all["files"].as_object().expect("files") {
+        let Some(rgb) = expected["rgb"]
+            .as_str()
+            .filter(|_| !name.starts_with("unsupported"))
+        else {
+            continue;
+        };
+        let bytes = file(name);
+        // All of the header, then in steps, then every length near the end.
+        let steps = (bytes.len() / 40).max(1);
+        let near_end = bytes.len().saturating_sub(24)..bytes.len();
+        for len in (0..bytes.len().min(40))
+            .chain((40..bytes.len()).step_by(steps))
+            .chain(near_end)
+        {
+            cuts += 1;
+            if let Ok(image) = decode(&bytes[..len], &Limits::default())
+                && sha(&image.data) != rgb
+            {
+                failures.push(format!("{name} cut to {len} of {}", bytes.len()));
+            }
+        }
+    }
+    report(&failures, cuts);
+}
+
+#[test]
+fn flipped_bytes_never_panic() {
+    let all = json("decode.json");
+    let small = Limits {
+        max_pixels: 1 << 20,
+        max_memory: 64 << 20,
+        ..Limits::default()
+    };
+    let mut state = 1u32;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as usize
+    };
+    for (name, _) in all["files"].as_object().expect("files") {
+        let original = file(name);
+        for _ in 0..60 * usize::from(!original.is_empty()) {
+            let mut bytes = original.clone();
+            for _ in 0..1 + next() % 4 {
+                // Headers are where the damage can be interesting.
+                let span = if next() % 2 == 0 {
+                    bytes.len()
+                } else {
+                    bytes.len().min(120)
+                };
+                let at = next() % span;
+                bytes[at] = next() as u8;
+            }
+            if let Ok(image) = decode(&bytes, &small) {
+                let len = image.width as usize * image.height as usize * 3;
+                assert_eq!(image.data.len(), len, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_named_with_its_format() {
+    let error = |name: &str| decode(&file(name), &Limits::default()).unwrap_err();
+    assert_eq!(error("bad_empty.jpg"), Error::Empty);
+    assert!(matches!(error("bad_text.jpg"), Error::UnknownFormat { .. }));
+    for (name, format) in [
+        ("bad_jpeg_truncated.jpg", "JPEG"),
+        ("bad_jpeg_no_eoi.jpg", "JPEG"),
+        ("bad_jpeg_progressive_truncated.jpg", "JPEG"),
+        ("bad_png_truncated.png", "PNG"),
+        ("bad_webp_truncated.webp", "WebP"),
+        ("bad_gif_truncated.gif", "GIF"),
+        ("bad_bmp_truncated.bmp", "BMP"),
+        ("bad_tiff_truncated_directory.tif", "TIFF"),
+    ] {
+        let error = error(name);
+        assert!(
+            matches!(error, Error::Truncated { .. }),
+            "{name}: {error:?}"
+        );
+        assert!(error.to_string().contains(format), "{name}: {error}");
+    }
+}
+
+#[test]
+fn limits_are_checked_on_the_header() {
+    let bytes = file("jpeg_420_base_61x47.jpg");
+    let few = Limits {
+        max_bytes: 100,
+        ..Limits::default()
+    };
+    assert!(matches!(
+        decode(&bytes, &few),
+        Err(Error::TooManyBytes { .. })
+    ));
+    for name in [
+        "jpeg_420_base_61x47.jpg",
+        "png_rgb8.png",
+        "webp_lossless.webp",
+        "gif_plain.gif",
+    ]
+    .into_iter()
+    .chain(["bmp_24.bmp", "tiff_le_rgb8.tif"])
+    {
+        let header = probe(&file(name), &Limits::default()).expect("a header");
+        let pixels = u64::from(header.width) * u64::from(header.height);
+        let exact = Limits {
+            max_pixels: pixels,
+            ..Limits::default()
+        };
+        assert!(decode(&file(name), &exact).is_ok(), "{name}");
+        let fewer = Limits {
+            max_pixels: pixels - 1,
+            ..Limits::default()
+        };
+        assert!(
+            matches!(
+                decode(&file(name), &fewer),
+                Err(Error::TooManyPixels { .. })
+            ),
+            "{name}"
+        );
+        let tight = Limits {
+            max_memory: 1000,
+            ..Limits::default()
+        };
+        assert!(
+            matches!(
+                decode(&file(name), &tight),
+                Err(Error::TooMuchMemory { .. })
+            ),
+            "{name}"
+        );
+    }
+}
+
+/// A few dozen bytes that claim gigapixels must cost nothing.
+#[test]
+fn header_bombs_are_refused() {
+    let mut jpeg = file("jpeg_420_base_61x47.jpg");
+    let frame = jpeg
+        .windows(2)
+        .position(|pair| pair == [0xff, 0xc0])
+        .expect("a frame header");
+    jpeg[frame + 5..frame + 9].fill(0xff);
+    let mut png = file("png_rgb8.png");
+    png[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
+    let mut gif = file("gif_plain.gif");
+    gif[6..10].fill(0xff);
+    let mut bmp = file("bmp_24.bmp");
+    bmp[18..26].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]);
+    let mut webp = file("webp_lossy_alpha.webp");
+    webp[24..30].fill(0xff);
+    for bytes in [jpeg, png, gif, bmp, webp] {
+        let error = probe(&bytes, &Limits::default()).unwrap_err();
+        assert!(matches!(error, Error::TooManyPixels { .. }), "{error}");
+    }
+}
+
+#[test]
+fn one_bad_image_does_not_lose_the_batch() {
+    let good = file("jpeg_420_base_61x47.jpg");
+    let bad = file("bad_jpeg_truncated.jpg");
+    let batch = [&good, &bad, &good];
+    let results = decode_batch(&batch, &DecodeOptions::default(), &Limits::default());
+    assert!(results[0].is_ok() && results[0] == results[2]);
+    assert!(matches!(results[1], Err(Error::Truncated { .. })));
+}
