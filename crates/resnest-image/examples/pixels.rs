@@ -82,10 +82,7 @@ fn answer(line: &str) -> Result<String, Box<dyn Error>> {
 }
 
 fn describe(image: &Image) -> String {
-    format!(
-        "{} {} {:x}",
-        image.width,
-        image.height,
-        Sha256::digest(&image.data)
-    )
+    let digest = Sha256::digest(&image.data);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} {} {digest}", image.width, image.height)
 }
