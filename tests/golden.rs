@@ -100,6 +100,28 @@ fn small_networks_with_every_option_follow_timm_stage_by_stage() {
     }
 }
 
+/// What a configuration says it reads is what timm's state dict holds, name for name.
+#[test]
+fn expected_tensors_are_timms_state_dict() {
+    for fixture in small_fixtures() {
+        let mut asked: Vec<_> = resnest_model::expected_tensors(&config(&fixture))
+            .unwrap()
+            .into_iter()
+            .map(|tensor| (tensor.name, tensor.shape))
+            .collect();
+        let mut held: Vec<_> = fixture
+            .tensors
+            .iter()
+            .filter_map(|(name, t)| {
+                Some((name.strip_prefix("weights.")?.to_owned(), t.dims().to_vec()))
+            })
+            .collect();
+        asked.sort();
+        held.sort();
+        assert_eq!(asked, held, "{}", fixture.name);
+    }
+}
+
 #[test]
 fn feature_info_is_timms_and_maps_have_the_sizes_it_says() {
     for fixture in small_fixtures() {
@@ -189,6 +211,18 @@ fn sample(stage: &Tensor) -> Vec<f64> {
     (0..256).map(|i| all[i * all.len() / 256]).collect()
 }
 
+/// A reference whose stages have died, or whose logits are all alike, would prove nothing.
+fn assert_conditioned_like_a_trained_network(fixture: &Fixture, logits: &[f64]) {
+    for stage in TAPS.into_iter().chain(["global_pool"]) {
+        let rms = fixture.values(&format!("{stage}.rms"))[0];
+        assert!((0.2..5.0).contains(&rms), "{} {stage}: {rms}", fixture.name);
+    }
+    let mean = logits.iter().sum::<f64>() / logits.len() as f64;
+    let square = logits.iter().map(|l| (l - mean).powi(2)).sum::<f64>();
+    let spread = (square / logits.len() as f64).sqrt();
+    assert!((1.0..5.0).contains(&spread), "{}: {spread}", fixture.name);
+}
+
 /// One full-size network: within 1e-4 of timm's f32, and no further from f64 than twice timm's own
 /// f32.
 fn full(name: &str) {
@@ -227,6 +261,7 @@ fn full(name: &str) {
     }
 
     let (timm, exact) = (fixture.values("logits"), fixture.values("logits_f64"));
+    assert_conditioned_like_a_trained_network(&fixture, &exact);
     let (from_timm, largest) = (max_diff(&got, &timm), max_abs(&timm));
     let (error, timm_error) = (max_diff(&got, &exact), max_diff(&timm, &exact));
     println!(

@@ -226,8 +226,11 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?;
-        let in_features = self.weight.dims()[1];
+        let (out_features, in_features) = self.weight.dims2()?;
+        let y = match x.dim(0)? {
+            0 => Tensor::zeros((0, out_features), x.dtype(), x.device())?,
+            _ => x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?,
+        };
         trace.multiply(&self.path, || "linear".to_owned(), &y, in_features);
         Ok(y)
     }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::config::{Block, PoolType, ResNestArgs, ResNetConfig, StemType};
+use crate::config::{Block, MOST_CHANNELS, PoolType, ResNestArgs, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act};
 use crate::pool::{AvgPool2d, AvgPoolRule};
@@ -105,7 +105,7 @@ impl Conv2 {
 
 /// Channels inside a block; the product is truncated before the groups multiply it, as in timm.
 fn group_width(planes: usize, base_width: usize, cardinality: usize) -> usize {
-    (planes as f64 * (base_width as f64 / 64.0)) as usize * cardinality
+    ((planes as f64 * (base_width as f64 / 64.0)) as usize).saturating_mul(cardinality)
 }
 
 /// Whether the widths of every stage divide by the groups of its convolutions.
@@ -116,8 +116,11 @@ pub(crate) fn validate(config: &ResNetConfig, args: &ResNestArgs) -> ModelResult
     }
     for planes in config.channels {
         let width = group_width(planes, config.base_width, cardinality);
-        if width == 0 {
-            let expected = format!("leaves a stage of {planes} planes without channels");
+        let splits = width.saturating_mul(args.radix.max(1));
+        if !(1..=MOST_CHANNELS).contains(&splits) || planes * EXPANSION > MOST_CHANNELS {
+            let expected = format!(
+                "gives a stage of {planes} planes {splits} channels, not 1 to {MOST_CHANNELS}"
+            );
             return Err(Error::config("base_width", config.base_width, expected));
         }
         let groups = cardinality * args.radix.max(1);

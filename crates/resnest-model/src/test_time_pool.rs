@@ -79,3 +79,63 @@ impl TestTimePoolHead {
         Ok(avgmax_hw(&logits)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use candle_nn::VarBuilder;
+
+    use super::*;
+    use crate::config::ResNetConfig;
+
+    fn model(config: &ResNetConfig) -> ResNet {
+        ResNet::new(config, VarBuilder::zeros(DType::F32, &Device::Cpu)).unwrap()
+    }
+
+    #[test]
+    fn applies_only_to_inputs_larger_on_both_sides() {
+        let default = (224, 224);
+        assert!(TestTimePoolHead::applies((256, 225), default));
+        assert!(!TestTimePoolHead::applies((224, 320), default));
+        assert!(!TestTimePoolHead::applies((224, 224), default));
+    }
+
+    #[test]
+    fn a_network_it_cannot_sit_on_is_refused_by_the_option() {
+        let base = ResNetConfig::resnest14d;
+        let cases = [
+            (
+                "num_classes",
+                (7, 7),
+                ResNetConfig {
+                    num_classes: 0,
+                    ..base()
+                },
+            ),
+            (
+                "global_pool",
+                (7, 7),
+                ResNetConfig {
+                    global_pool: PoolType::CatAvgMax,
+                    ..base()
+                },
+            ),
+            ("pool_size", (7, 0), base()),
+        ];
+        for (wanted, pool, config) in cases {
+            match TestTimePoolHead::new(model(&config), pool) {
+                Err(Error::Config { option, .. }) => assert_eq!(option, wanted),
+                other => panic!("{wanted}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_smaller_than_a_window_is_refused() {
+        let head = TestTimePoolHead::new(model(&ResNetConfig::resnest14d()), (3, 2)).unwrap();
+        let image = |h, w| Tensor::zeros((1, 3, h, w), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(head.forward(&image(96, 64)).unwrap().dims(), [1, 1000]);
+        let error = head.forward(&image(64, 64)).unwrap_err();
+        assert!(error.to_string().contains("3x2"), "{error}");
+    }
+}

@@ -72,7 +72,8 @@ impl Trace {
         if let Some(batch) = shape.first_mut() {
             *batch = 1;
         }
-        let macs = (taps * shape.iter().product::<usize>()) as u64;
+        let sizes = shape.iter().map(|&size| size as u64);
+        let macs = sizes.fold(taps as u64, u64::saturating_mul);
         steps.push(Step {
             path: path.to_owned(),
             operation: operation(),
