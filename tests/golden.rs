@@ -3,6 +3,7 @@
 //! made the files and say how.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -223,9 +224,13 @@ fn assert_conditioned_like_a_trained_network(fixture: &Fixture, logits: &[f64]) 
     assert!((1.0..5.0).contains(&spread), "{}: {spread}", fixture.name);
 }
 
+/// Each full-size network takes every core and up to 650 MB: they run one after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// One full-size network: within 1e-4 of timm's f32, and no further from f64 than twice timm's own
 /// f32.
 fn full(name: &str) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::read(&folder("full").join(format!("{name}.safetensors")));
     let names = fixture.json("norm_names");
     let norms = fixture.tensors["norms"].to_vec2::<f32>().unwrap();
