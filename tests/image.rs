@@ -277,6 +277,8 @@ fn the_short_cut_from_bytes_to_crop_changes_nothing() {
         for channels in [3, 1] {
             for case in [
                 r#"{"size":[24,24],"crop_pct":0.875,"crop_mode":"center","interpolation":"bilinear"}"#,
+                r#"{"size":[31,17],"crop_pct":0.5,"crop_mode":"squash","interpolation":"lanczos"}"#,
+                r#"{"size":[150,140],"crop_pct":0.6,"crop_mode":"center","interpolation":"bicubic"}"#,
                 r#"{"size":[8,8],"crop_pct":0.4,"crop_mode":"center","interpolation":"bicubic"}"#,
                 r#"{"size":[9,14],"crop_pct":0.3,"crop_mode":"squash","interpolation":"nearest"}"#,
                 r#"{"size":[4,4],"crop_pct":0.05,"crop_mode":"border","interpolation":"box"}"#,

@@ -91,6 +91,12 @@ def jpegs():
     for w, h in [(1, 1), (2, 1), (1, 2), (3, 3), (8, 8), (16, 16), (15, 17), (33, 1), (1, 33)]:
         save(f"jpeg_420_tiny_{w}x{h}.jpg", rgb(w, h, w * h), "JPEG", quality=90)
         save(f"jpeg_422_tiny_{w}x{h}.jpg", rgb(w, h, w * h), "JPEG", quality=90, subsampling=1)
+    # Large enough that a crop decodes only its part.
+    for tag, sampling in [("444", 0), ("422", 1), ("420", 2)]:
+        for kind, more in [("base", {}), ("prog", {"progressive": True}), ("rst", {"restart_marker_blocks": 3})]:
+            save(f"jpeg_large_{tag}_{kind}.jpg", rgb(451, 337, 11), "JPEG", subsampling=sampling, quality=40, **more)
+    for tag in ("440", "411"):
+        write_with_sampling(f"jpeg_large_{tag}.jpg", rgb(351, 337, 12), tag, False)
     save("jpeg_gray.jpg", gray(53, 39, 5), "JPEG", quality=75)
     save("jpeg_gray_progressive.jpg", gray(53, 39, 5), "JPEG", quality=75, progressive=True)
     save("jpeg_restart_blocks.jpg", rgb(70, 50, 6), "JPEG", restart_marker_blocks=2)

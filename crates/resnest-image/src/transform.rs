@@ -140,13 +140,8 @@ impl Transform {
             width: image.width,
             height: image.height,
         };
-        Ok(self.render(
-            &geometry,
-            (whole.width, whole.height),
-            &image.data,
-            whole,
-            kernel,
-        ))
+        let plan = self.plan(&geometry, (image.width, image.height));
+        Ok(self.render(&geometry, &plan, &image.data, whole, kernel))
     }
 
     /// Normalises a crop to (C, H, W), each value `(v / 255 - mean) / std` in f32.
@@ -178,11 +173,38 @@ impl Transform {
     /// Any of the crate's: see [`crate::decode`] and [`Self::crop`].
     pub fn crop_encoded(&self, bytes: &[u8], limits: &Limits) -> Result<Image> {
         self.check()?;
+        if self.color_mode() == ColorMode::Rgb
+            && let Some(crop) = self.crop_part(bytes, limits)?
+        {
+            return Ok(crop);
+        }
         let options = DecodeOptions {
             color_mode: self.color_mode(),
             ..DecodeOptions::default()
         };
         self.crop(&decode::decode_with(bytes, &options, limits)?)
+    }
+
+    /// The crop from the decoded part that it depends on, where the format offers that.
+    fn crop_part(&self, bytes: &[u8], limits: &Limits) -> Result<Option<Image>> {
+        let mut planned = None;
+        let part = decode::decode_part(bytes, limits, |width, height| {
+            let geometry = self.geometry(width, height)?;
+            let plan = self.plan(&geometry, (width, height));
+            let source = plan.source;
+            planned = Some((geometry, plan));
+            Ok(source)
+        })?;
+        let (Some((data, area)), Some((geometry, plan))) = (part, planned) else {
+            return Ok(None);
+        };
+        Ok(Some(self.render(
+            &geometry,
+            &plan,
+            &data,
+            area,
+            Kernel::Auto,
+        )))
     }
 
     fn check_channels(&self, image: &Image) -> Result<()> {
@@ -205,24 +227,27 @@ impl Transform {
         Geometry::new(self, width, height)
     }
 
-    /// Fills the frame and puts the resized window into it.
+    /// The resize of a whole image of `size` (width, height), as far as the crop needs it.
+    fn plan(&self, geometry: &Geometry, size: (u32, u32)) -> Plan {
+        Plan::new(
+            self.interpolation,
+            self.pass_order,
+            size,
+            geometry.resized,
+            geometry.window(),
+        )
+    }
+
+    /// Fills the frame and puts the resized window into it; `data` is the source's part `area`.
     fn render(
         &self,
         geometry: &Geometry,
-        whole: (u32, u32),
+        plan: &Plan,
         data: &[u8],
         area: Rect,
         kernel: Kernel,
     ) -> Image {
         let channels = self.mean.len();
-        let window = geometry.window();
-        let plan = Plan::new(
-            self.interpolation,
-            self.pass_order,
-            whole,
-            geometry.resized,
-            window,
-        );
         let pixels = plan.run(data, area, channels, kernel);
         let (height, width) = self.size;
         let data = match geometry.is_padded() {

@@ -14,6 +14,7 @@ mod webp;
 
 use std::fmt;
 
+use crate::resize::Rect;
 use crate::{ColorMode, Error, Image, Limits, Result};
 
 /// The image formats read here, recognised by their first bytes as Pillow recognises them.
@@ -144,6 +145,20 @@ pub fn decode_as(bytes: &[u8], color_mode: ColorMode, limits: &Limits) -> Result
         },
         limits,
     )
+}
+
+/// The part of an image that a crop depends on, decoded to RGB without the rest; nothing where the whole
+/// has to be decoded. `wanted` is asked with the header's width and height.
+pub(crate) fn decode_part(
+    bytes: &[u8],
+    limits: &Limits,
+    wanted: impl FnOnce(u32, u32) -> Result<Rect>,
+) -> Result<Option<(Vec<u8>, Rect)>> {
+    let header = probe(bytes, limits)?;
+    match header.format {
+        Format::Jpeg => jpeg::decode_part(bytes, wanted(header.width, header.height)?, limits),
+        _ => Ok(None),
+    }
 }
 
 /// Decodes with every choice given.

@@ -10,6 +10,8 @@
 mod avx2;
 mod filter;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -43,6 +45,19 @@ impl Rect {
 
     pub fn rows(&self) -> Range<u32> {
         self.y..self.y + self.height
+    }
+
+    /// This part with `margin` more on each side, as far as a `width` x `height` image goes.
+    pub fn grown(&self, margin: u32, width: u32, height: u32) -> Self {
+        let (x, y) = (self.x.saturating_sub(margin), self.y.saturating_sub(margin));
+        let right = self.columns().end.saturating_add(margin).min(width);
+        let bottom = self.rows().end.saturating_add(margin).min(height);
+        Self {
+            x,
+            y,
+            width: right - x,
+            height: bottom - y,
+        }
     }
 
     fn contains(&self, other: &Rect) -> bool {
