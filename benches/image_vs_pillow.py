@@ -19,6 +19,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from timm.data import create_transform  # noqa: E402
@@ -35,6 +36,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--photo", type=Path, default=ROOT / "../shared/data/photos/n01443537_goldfish.JPEG")
     parser.add_argument("--progressive", action="store_true")
+    parser.add_argument("--noise", type=float, default=6.0,
+                        help="standard deviation of noise added after the scaling, as a sensor would")
     parser.add_argument("--size", type=int, nargs=2, default=(4000, 3000))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -43,6 +46,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.jpg"
         photo = Image.open(args.photo).convert("RGB").resize(args.size, Image.Resampling.BICUBIC)
+        pixels = np.asarray(photo, np.float32)
+        pixels = pixels + np.random.default_rng(0).normal(0, args.noise, pixels.shape)
+        photo = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
         photo.save(path, quality=90, subsampling=2, progressive=args.progressive)
         data = path.read_bytes()
         server = subprocess.Popen([target()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
