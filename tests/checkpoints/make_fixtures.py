@@ -3,7 +3,7 @@
     python make_fixtures.py
 
 Made with torch 2.15, timm 1.0.31, numpy 2, safetensors 0.8 (fixtures/versions.json has the exact ones). Everything is
-seeded; zip files carry no dates, so a second run gives the same bytes.
+seeded and a second run gives the same tensors; legacy files name storages by their address in memory, so their bytes differ.
 """
 import argparse
 import json
@@ -156,6 +156,8 @@ def expected(ref):
                 weights[f"f32.{name}"] = model.conv1[0].weight.detach().clone()
         model = make(num_classes=7)
         out["new_head_features"] = model.forward_head(model.forward_features(image(3)), pre_logits=True).flatten().tolist()
+        demo = Path(os.environ.get("RESNEST_SHARED", Path(__file__).parents[3] / "shared")) / "demo-model"
+        out["demo"] = timm.create_model(f"local-dir:{demo}", pretrained=True).eval()(image(3)).flatten().tolist()
         for chans in (1, 4, 7):
             for dtype in ("f16", "bf16"):
                 adapted = timm.create_model(f"local-dir:{OUT / dtype}", pretrained=True, in_chans=chans)

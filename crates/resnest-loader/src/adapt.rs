@@ -208,3 +208,39 @@ pub(crate) fn new_head(count: usize, features: usize) -> Vec<f32> {
         .map(|_| ((uniform() as f64 / (1u64 << 53) as f64 * 2.0 - 1.0) * bound) as f32)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// tests/checkpoints/make_fixtures.py recorded what timm makes of these weights.
+    #[test]
+    fn adapted_convolutions_are_timms_bit_for_bit() {
+        let open = |name: &str| {
+            let path = format!(
+                "{}/../../tests/checkpoints/fixtures/{name}.safetensors",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            Checkpoint::open(path).unwrap()
+        };
+        let recorded = open("adapted");
+        for (dtype, folder) in [("f32", "ref"), ("f16", "f16"), ("bf16", "bf16")] {
+            let checkpoint = open(&format!("{folder}/model"));
+            for chans in [1, 4, 7] {
+                let found =
+                    adapt_input_conv(checkpoint.get("conv1.0.weight").unwrap(), chans).unwrap();
+                let wanted = recorded.get(&format!("{dtype}.in{chans}")).unwrap();
+                assert_eq!(wanted.shape(), [4, chans, 3, 3]);
+                assert_eq!(found, wanted.to_f32().unwrap(), "{dtype} {chans}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_head_is_bounded_and_repeatable() {
+        let head = new_head(10_000, 100);
+        assert!(head.iter().all(|w| w.abs() <= 0.1));
+        assert!(head.iter().sum::<f32>().abs() / 1e4 < 0.005);
+        assert_eq!(head, new_head(10_000, 100));
+    }
+}

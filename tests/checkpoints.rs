@@ -1,0 +1,12 @@
+//! Checkpoints of every format against what torch and timm made of the same weights
+//! (tests/checkpoints/make_fixtures.py), and every way a checkpoint can be malformed.
+
+mod checkpoints {
+    mod adaptation;
+    pub mod common;
+    mod formats;
+    mod malformed;
+    mod mutations;
+    mod sources;
+    mod strictness;
+}
