@@ -174,11 +174,16 @@ impl Panel<'_> {
         let step = share.div_ceil(self.table.taps * block.kc);
         let x = self.x_start + block.batch * self.x_batch + block.k0;
         let out = self.out_start + block.batch * self.out_batch;
-        let mut p = 0;
-        for tile in 0..tiles {
-            let rows = (pixels - p).div_ceil(tiles - tile);
+        // The first tiles have one row more, if the pixels do not divide evenly.
+        let (rows, larger) = (pixels / tiles.max(1), pixels % tiles.max(1));
+        for (first, count, rows) in [(0, larger, rows + 1), (larger, tiles - larger, rows)] {
+            if count == 0 {
+                continue;
+            }
+            let p = if first == 0 { 0 } else { larger * (rows + 1) };
             let at = out + p * self.row_stride;
             let args = TileArgs {
+                tiles: count,
                 x: self.x.as_ptr().wrapping_add(x),
                 offsets: self.table.offsets.as_ptr().wrapping_add(p),
                 offsets_stride: pixels,
@@ -197,12 +202,11 @@ impl Panel<'_> {
                     .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(at)),
                 relu: self.relu,
                 sums,
-                prefetch: block.next.as_ptr().wrapping_add(share * tile),
+                prefetch: block.next.as_ptr().wrapping_add(share * first),
                 prefetch_step: step,
             };
-            // SAFETY: `check` bounds rows p..p+rows; holding an Isa proves the CPU has it.
+            // SAFETY: `check` bounds all pixels; holding an Isa proves the CPU has it.
             unsafe { kernels[rows - 1](&args) };
-            p += rows;
         }
     }
 }

@@ -6,8 +6,11 @@ use super::vector::Vector;
 ///
 /// The driver in `block.rs` keeps the promises: each `offsets` entry is negative (a pixel in the
 /// padding) or leaves `kc` readable values at `x`; `w` holds `taps * kc` rows of the panel's
-/// width; `out` and `residual` have `M` rows of `cols` values, `row_stride` apart.
+/// width; `out` and `residual` have `tiles * M` rows of `cols` values, `row_stride`
+/// apart.
 pub(crate) struct TileArgs {
+    /// Tiles to compute, one after the other in `offsets`, `out` and `residual`.
+    pub tiles: usize,
     /// The input at the first channel of this block of k.
     pub x: *const f32,
     /// `[tap][offsets_stride]` element offsets of the pixels under each tap.
@@ -44,43 +47,45 @@ pub(crate) struct TileArgs {
 /// A micro-kernel of one instruction set and size.
 pub(crate) type TileFn = unsafe fn(&TileArgs);
 
-/// Computes one tile.
+/// Computes the tiles.
 ///
 /// # Safety
 /// The promises of [`TileArgs`], with `M` rows and `N` registers a row.
 #[inline(always)]
 pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArgs) {
-    // SAFETY: all pointers below stay inside the ranges that TileArgs promises.
-    unsafe {
-        let mut acc = [[V::splat(0.0); N]; M];
-        let mut w = a.w;
-        let mut prefetch = a.prefetch;
-        for tap in 0..a.taps {
-            let offsets = a.offsets.add(tap * a.offsets_stride);
-            let mut rows = [a.zeros; M];
-            for (m, row) in rows.iter_mut().enumerate() {
-                let offset = *offsets.add(m);
-                if offset >= 0 {
-                    *row = a.x.offset(offset);
-                }
-            }
-            for k in 0..a.kc {
-                V::prefetch(prefetch);
-                prefetch = prefetch.wrapping_add(a.prefetch_step);
-                let mut b = [V::splat(0.0); N];
-                for (n, b) in b.iter_mut().enumerate() {
-                    *b = V::load(w.add(n * V::LANES));
-                }
-                for m in 0..M {
-                    let x = V::splat(*rows[m].add(k));
-                    for n in 0..N {
-                        acc[m][n] = x.mul_add(b[n], acc[m][n]);
+    let mut prefetch = a.prefetch;
+    for tile in 0..a.tiles {
+        // SAFETY: all pointers stay inside the ranges that TileArgs promises.
+        unsafe {
+            let mut acc = [[V::splat(0.0); N]; M];
+            let mut w = a.w;
+            for tap in 0..a.taps {
+                let offsets = a.offsets.add(tap * a.offsets_stride + tile * M);
+                let mut rows = [a.zeros; M];
+                for (m, row) in rows.iter_mut().enumerate() {
+                    let offset = *offsets.add(m);
+                    if offset >= 0 {
+                        *row = a.x.offset(offset);
                     }
                 }
-                w = w.add(N * V::LANES);
+                for k in 0..a.kc {
+                    V::prefetch(prefetch);
+                    prefetch = prefetch.wrapping_add(a.prefetch_step);
+                    let mut b = [V::splat(0.0); N];
+                    for (n, b) in b.iter_mut().enumerate() {
+                        *b = V::load(w.add(n * V::LANES));
+                    }
+                    for m in 0..M {
+                        let x = V::splat(*rows[m].add(k));
+                        for n in 0..N {
+                            acc[m][n] = x.mul_add(b[n], acc[m][n]);
+                        }
+                    }
+                    w = w.add(N * V::LANES);
+                }
             }
+            finish::<V, M, N>(a, tile * M * a.row_stride, &mut acc);
         }
-        finish::<V, M, N>(a, &mut acc);
     }
 }
 
@@ -89,16 +94,21 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
 /// Each block of k is summed on its own and added at its end: rounding errors grow with the
 /// length of a block, not of the whole sum.
 #[inline(always)]
-unsafe fn finish<V: Vector, const M: usize, const N: usize>(a: &TileArgs, acc: &mut [[V; N]; M]) {
+unsafe fn finish<V: Vector, const M: usize, const N: usize>(
+    a: &TileArgs,
+    at: usize,
+    acc: &mut [[V; N]; M],
+) {
+    let out = a.out.wrapping_add(at);
     // SAFETY: rows of out and residual hold `cols` values, sums a whole panel.
     unsafe {
         if !a.first {
-            add_rows::<V, M, N>(acc, a.out, a.row_stride, a.cols);
+            add_rows::<V, M, N>(acc, out, a.row_stride, a.cols);
         } else if !a.bias.is_null() {
             add_rows::<V, M, N>(acc, a.bias, 0, N * V::LANES);
         }
         if a.last && !a.residual.is_null() {
-            add_rows::<V, M, N>(acc, a.residual, a.row_stride, a.cols);
+            add_rows::<V, M, N>(acc, a.residual.add(at), a.row_stride, a.cols);
         }
         if a.last && a.relu {
             for n in acc.as_flattened_mut() {
@@ -115,7 +125,7 @@ unsafe fn finish<V: Vector, const M: usize, const N: usize>(a: &TileArgs, acc: &
             }
         }
         for (m, row) in acc.iter().enumerate() {
-            store_row::<V, N>(row, a.out.add(m * a.row_stride), a.cols);
+            store_row::<V, N>(row, out.add(m * a.row_stride), a.cols);
         }
     }
 }

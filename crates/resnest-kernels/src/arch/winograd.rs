@@ -250,18 +250,23 @@ pub(crate) unsafe fn output<V: Vector, T: Transform<A, M>, const A: usize, const
             }
             let whole = a.cols >= at + V::LANES;
             let valid = if whole { V::LANES } else { a.cols - at };
-            let mut sum = V::splat(0.0);
+            // One sum for each column of the tile: a single one would be a chain of additions.
+            let mut sums = [V::splat(0.0); M];
             for (i, row) in half.iter().enumerate().take(a.rows) {
                 let pixels = T::output(*row);
                 for (j, value) in pixels.iter().enumerate() {
                     if j < a.columns {
                         let offset = i * a.row_stride + j * a.pixel_stride + at;
-                        sum = sum.add(finish(a, *value, at, offset, valid));
+                        sums[j] = sums[j].add(finish(a, *value, at, offset, valid));
                     }
                 }
             }
             if !a.sums.is_null() {
-                V::load(a.sums.add(at)).add(sum).store(a.sums.add(at));
+                let mut total = V::load(a.sums.add(at));
+                for sum in sums {
+                    total = total.add(sum);
+                }
+                total.store(a.sums.add(at));
             }
         }
     }
