@@ -86,7 +86,7 @@ impl Vector for F32x8 {
     #[inline(always)]
     fn prefetch(p: *const f32) {
         // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 }
 

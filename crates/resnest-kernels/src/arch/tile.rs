@@ -58,6 +58,7 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
         // SAFETY: all pointers stay inside the ranges that TileArgs promises.
         unsafe {
             let mut acc = [[V::splat(0.0); N]; M];
+            fetch_rows::<V, M>(a, tile * M * a.row_stride);
             let mut w = a.w;
             for tap in 0..a.taps {
                 let offsets = a.offsets.add(tap * a.offsets_stride + tile * M);
@@ -85,6 +86,18 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
                 }
             }
             finish::<V, M, N>(a, tile * M * a.row_stride, &mut acc);
+        }
+    }
+}
+
+/// Asks for the rows that `finish` will read and write.
+#[inline(always)]
+fn fetch_rows<V: Vector, const M: usize>(a: &TileArgs, at: usize) {
+    for m in 0..M {
+        let row = at + m * a.row_stride;
+        V::prefetch(a.out.wrapping_add(row));
+        if !a.residual.is_null() {
+            V::prefetch(a.residual.wrapping_add(row));
         }
     }
 }
