@@ -156,12 +156,17 @@ impl Block {
         };
         let out = clock.time("1x1", || self.conv1.forward(x, None, true))?;
         let side = out.dim(2)?;
-        let mut out = clock.time(&format!("attention @{side}"), || {
-            self.attention.forward(&out)
-        })?;
-        if let Some(avd) = self.avd {
-            out = clock.time("pools", || avd.forward(&out))?;
-        }
+        let part = format!("attention @{side}");
+        let Some(avd) = self.avd else {
+            let part = format!("{part} + 1x1");
+            let run = || {
+                self.attention
+                    .forward_then(&out, &self.conv3, Some(&shortcut), true)
+            };
+            return Ok(clock.time(&part, run)?);
+        };
+        let out = clock.time(&part, || self.attention.forward(&out))?;
+        let out = clock.time("pools", || avd.forward(&out))?;
         Ok(clock.time("1x1", || self.conv3.forward(&out, Some(&shortcut), true))?)
     }
 }

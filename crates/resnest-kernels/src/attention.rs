@@ -1,8 +1,8 @@
 //! Split attention (ResNeSt's paper, section 3; timm's `SplitAttn`), fused.
 
 use crate::arch::Isa;
-use crate::arch::window::weighted;
 use crate::buffer::with_scratch;
+use crate::conv::direct::Weighted;
 use crate::conv::{Algorithm, Epilogue, PackedConv, share_of};
 use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
@@ -100,20 +100,61 @@ impl PackedSplitAttention {
     /// # Errors
     /// When `x` does not have the given shape or the shape does not fit.
     pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
-        let output = self.output(input)?;
-        check_len("input", x.len(), input.len())?;
-        if output.is_empty() {
-            return Ok(Vec::new());
-        }
-        with_scratch(output.len() * self.radix, |splits| {
-            let attention = self.splits_and_attention(x, input, output, splits)?;
+        self.with_splits(x, input, |weighted, output| {
             // SAFETY: `weigh` writes every pixel.
             unsafe {
                 vec_written_by(output.len(), |out| {
-                    self.weigh(splits, &attention, output, out);
+                    self.weigh(weighted, output, out);
                     Ok(())
                 })
             }
+        })
+    }
+
+    /// The same followed by the convolution `next` with its epilogue: where it pays, the weighted
+    /// sums are made as `next` reads them and never stored as a whole.
+    ///
+    /// # Errors
+    /// When `x` does not have the given shape or a shape does not fit.
+    pub fn run_then(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        next: &PackedConv,
+        epilogue: Epilogue,
+    ) -> Result<Vec<f32>, Error> {
+        self.with_splits(x, input, |weighted, output| {
+            if next.takes_weighted(output) {
+                return next.run_weighted(weighted, output, epilogue);
+            }
+            with_scratch(output.len(), |sums| {
+                self.weigh(weighted, output, &SharedMut::new(sums));
+                next.run(sums, output, epilogue)
+            })
+        })
+    }
+
+    /// Makes splits and attention and hands them to `f` with the output's shape.
+    fn with_splits(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        f: impl FnOnce(Weighted, Nhwc) -> Result<Vec<f32>, Error>,
+    ) -> Result<Vec<f32>, Error> {
+        let output = self.output(input)?;
+        check_len("input", x.len(), input.len())?;
+        with_scratch(output.len() * self.radix, |splits| {
+            let attention = if output.is_empty() {
+                Vec::new()
+            } else {
+                self.splits_and_attention(x, input, output, splits)?
+            };
+            let weighted = Weighted {
+                splits,
+                attention: &attention,
+                radix: self.radix,
+            };
+            f(weighted, output)
         })
     }
 
@@ -194,24 +235,14 @@ impl PackedSplitAttention {
     }
 
     /// The weighted sum of the splits.
-    fn weigh(&self, splits: &[f32], attention: &[f32], output: Nhwc, out: &SharedMut) {
-        let pixels = output.h * output.w;
-        let width = output.c * self.radix;
-        let parts = pixels.min(16usize.div_ceil(output.n));
-        parallel_for(output.n * parts, &|task| {
-            let (image, part) = (task / parts, task % parts);
-            let share = share_of(pixels, 1, part, parts);
-            let (first, len) = (image * pixels + share.start, share.len());
+    fn weigh(&self, weighted: Weighted, output: Nhwc, out: &SharedMut) {
+        let pixels = output.pixels();
+        let tasks = pixels.min(16);
+        parallel_for(tasks, &|task| {
+            let share = share_of(pixels, 1, task, tasks);
             // SAFETY: each pixel belongs to one task.
-            let out = unsafe { out.slice(first * output.c, len * output.c) };
-            let attention = &attention[image * width..][..width];
-            weighted(
-                self.isa,
-                &splits[first * width..][..len * width],
-                attention,
-                self.radix,
-                out,
-            );
+            let out = unsafe { out.slice(share.start * output.c, share.len() * output.c) };
+            weighted.sums(self.isa, share, output.h * output.w, out);
         });
     }
 }

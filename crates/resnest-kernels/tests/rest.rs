@@ -159,6 +159,10 @@ fn depthwise_equals_the_definition() {
     }
 }
 
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
 #[test]
 fn split_attention_equals_the_definition() {
     let mut rng = Rng::new(14);
@@ -217,11 +221,19 @@ fn split_attention_equals_the_definition() {
                     "{isa:?} {algorithm:?} radix {radix}: {error:e}"
                 );
                 let again = with_threads(3, || packed.run(&x, input)).unwrap();
+                assert!(same_bits(&found, &again));
+                let output = packed.output(input).unwrap();
+                let next = ConvSpec::new(channels, 20, 1);
+                let next_weight = &conv_weight[..20 * channels.min(conv_weight.len() / 20)];
+                let next =
+                    PackedConv::new(isa, next, next_weight, None, Algorithm::Direct).unwrap();
+                let apart = next.run(&found, output, Epilogue::default()).unwrap();
+                let together = packed
+                    .run_then(&x, input, &next, Epilogue::default())
+                    .unwrap();
                 assert!(
-                    found
-                        .iter()
-                        .zip(&again)
-                        .all(|(a, b)| a.to_bits() == b.to_bits())
+                    same_bits(&apart, &together),
+                    "fused with the next convolution"
                 );
             }
         }

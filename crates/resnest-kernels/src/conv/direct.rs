@@ -4,6 +4,7 @@ use super::panel::{GroupShape, PanelWeights};
 use super::{Finish, Geometry};
 use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel};
+use crate::arch::window::weighted;
 use crate::buffer::with_scratch;
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
@@ -15,13 +16,50 @@ use std::ops::Range;
 /// three channels is too short a loop.
 const GATHER_BELOW: usize = 8;
 /// From this many pixels on, tasks divide the pixels; below, the output channels.
-const SPLIT_PIXELS_FROM: usize = 512;
+pub(crate) const SPLIT_PIXELS_FROM: usize = 512;
 
 /// Weights packed for direct convolution.
 pub(crate) struct Direct {
     panels: PanelWeights,
     /// Taps are gathered into rows (im2col), so that the kernel sees a 1x1.
     gather: bool,
+}
+
+/// What is convolved.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// An activation.
+    Plain(&'a [f32]),
+    /// Weighted sums of splits, made chunk by chunk as a 1x1 convolution reads them.
+    Weighted(Weighted<'a>),
+}
+
+/// The splits of a split attention and the weights of their channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Weighted<'a> {
+    /// (N, H, W, radix·C)
+    pub splits: &'a [f32],
+    /// `[n][radix][C]`
+    pub attention: &'a [f32],
+    pub radix: usize,
+}
+
+impl Weighted<'_> {
+    /// The weighted sums of some pixels, which may lie in several images of `per_image` pixels.
+    pub fn sums(&self, isa: Isa, pixels: Range<usize>, per_image: usize, out: &mut [f32]) {
+        let channels = out.len() / pixels.len().max(1);
+        let width = channels * self.radix;
+        let mut at = pixels.start;
+        while at < pixels.end {
+            let image = at / per_image;
+            let end = ((image + 1) * per_image).min(pixels.end);
+            let splits = &self.splits[at * width..end * width];
+            let attention = &self.attention[image * width..][..width];
+            let out = &mut out[(at - pixels.start) * channels..(end - pixels.start) * channels];
+            weighted(isa, splits, attention, self.radix, out);
+            at = end;
+        }
+    }
 }
 
 thread_local! {
@@ -67,7 +105,7 @@ impl Direct {
     pub fn run(
         &self,
         g: &Geometry,
-        x: &[f32],
+        source: Source,
         out: &SharedMut,
         finish: Finish,
         sums: Option<&mut [f32]>,
@@ -75,7 +113,7 @@ impl Direct {
         let tasks = self.tasks(g, sums.is_some());
         let run = |partial: Option<&SharedMut>| {
             parallel_for(tasks.len(), &|index| {
-                self.run_task(g, x, out, finish, &tasks[index], partial);
+                self.run_task(g, source, out, finish, &tasks[index], partial);
             });
         };
         let Some(total) = sums else { return run(None) };
@@ -120,24 +158,32 @@ impl Direct {
     fn run_task(
         &self,
         g: &Geometry,
-        x: &[f32],
+        source: Source,
         out: &SharedMut,
         finish: Finish,
         task: &Task,
         sums: Option<&SharedMut>,
     ) {
         let mut table = TABLE.take();
-        if self.gather {
-            let k = self.panels.k;
+        let k = self.panels.k;
+        let mut from_rows = |fill: &dyn Fn(&mut [f32])| {
             with_scratch(task.pixels.len() * k, |rows| {
-                gather(g, x, task, rows);
+                fill(rows);
                 table.fill_rows(task.pixels.len(), 0, k);
                 self.run_panels(g, (rows, 0), &table, out, finish, task, sums);
             });
-        } else {
-            g.fill_table(&mut table, task.pixels.clone());
-            let start = task.group * self.panels.k;
-            self.run_panels(g, (x, start), &table, out, finish, task, sums);
+        };
+        match source {
+            Source::Plain(x) if self.gather => from_rows(&|rows| gather(g, x, task, rows)),
+            Source::Weighted(weighted) => from_rows(&|rows| {
+                let per_image = g.input.h * g.input.w;
+                weighted.sums(g.isa, task.pixels.clone(), per_image, rows);
+            }),
+            Source::Plain(x) => {
+                g.fill_table(&mut table, task.pixels.clone());
+                let start = task.group * self.panels.k;
+                self.run_panels(g, (x, start), &table, out, finish, task, sums);
+            }
         }
         TABLE.replace(table);
     }

@@ -1,7 +1,7 @@
 //! Convolutions: packed once, run on channels-last activations.
 
 mod depthwise;
-mod direct;
+pub(crate) mod direct;
 mod panel;
 mod winograd;
 
@@ -12,7 +12,7 @@ use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use depthwise::Depthwise;
-use direct::Direct;
+use direct::{Direct, Source, Weighted};
 use std::ops::Range;
 use winograd::Winograd;
 
@@ -174,15 +174,63 @@ impl PackedConv {
         self.run_shared(x, input, &SharedMut::new(out), epilogue)
     }
 
+    /// Whether weighted sums can be made as this convolution reads them: each pixel by one task.
+    pub(crate) fn takes_weighted(&self, input: Nhwc) -> bool {
+        let ConvSpec {
+            kernel,
+            stride,
+            padding,
+            groups,
+            ..
+        } = self.spec;
+        let pointwise = (kernel, stride, padding, groups) == (1, 1, 0, 1);
+        let direct = matches!(self.packed, Packed::Direct(_));
+        pointwise && direct && input.pixels() >= direct::SPLIT_PIXELS_FROM
+    }
+
+    /// Convolves the weighted sums of splits, of shape `input`; see [`Self::takes_weighted`].
+    ///
+    /// # Errors
+    /// When a slice or the shape does not fit.
+    pub(crate) fn run_weighted(
+        &self,
+        weighted: Weighted,
+        input: Nhwc,
+        epilogue: Epilogue,
+    ) -> Result<Vec<f32>, Error> {
+        check_len(
+            "splits",
+            weighted.splits.len(),
+            input.len() * weighted.radix,
+        )?;
+        let len = self.spec.output(input)?.len();
+        // SAFETY: every algorithm writes each pixel of each output channel.
+        unsafe {
+            crate::share::vec_written_by(len, |out| {
+                self.run_source(Source::Weighted(weighted), input, out, epilogue)
+            })
+        }
+    }
+
     fn run_shared(
         &self,
         x: &[f32],
         input: Nhwc,
         out: &SharedMut,
+        epilogue: Epilogue,
+    ) -> Result<(), Error> {
+        check_len("input", x.len(), input.len())?;
+        self.run_source(Source::Plain(x), input, out, epilogue)
+    }
+
+    fn run_source(
+        &self,
+        source: Source,
+        input: Nhwc,
+        out: &SharedMut,
         mut epilogue: Epilogue,
     ) -> Result<(), Error> {
         let output = self.spec.output(input)?;
-        check_len("input", x.len(), input.len())?;
         check_len("output", out.len(), output.len())?;
         if let Some(residual) = epilogue.residual {
             check_len("residual", residual.len(), output.len())?;
@@ -194,7 +242,7 @@ impl PackedConv {
         if output.is_empty() {
             return Ok(());
         }
-        let geometry = Geometry {
+        let g = Geometry {
             isa: self.isa,
             spec: self.spec,
             input,
@@ -204,10 +252,18 @@ impl PackedConv {
             relu: epilogue.relu,
             residual: epilogue.residual,
         };
-        match &self.packed {
-            Packed::Direct(direct) => direct.run(&geometry, x, out, finish, epilogue.sums),
-            Packed::Depthwise(depthwise) => depthwise.run(&geometry, x, out, finish, epilogue.sums),
-            Packed::Winograd(winograd) => winograd.run(&geometry, x, out, finish, epilogue.sums),
+        match (&self.packed, source) {
+            (Packed::Direct(direct), _) => direct.run(&g, source, out, finish, epilogue.sums),
+            (Packed::Depthwise(depthwise), Source::Plain(x)) => {
+                depthwise.run(&g, x, out, finish, epilogue.sums);
+            }
+            (Packed::Winograd(winograd), Source::Plain(x)) => {
+                winograd.run(&g, x, out, finish, epilogue.sums);
+            }
+            (_, Source::Weighted(_)) => {
+                let problem = "only direct 1x1 convolutions read weighted sums";
+                return Err(Error::spec("algorithm", problem));
+            }
         }
         Ok(())
     }
