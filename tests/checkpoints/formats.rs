@@ -78,7 +78,8 @@ fn views_of_storages_are_read_through_their_strides() {
 #[test]
 fn smaller_and_larger_floats_are_rounded_once() {
     let reference = contents(&open("ref/model.safetensors"));
-    let rounds: [(&str, fn(f32) -> f32); 3] = [
+    type Round = fn(f32) -> f32;
+    let rounds: [(&str, Round); 3] = [
         ("f16", |v| half::f16::from_f32(v).to_f32()),
         ("bf16", |v| half::bf16::from_f32(v).to_f32()),
         ("f64", |v| v),
