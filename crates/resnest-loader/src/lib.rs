@@ -48,7 +48,7 @@ pub use config::{Labels, ModelConfig, PretrainedCfg};
 pub use error::{Error, Result};
 pub use loader::{
     LoadReport, Loaded, Loader, LoaderOptions, Overrides, Resolved, Weights, load_checkpoint,
-    load_from_parts,
+    resolve_parts,
 };
 pub use manifest::{Entry, Found, Manifest, OfficialFile};
 pub use source::ModelSource;

@@ -37,6 +37,7 @@
 mod config;
 mod error;
 mod feature;
+mod init;
 mod layers;
 mod pool;
 mod resnest;
@@ -49,6 +50,7 @@ mod trace;
 pub use config::{Block, PoolType, ResNestArgs, ResNetConfig, StemType};
 pub use error::{Error, Result};
 pub use feature::FeatureInfo;
+pub use init::random_weights;
 pub use resnet::ResNet;
 pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;

@@ -6,8 +6,8 @@ use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use resnest_model::ResNet;
 
-use super::resolve::from_config;
-use super::{Loader, Resolved, Weights};
+use super::resolve::{apply, from_config};
+use super::{Loader, Overrides, Resolved, Weights};
 use crate::adapt::Plan;
 use crate::backend::CheckpointBackend;
 use crate::checkpoint::{Checkpoint, CheckpointFormat};
@@ -100,30 +100,24 @@ pub fn load_checkpoint(
     Ok(Loaded { model, report })
 }
 
-/// A model of which both parts are in memory, such as the one embedded in the binary.
+/// A model of which both parts are in memory, such as the one embedded in the binary: everything but the load.
 ///
 /// # Errors
-/// As [`Loader::load`].
-pub fn load_from_parts(
+/// As [`Loader::resolve`].
+pub fn resolve_parts(
     name: &str,
     config_json: &str,
     weights: impl Into<Cow<'static, [u8]>>,
-    device: &Device,
-    dtype: DType,
-) -> Result<(Resolved, Loaded)> {
+    overrides: &Overrides,
+) -> Result<Resolved> {
     let config = ModelConfig::parse(config_json, &format!("{name}/config.json"))?;
     let weights = Weights::Memory {
         bytes: weights.into(),
         origin: name.to_string(),
     };
-    let resolved = from_config(config, name.to_string(), weights)?;
-    let Weights::Memory { bytes, origin } = &resolved.weights else {
-        return Err(Error::Model("weights left memory".into()));
-    };
-    // a static slice is borrowed again, not copied
-    let checkpoint = Checkpoint::from_bytes(bytes.clone(), origin)?;
-    let loaded = load_checkpoint(&checkpoint, &resolved, device, dtype)?;
-    Ok((resolved, loaded))
+    let mut resolved = from_config(config, name.to_string(), weights)?;
+    apply(&mut resolved, overrides)?;
+    Ok(resolved)
 }
 
 /// candle's CPU convolutions know no bf16, and its f16 is slower and less exact than f32.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use resnest_model::{PoolType, ResNetConfig};
 
-pub use load::{LoadReport, Loaded, load_checkpoint, load_from_parts};
+pub use load::{LoadReport, Loaded, load_checkpoint, resolve_parts};
 
 use crate::adapt::HeadPolicy;
 use crate::config::{Labels, ModelConfig, PretrainedCfg};
@@ -60,6 +60,16 @@ pub struct Overrides {
     pub head: HeadPolicy,
     /// The hub revision, where the source itself names none.
     pub revision: Option<String>,
+}
+
+impl Overrides {
+    /// Lays them over a network. Whether it can still be built, its constructor says.
+    pub fn apply(&self, config: &mut ResNetConfig) {
+        config.num_classes = self.num_classes.unwrap_or(config.num_classes);
+        config.in_chans = self.in_chans.unwrap_or(config.in_chans);
+        config.global_pool = self.global_pool.unwrap_or(config.global_pool);
+        config.output_stride = self.output_stride.unwrap_or(config.output_stride);
+    }
 }
 
 /// Where a resolved model's weights are.

@@ -233,19 +233,8 @@ fn folder_weights(folder: &Path) -> Result<PathBuf> {
 /// Lays the overrides over the network and sees that it can still be built.
 pub(super) fn apply(resolved: &mut Resolved, overrides: &Overrides) -> Result<()> {
     let config = &mut resolved.config;
-    let Overrides {
-        num_classes,
-        in_chans,
-        global_pool,
-        output_stride,
-        head,
-        revision: _,
-    } = overrides;
-    config.num_classes = num_classes.unwrap_or(config.num_classes);
-    config.in_chans = in_chans.unwrap_or(config.in_chans);
-    config.global_pool = global_pool.unwrap_or(config.global_pool);
-    config.output_stride = output_stride.unwrap_or(config.output_stride);
-    resolved.head = *head;
+    overrides.apply(config);
+    resolved.head = overrides.head;
     if config.num_classes != resolved.pretrained.num_classes {
         resolved.labels = None; // they name the checkpoint's classes
     }
