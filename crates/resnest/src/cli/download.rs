@@ -1,0 +1,44 @@
+//! `resnest download`: bring models into the cache and say where they are.
+
+use resnest::ModelSource;
+use resnest::loader::{Loader, Resolved};
+
+use super::args::DownloadArgs;
+use super::{Failure, Status, load, say};
+
+/// Downloads each model; one that fails does not keep the others from coming.
+pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
+    let loader = load::loader(&args.hub)?;
+    let mut failed = None;
+    for name in &args.models {
+        match download(&loader, name, args) {
+            Ok((resolved, path)) => {
+                say(&format!("{}\t{path}", resolved.name))?;
+            }
+            Err(error) => {
+                let error = error.context(format!("model {name}"));
+                match args.models.len() {
+                    1 => return Err(Failure::Model(error)),
+                    _ => eprintln!("error: {error:#}"),
+                }
+                failed = Some(name);
+            }
+        }
+    }
+    Ok(if failed.is_some() {
+        Status::SomeFailed
+    } else {
+        Status::Done
+    })
+}
+
+fn download(
+    loader: &Loader,
+    name: &str,
+    args: &DownloadArgs,
+) -> anyhow::Result<(Resolved, String)> {
+    let source: ModelSource = name.parse()?;
+    let resolved = loader.resolve(&source, &load::overrides(&args.hub, None))?;
+    let path = loader.download(&resolved)?;
+    Ok((resolved, path.display().to_string()))
+}

@@ -1,0 +1,332 @@
+//! `resnest info`: everything about a model or a checkpoint, without running it.
+
+use std::path::Path;
+
+use anyhow::{Context, Error};
+use resnest::loader::{Checkpoint, CheckpointFormat, Loader, Resolved, StrictReport, check};
+use resnest::model::{Step, gmacs, parameter_count, trace_shapes};
+use resnest::{ModelSource, demo};
+use serde_json::{Value, json};
+
+use super::args::{InfoArgs, TableFormat};
+use super::{Failure, Status, load, say};
+
+/// What is known of one target.
+struct Facts {
+    resolved: Resolved,
+    parameters: usize,
+    size: (usize, usize),
+    gmacs: f64,
+    shapes: Option<Vec<Step>>,
+    weights: Weights,
+}
+
+/// The weights, where they are on this machine.
+enum Weights {
+    /// Not here; what would bring them.
+    Absent { hint: String },
+    /// Here.
+    Here {
+        place: String,
+        format: CheckpointFormat,
+        wrapper: Option<String>,
+        keys: Vec<Value>,
+        strict: StrictReport,
+    },
+}
+
+/// Shows what is known; status 1 if the checkpoint does not fit.
+pub fn run(args: &InfoArgs) -> Result<Status, Failure> {
+    let loader = load::loader(&args.hub)?;
+    let facts =
+        gather(&loader, args).map_err(|e| Failure::Model(e.context(args.target.clone())))?;
+    if !args.hub.quiet {
+        facts
+            .resolved
+            .warnings
+            .iter()
+            .for_each(|w| eprintln!("warning: {w}"));
+    }
+    match args.format {
+        TableFormat::Text => say(text(&facts, args).trim_end())?,
+        TableFormat::Json => {
+            say(&serde_json::to_string_pretty(&object(&facts, args)).unwrap_or_default())?
+        }
+    };
+    Ok(match &facts.weights {
+        Weights::Here { strict, .. } if !strict.is_ok() => Status::SomeFailed,
+        _ => Status::Done,
+    })
+}
+
+fn gather(loader: &Loader, args: &InfoArgs) -> Result<Facts, Error> {
+    let resolved = resolve(loader, args)?;
+    let [_, height, width] = resolved.pretrained.input_size;
+    let size = args
+        .input_size
+        .map_or((height, width), |(h, w)| (h as usize, w as usize));
+    let config = &resolved.config;
+    Ok(Facts {
+        parameters: parameter_count(config)?,
+        gmacs: gmacs(config, size)?,
+        shapes: if args.shapes {
+            Some(trace_shapes(config, size)?)
+        } else {
+            None
+        },
+        weights: weights(loader, &resolved, args)?,
+        size,
+        resolved,
+    })
+}
+
+/// The target is a name, unless something of that path is there.
+fn resolve(loader: &Loader, args: &InfoArgs) -> Result<Resolved, Error> {
+    let (target, path) = (&args.target, Path::new(&args.target));
+    let overrides = load::overrides(&args.hub, None);
+    if target == demo::NAME {
+        return Ok(demo::resolve(&overrides)?);
+    }
+    let source = if path.is_dir() {
+        ModelSource::LocalDir(path.to_owned())
+    } else if path.is_file() {
+        let beside = path
+            .parent()
+            .map(|folder| folder.join("config.json"))
+            .filter(|config| config.is_file());
+        let folder = beside
+            .as_deref()
+            .and_then(Path::parent)
+            .map(|folder| format!("local-dir:{}", folder.display()));
+        // "local-dir:" alone would be refused; a bare file name lies in the current folder.
+        let folder = folder.map(|text| {
+            if text == "local-dir:" {
+                "local-dir:.".to_owned()
+            } else {
+                text
+            }
+        });
+        ModelSource::File {
+            path: path.to_owned(),
+            architecture: args.arch.clone().or(folder),
+        }
+    } else {
+        target.parse()?
+    };
+    let resolved = loader.resolve(&source, &overrides);
+    match (&source, args.arch.is_some()) {
+        (ModelSource::File { .. }, false) => {
+            resolved.context("say which network it is of with --arch ARCH")
+        }
+        _ => Ok(resolved?),
+    }
+}
+
+fn weights(loader: &Loader, resolved: &Resolved, args: &InfoArgs) -> Result<Weights, Error> {
+    let checkpoint = match (&resolved.weights, loader.locate(resolved)) {
+        (resnest::loader::Weights::Memory { bytes, origin }, _) => {
+            Checkpoint::from_bytes(bytes.clone(), origin)?
+        }
+        (_, Some(path)) => Checkpoint::open(path)?,
+        (_, None) => {
+            let hint = format!(
+                "not in the cache; `resnest download {}` brings them",
+                args.target
+            );
+            return Ok(Weights::Absent { hint });
+        }
+    };
+    let key = |t: &resnest::loader::TensorEntry| json!({"name": t.name(), "shape": t.shape(), "dtype": t.dtype().to_string()});
+    Ok(Weights::Here {
+        place: checkpoint.origin().to_owned(),
+        format: checkpoint.format(),
+        wrapper: checkpoint.wrapper().map(str::to_owned),
+        keys: checkpoint.tensors().map(key).collect(),
+        strict: check(&checkpoint, &resolved.config)?,
+    })
+}
+
+fn text(facts: &Facts, args: &InfoArgs) -> String {
+    let Facts { resolved, .. } = facts;
+    let (config, cfg) = (&resolved.config, &resolved.pretrained);
+    let mut lines = vec![resolved.name.clone()];
+    let mut line = |name: &str, value: String| lines.push(format!("  {name:<14} {value}"));
+    line("architecture", resolved.architecture.clone());
+    line(
+        "network",
+        format!("{config:?}").replace("ResNetConfig ", ""),
+    );
+    line("parameters", thousands(facts.parameters));
+    line(
+        "operations",
+        format!(
+            "{:.2} GMAC at {}x{}",
+            facts.gmacs, facts.size.0, facts.size.1
+        ),
+    );
+    line(
+        "input",
+        format!(
+            "{:?}, crop {} {}, {}",
+            cfg.input_size, cfg.crop_mode, cfg.crop_pct, cfg.interpolation
+        ),
+    );
+    line("mean, std", format!("{:?}, {:?}", cfg.mean, cfg.std));
+    line(
+        "classes",
+        format!(
+            "{}{}",
+            config.num_classes,
+            if resolved.labels.is_some() {
+                ", with labels"
+            } else {
+                ""
+            }
+        ),
+    );
+    line(
+        "license",
+        cfg.license.clone().unwrap_or_else(|| "not stated".into()),
+    );
+    match &facts.weights {
+        Weights::Absent { hint } => line("weights", hint.clone()),
+        Weights::Here {
+            place,
+            format,
+            wrapper,
+            keys,
+            strict,
+        } => {
+            let wrapper = wrapper
+                .as_ref()
+                .map_or(String::new(), |w| format!(", inside {w}"));
+            line(
+                "weights",
+                format!("{place} ({format}, {} tensors{wrapper})", keys.len()),
+            );
+            line(
+                "strict load",
+                match strict.is_ok() {
+                    true => format!("fits: {} of {} tensors", strict.matched, strict.expected),
+                    false => format!("fails\n{strict}"),
+                },
+            );
+            if args.keys {
+                lines.push(String::new());
+                lines.extend(keys.iter().map(key_line));
+            }
+        }
+    }
+    if let Some(steps) = &facts.shapes {
+        lines.push(String::new());
+        lines.extend(shape_lines(steps));
+    }
+    lines.join("\n")
+}
+
+fn key_line(key: &Value) -> String {
+    let text = |field: &str| key[field].as_str().unwrap_or_default().to_owned();
+    format!(
+        "  {:<44} {:<6} {}",
+        text("name"),
+        text("dtype"),
+        key["shape"]
+    )
+}
+
+/// One line a step, in aligned columns.
+fn shape_lines(steps: &[Step]) -> Vec<String> {
+    let widest = |of: fn(&Step) -> usize| steps.iter().map(of).max().unwrap_or_default();
+    let (path, operation) = (
+        widest(|s| s.path.chars().count()),
+        widest(|s| s.operation.chars().count()),
+    );
+    steps
+        .iter()
+        .map(|step| {
+            let macs = match step.macs {
+                0 => String::new(),
+                macs => format!("{:9.1} MMAC", macs as f64 / 1e6),
+            };
+            let line = format!(
+                "  {:<path$}  {:<operation$}  {:<22} {macs}",
+                step.path,
+                step.operation,
+                tuple(&step.shape)
+            );
+            line.trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// A shape the way PyTorch prints it: (1, 80, 56, 56).
+fn tuple(shape: &[usize]) -> String {
+    let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("({})", sides.join(", "))
+}
+
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|g| std::str::from_utf8(g).ok())
+        .collect();
+    groups.join(",")
+}
+
+fn object(facts: &Facts, args: &InfoArgs) -> Value {
+    let Facts { resolved, .. } = facts;
+    let weights = match &facts.weights {
+        Weights::Absent { .. } => Value::Null,
+        Weights::Here {
+            place,
+            format,
+            wrapper,
+            keys,
+            strict,
+        } => json!({
+            "file": place,
+            "format": format.to_string(),
+            "wrapper": wrapper,
+            "tensors": if args.keys { json!(keys) } else { json!(keys.len()) },
+            "strict": {
+                "ok": strict.is_ok(),
+                "expected": strict.expected,
+                "matched": strict.matched,
+                "missing": strict.missing.iter().map(|m| &m.name).collect::<Vec<_>>(),
+                "unexpected": strict.unexpected.iter().map(|u| &u.name).collect::<Vec<_>>(),
+                "misshaped": strict.misshaped.iter().map(|m| &m.name).collect::<Vec<_>>(),
+                "wrong_type": strict.wrong_type.iter().map(|w| &w.name).collect::<Vec<_>>(),
+            },
+        }),
+    };
+    let step = |s: &Step| json!({"path": s.path, "operation": s.operation, "shape": s.shape, "macs": s.macs});
+    let mut object = json!({
+        "name": resolved.name,
+        "architecture": resolved.architecture,
+        "parameters": facts.parameters,
+        "gmacs": facts.gmacs,
+        "input_size": [resolved.config.in_chans, facts.size.0, facts.size.1],
+        "num_classes": resolved.config.num_classes,
+        "pretrained_cfg": resolved.pretrained,
+        "weights": weights,
+    });
+    if let Some(steps) = &facts.shapes {
+        object["shapes"] = steps.iter().map(step).collect();
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{thousands, tuple};
+
+    #[test]
+    fn numbers_and_shapes_read_well() {
+        let written: Vec<String> = [0, 999, 1000, 27_483_240].map(thousands).into();
+        assert_eq!(written, ["0", "999", "1,000", "27,483,240"]);
+        assert_eq!(tuple(&[1, 80, 56, 56]), "(1, 80, 56, 56)");
+    }
+}

@@ -1,0 +1,95 @@
+//! From the options that name a model to the model.
+
+use anyhow::Error;
+use resnest::hub::HubOptions;
+use resnest::loader::Loader;
+use resnest::{
+    Classifier, ClassifierOptions, HeadPolicy, ModelOptions, ModelSource, Overrides,
+    TransformOverrides,
+};
+
+use super::Failure;
+use super::args::{ClassifyArgs, HubArgs, TransformArgs};
+use super::progress::hub_options;
+
+/// The classifier that `classify`'s options describe.
+pub fn classifier(args: &ClassifyArgs) -> Result<Classifier, Failure> {
+    let options = ClassifierOptions {
+        model: ModelOptions {
+            device: args.device,
+            overrides: overrides(&args.model.hub, args.model.num_classes),
+            ..model_options(&args.model.hub)?
+        },
+        transform: transform_overrides(&args.transform),
+        threads: args.threads,
+        ..ClassifierOptions::default()
+    };
+    let name = &args.model.model;
+    let loaded = match &args.model.checkpoint {
+        None => Classifier::load(name, &options),
+        Some(path) => Classifier::from_source(
+            &ModelSource::File {
+                path: path.clone(),
+                architecture: Some(name.clone()),
+            },
+            &options,
+        ),
+    };
+    let classifier = loaded.map_err(|error| failure(name, error))?;
+    if !args.model.hub.quiet {
+        classifier
+            .warnings()
+            .iter()
+            .for_each(|w| eprintln!("warning: {w}"));
+    }
+    Ok(classifier)
+}
+
+/// A loader with the user's cache, manifests and progress bar.
+pub fn loader(args: &HubArgs) -> Result<Loader, Failure> {
+    resnest::model_loader(&model_options(args)?).map_err(|e| Failure::Usage(e.into()))
+}
+
+/// What the user wants otherwise than the model's config says.
+pub fn overrides(args: &HubArgs, num_classes: Option<usize>) -> Overrides {
+    Overrides {
+        num_classes,
+        // Naming a number of classes is the request for a new classifier.
+        head: if num_classes.is_some() {
+            HeadPolicy::Replace
+        } else {
+            HeadPolicy::Strict
+        },
+        revision: args.revision.clone(),
+        ..Overrides::default()
+    }
+}
+
+fn model_options(args: &HubArgs) -> Result<ModelOptions, Failure> {
+    let hub: HubOptions = hub_options(args).map_err(Failure::Usage)?;
+    Ok(ModelOptions {
+        manifests: args.manifest.clone(),
+        hub: Some(hub),
+        ..ModelOptions::default()
+    })
+}
+
+fn transform_overrides(args: &TransformArgs) -> TransformOverrides {
+    TransformOverrides {
+        input_size: args.input_size,
+        crop_pct: args.crop_pct,
+        crop_mode: args.crop_mode,
+        interpolation: args.interpolation,
+    }
+}
+
+/// A device that is not there and a transform that makes no image are wrong usage; the rest is the model's.
+fn failure(name: &str, error: resnest::Error) -> Failure {
+    use resnest::Error as E;
+    match error {
+        E::DeviceNotBuilt { .. } | E::DeviceFailed { .. } | E::Image(_) | E::Threads { .. } => {
+            Failure::Usage(error.into())
+        }
+        error => Failure::Model(Error::from(error).context(format!("model {name}"))),
+    }
+}

@@ -1,0 +1,204 @@
+//! The four ways results are written. The machine formats are documented in the README and stable.
+
+use std::io::{self, Write};
+
+use resnest::{Labels, Prediction};
+use serde::Serialize;
+
+use super::args::{ClassifyArgs, Format, LabelType, OutputType};
+
+/// What is known of one image: its classes, or why there are none.
+pub type Outcome = Result<Vec<Prediction>, String>;
+
+/// Writes one image after another to `out`.
+pub struct Report<W: Write> {
+    out: W,
+    style: Style,
+    format: Format,
+    written: usize,
+}
+
+/// How classes and scores are shown.
+struct Style {
+    output_type: OutputType,
+    label_type: LabelType,
+    labels: Labels,
+}
+
+#[derive(Serialize)]
+struct JsonImage<'a> {
+    file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predictions: Option<Vec<JsonPrediction<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonPrediction<'a> {
+    index: usize,
+    label: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logit: Option<f32>,
+}
+
+impl<W: Write> Report<W> {
+    /// A report in the format `args` ask for, of a model with these labels.
+    pub fn new(out: W, args: &ClassifyArgs, labels: Labels) -> Self {
+        let style = Style {
+            output_type: args.output_type,
+            label_type: args.label_type,
+            labels,
+        };
+        Self {
+            out,
+            style,
+            format: args.format,
+            written: 0,
+        }
+    }
+
+    /// What comes before the first image.
+    pub fn begin(&mut self) -> io::Result<()> {
+        match self.format {
+            Format::Json => write!(self.out, "["),
+            Format::Csv => writeln!(
+                self.out,
+                "file,rank,index,label,description,{},error",
+                self.style.score_name()
+            ),
+            Format::Text | Format::Jsonl => Ok(()),
+        }
+    }
+
+    /// One image, flushed so that a reader sees it at once.
+    pub fn image(&mut self, file: &str, outcome: &Outcome) -> io::Result<()> {
+        match self.format {
+            Format::Text => self.text(file, outcome)?,
+            Format::Json => {
+                write!(self.out, "{}", if self.written == 0 { "\n" } else { ",\n" })?;
+                serde_json::to_writer(&mut self.out, &self.style.json(file, outcome))?;
+            }
+            Format::Jsonl => {
+                serde_json::to_writer(&mut self.out, &self.style.json(file, outcome))?;
+                writeln!(self.out)?;
+            }
+            Format::Csv => self.csv(file, outcome)?,
+        }
+        self.written += 1;
+        self.out.flush()
+    }
+
+    /// What comes after the last image.
+    pub fn end(&mut self) -> io::Result<()> {
+        if self.format == Format::Json {
+            writeln!(self.out, "{}]", if self.written == 0 { "" } else { "\n" })?;
+        }
+        self.out.flush()
+    }
+
+    fn text(&mut self, file: &str, outcome: &Outcome) -> io::Result<()> {
+        // A failed image is in the log on standard error; a table of nothing would only hide it.
+        let Ok(predictions) = outcome else {
+            return Ok(());
+        };
+        if self.written > 0 {
+            writeln!(self.out)?;
+        }
+        writeln!(self.out, "{file}")?;
+        for prediction in predictions {
+            let (bar, score) = self.style.bar(prediction);
+            let words = self.style.words(prediction);
+            writeln!(self.out, "  {score} {bar} {words}")?;
+        }
+        Ok(())
+    }
+
+    fn csv(&mut self, file: &str, outcome: &Outcome) -> io::Result<()> {
+        let mut rows = csv::WriterBuilder::new()
+            .has_headers(false)
+            .from_writer(&mut self.out);
+        match outcome {
+            Err(reason) => rows.write_record([file, "", "", "", "", "", reason])?,
+            Ok(predictions) => {
+                for (rank, p) in predictions.iter().enumerate() {
+                    let description = self.style.description(p).unwrap_or_default();
+                    let score = self.style.score(p).to_string();
+                    let (rank, index) = ((rank + 1).to_string(), p.index.to_string());
+                    rows.write_record([file, &rank, &index, &p.label, &description, &score, ""])?;
+                }
+            }
+        }
+        rows.flush()
+    }
+}
+
+/// Cells of a full bar.
+const BAR: usize = 20;
+
+impl Style {
+    fn json<'a>(&self, file: &'a str, outcome: &'a Outcome) -> JsonImage<'a> {
+        let predictions = |list: &'a Vec<Prediction>| {
+            list.iter()
+                .map(|p| JsonPrediction {
+                    index: p.index,
+                    label: &p.label,
+                    description: self.description(p),
+                    probability: (self.output_type == OutputType::Prob).then_some(p.probability),
+                    logit: (self.output_type == OutputType::Logit).then_some(p.logit),
+                })
+                .collect()
+        };
+        JsonImage {
+            file,
+            predictions: outcome.as_ref().ok().map(predictions),
+            error: outcome.as_ref().err().map(String::as_str),
+        }
+    }
+
+    fn score_name(&self) -> &'static str {
+        match self.output_type {
+            OutputType::Prob => "probability",
+            OutputType::Logit => "logit",
+        }
+    }
+
+    fn score(&self, p: &Prediction) -> f32 {
+        match self.output_type {
+            OutputType::Prob => p.probability,
+            OutputType::Logit => p.logit,
+        }
+    }
+
+    /// The words beside the class name, by label type.
+    fn description(&self, p: &Prediction) -> Option<String> {
+        match self.label_type {
+            LabelType::Name => None,
+            LabelType::Description => p.description.clone(),
+            LabelType::Detailed => self.labels.detailed(p.index),
+        }
+    }
+
+    /// What a person reads: the words where there are any, else the name.
+    fn words(&self, p: &Prediction) -> String {
+        self.description(p).unwrap_or_else(|| p.label.clone())
+    }
+
+    /// A bar in eighths of a cell, and the score before it, both of constant width.
+    fn bar(&self, p: &Prediction) -> (String, String) {
+        let eighths = (f64::from(p.probability) * (BAR * 8) as f64).round() as usize;
+        let mut bar = "█".repeat(eighths / 8);
+        if eighths % 8 > 0 {
+            bar.extend(char::from_u32(0x2590 - (eighths % 8) as u32));
+        }
+        let score = match self.output_type {
+            OutputType::Prob => format!("{:5.1}%", 100.0 * p.probability),
+            OutputType::Logit => format!("{:+8.3}", p.logit),
+        };
+        (format!("{bar:<BAR$}"), score)
+    }
+}

@@ -1,0 +1,65 @@
+//! The bar a download draws on standard error.
+
+use std::sync::{Arc, Mutex};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use resnest::hub::{HubOptions, Progress};
+
+use super::args::HubArgs;
+
+/// One bar, reused for file after file. indicatif draws nothing when standard error is no terminal.
+#[derive(Default)]
+struct Bar(Mutex<Option<ProgressBar>>);
+
+impl Bar {
+    fn with(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
+        if let Ok(mut bar) = self.0.lock() {
+            act(&mut bar);
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, file: &str, total: Option<u64>, already: u64) {
+        let style = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10))
+            .with_style(
+                ProgressStyle::with_template(style)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            )
+            .with_message(file.to_owned())
+            .with_position(already);
+        bar.reset_eta();
+        self.with(|slot| *slot = Some(bar));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.with(|slot| {
+            if let Some(bar) = slot {
+                bar.inc(bytes);
+            }
+        });
+    }
+
+    fn finish(&self) {
+        self.with(|slot| {
+            if let Some(bar) = slot.take() {
+                bar.finish_and_clear();
+            }
+        });
+    }
+}
+
+/// The environment's hub options with what the user set on the command line.
+pub fn hub_options(args: &HubArgs) -> anyhow::Result<HubOptions> {
+    let mut options = HubOptions::from_env()?;
+    options.offline |= args.offline;
+    if let Some(folder) = &args.cache_dir {
+        options.cache_dir = folder.clone();
+    }
+    if !args.quiet {
+        options.progress = Some(Arc::new(Bar::default()));
+        options.warnings = Some(Arc::new(|sentence: &str| eprintln!("warning: {sentence}")));
+    }
+    Ok(options)
+}

@@ -1,0 +1,88 @@
+//! What can go wrong in the facade, and what to do about it.
+
+/// Errors of [`crate::Classifier`] and [`crate::create_model`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image could not be decoded or prepared.
+    #[error(transparent)]
+    Image(#[from] resnest_image::Error),
+    /// The model's name, configuration or weights could not be had.
+    #[error(transparent)]
+    Load(#[from] resnest_loader::Error),
+    /// The model refused its configuration or its input.
+    #[error(transparent)]
+    Model(#[from] resnest_model::Error),
+    /// A tensor operation failed on the device.
+    #[error("computation failed: {0}")]
+    Compute(#[from] candle_core::Error),
+    /// A device name that is none of the known ones.
+    #[error("unknown device {text:?}: use one of auto, cpu, cuda, cuda:N, metal")]
+    UnknownDevice {
+        /// What was asked for.
+        text: String,
+    },
+    /// The device's support is not in this build.
+    #[error(
+        "device {device} is not in this build: rebuild with `cargo build --release --features {feature}`, \
+         or choose --device cpu"
+    )]
+    DeviceNotBuilt {
+        /// The device asked for.
+        device: String,
+        /// The cargo feature that brings it.
+        feature: &'static str,
+    },
+    /// The device is compiled in but cannot be opened.
+    #[error("device {device} cannot be opened: {reason}; choose --device cpu to go on without it")]
+    DeviceFailed {
+        /// The device asked for.
+        device: String,
+        /// What the driver said.
+        reason: String,
+    },
+    /// The model has no classifier, so there is nothing to predict.
+    #[error(
+        "model {model} has num_classes 0: it gives features; call its `forward`, or load it with a classifier"
+    )]
+    NoClasses {
+        /// The model's name.
+        model: String,
+    },
+    /// The number of labels and the number of classes differ.
+    #[error(
+        "{labels} labels for {classes} classes: the labels in the model's config.json do not fit its classifier"
+    )]
+    Labels {
+        /// How many labels there are.
+        labels: usize,
+        /// How many classes the model has.
+        classes: usize,
+    },
+    /// A logit is not a finite number.
+    #[error(
+        "class {index} got the logit {value}: the weights or the input hold values out of range"
+    )]
+    NotFinite {
+        /// The first such class.
+        index: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// The thread pool could not be made.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// A ready tensor of the wrong shape.
+    #[error("the tensor has shape {got:?}, expected (N, {channels}, H, W)")]
+    TensorShape {
+        /// Its shape.
+        got: Vec<usize>,
+        /// The channels the model takes.
+        channels: usize,
+    },
+}

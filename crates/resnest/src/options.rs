@@ -1,0 +1,88 @@
+//! What a caller may change about a model, its preprocessing and the way it runs.
+
+use std::path::PathBuf;
+
+use candle_core::DType;
+use resnest_image::{CropMode, Interpolation, Limits, Transform};
+use resnest_loader::Overrides;
+use resnest_loader::hub::HubOptions;
+
+use crate::DeviceChoice;
+
+/// How [`crate::create_model`] builds a network and fills it.
+#[derive(Debug, Clone)]
+pub struct ModelOptions {
+    /// Where it runs.
+    pub device: DeviceChoice,
+    /// What it computes in; by default f32. The CPU computes f16 and bf16 checkpoints in f32 too.
+    pub dtype: Option<DType>,
+    /// Load the weights (the default), or start from timm's initialisation.
+    pub pretrained: bool,
+    /// Differences from the model's own config: classes, input channels, pool, stride, revision, and what happens to
+    /// a classifier with another number of classes than the checkpoint's.
+    pub overrides: Overrides,
+    /// Files with more entries for the manifest.
+    pub manifests: Vec<PathBuf>,
+    /// Cache, endpoint, token, offline; by default as the environment says.
+    pub hub: Option<HubOptions>,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            dtype: None,
+            pretrained: true,
+            overrides: Overrides::default(),
+            manifests: Vec::new(),
+            hub: None,
+        }
+    }
+}
+
+/// How a [`crate::Classifier`] is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct ClassifierOptions {
+    /// The network.
+    pub model: ModelOptions,
+    /// Differences from the checkpoint's preprocessing.
+    pub transform: TransformOverrides,
+    /// What one image may cost.
+    pub limits: Limits,
+    /// Threads for decoding and computing; by default rayon's global pool.
+    pub threads: Option<usize>,
+    /// timm's `--test-pool`: at sizes above the default, pool in windows of the trained size, with crop_pct 1.
+    pub test_time_pool: bool,
+}
+
+/// Differences from the preprocessing that goes with the checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TransformOverrides {
+    /// Height and width in pixels.
+    pub input_size: Option<(u32, u32)>,
+    /// Share of the resized edge that the crop keeps.
+    pub crop_pct: Option<f64>,
+    /// How an image of any shape becomes the model's.
+    pub crop_mode: Option<CropMode>,
+    /// The resize filter.
+    pub interpolation: Option<Interpolation>,
+}
+
+impl TransformOverrides {
+    /// `transform` with what is set here replaced.
+    pub fn apply_to(&self, mut transform: Transform) -> Transform {
+        if let Some(size) = self.input_size {
+            transform.size = size;
+        }
+        if let Some(crop_pct) = self.crop_pct {
+            transform.crop_pct = crop_pct;
+        }
+        if let Some(crop_mode) = self.crop_mode {
+            transform.crop_mode = crop_mode;
+        }
+        if let Some(interpolation) = self.interpolation {
+            transform.interpolation = interpolation;
+        }
+        transform
+    }
+}
