@@ -54,6 +54,7 @@ pub(crate) fn check_len(name: &'static str, found: usize, expected: usize) -> Re
     }
 }
 
+#[cfg(feature = "candle")]
 impl From<Error> for candle_core::Error {
     fn from(error: Error) -> Self {
         candle_core::Error::wrap(error)

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod pool;
 pub mod shape;
 mod share;
+#[cfg(feature = "candle")]
 pub mod tensor;
 pub mod threads;
 
@@ -28,5 +29,6 @@ pub use fold::{BatchNorm, fold_batch_norm};
 pub use plan::{Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};
+#[cfg(feature = "candle")]
 pub use tensor::{from_channels_last, to_channels_last};
 pub use threads::{current_threads, default_threads, with_threads};

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rng, relative_l2};
+use common::{Rng, cases, most_macs, relative_l2};
 use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, naive, with_threads};
 
 /// One random convolution with its input.
@@ -136,19 +136,20 @@ fn random_spec(rng: &mut Rng) -> ConvSpec {
 #[test]
 fn direct_equals_the_definition_on_random_shapes() {
     let mut rng = Rng::new(1);
-    let mut cases = 0;
-    while cases < 150 {
+    let mut tried = 0;
+    while tried < cases(150) {
         let spec = random_spec(&mut rng);
         let n = *rng.pick(&[1, 1, 2, 3, 9]);
         let input = Nhwc::new(n, 1 + rng.below(13), 1 + rng.below(13), spec.in_channels);
-        if spec.output(input).is_ok() {
+        if spec.macs(input).is_ok_and(|macs| macs < most_macs()) {
             Case::new(&mut rng, spec, input).check(Algorithm::Direct, 5e-7);
-            cases += 1;
+            tried += 1;
         }
     }
 }
 
 #[test]
+#[cfg(not(miri))]
 fn direct_equals_the_definition_on_long_sums_and_many_pixels() {
     let mut rng = Rng::new(2);
     for (spec, input) in [
@@ -166,8 +167,8 @@ fn direct_equals_the_definition_on_long_sums_and_many_pixels() {
 #[test]
 fn winograd_equals_the_definition_on_random_shapes() {
     let mut rng = Rng::new(3);
-    let mut cases = 0;
-    while cases < 120 {
+    let mut tried = 0;
+    while tried < cases(120) {
         let groups = *rng.pick(&[1, 1, 2, 3, 8]);
         let per_in = *rng.pick(&[1, 3, 8, 10, 16, 24, 33, 40, 64]);
         let per_out = *rng.pick(&[1, 4, 8, 10, 16, 17, 24, 32, 40, 50]);
@@ -176,16 +177,17 @@ fn winograd_equals_the_definition_on_random_shapes() {
             .padding(rng.below(4));
         let n = *rng.pick(&[1, 1, 2, 3, 9]);
         let input = Nhwc::new(n, 1 + rng.below(29), 1 + rng.below(29), spec.in_channels);
-        if spec.output(input).is_ok() && spec.macs(input).unwrap() < 6_000_000 {
+        if spec.macs(input).is_ok_and(|macs| macs < most_macs()) {
             let case = Case::new(&mut rng, spec, input);
             case.check(Algorithm::WinogradF2, 1e-6);
             case.check(Algorithm::WinogradF4, 5e-6);
-            cases += 1;
+            tried += 1;
         }
     }
 }
 
 #[test]
+#[cfg(not(miri))]
 fn winograd_holds_its_error_on_deep_layers() {
     let mut rng = Rng::new(4);
     for (spec, input) in [

@@ -1,15 +1,15 @@
 //! Pools, split attention, depthwise convolution and layouts against the naive loops.
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use candle_core::{Device, Tensor};
-use common::{Rng, relative_l2};
+use common::{Rng, cases, most_macs, relative_l2};
 use resnest_kernels::layout::{Strides, from_bytes, to_nhwc};
 use resnest_kernels::pool::{global_pool, pool2d};
 use resnest_kernels::{
     Algorithm, BatchNorm, ConvSpec, Epilogue, GlobalPool, Isa, Nhwc, PackedConv,
     PackedSplitAttention, PoolKind, PoolSpec, SplitAttentionWeights, fold_batch_norm, naive,
-    to_channels_last, with_threads,
+    with_threads,
 };
 
 fn random_shape(rng: &mut Rng) -> Nhwc {
@@ -26,8 +26,8 @@ fn pools_equal_the_definition() {
         PoolSpec::shortcut(2),
         PoolSpec::avg_same(2),
     ];
-    let mut cases = 0;
-    while cases < 150 {
+    let mut tried = 0;
+    while tried < cases(150) {
         let kernel = 1 + rng.below(4);
         let random = PoolSpec {
             kind: *rng.pick(&[PoolKind::Max, PoolKind::Avg, PoolKind::AvgCounted]),
@@ -45,7 +45,7 @@ fn pools_equal_the_definition() {
         if spec.output(shape).is_err() {
             continue;
         }
-        cases += 1;
+        tried += 1;
         let x = rng.normal(shape.len());
         let expected = naive::pool2d(&x, shape, spec);
         for isa in Isa::available() {
@@ -76,7 +76,7 @@ fn timms_pool_sides() {
 #[test]
 fn global_pools_equal_the_definition() {
     let mut rng = Rng::new(12);
-    for _ in 0..40 {
+    for _ in 0..cases(40) {
         let shape = random_shape(&mut rng);
         let x = rng.normal(shape.len());
         for isa in Isa::available() {
@@ -109,8 +109,8 @@ fn global_pools_equal_the_definition() {
 #[test]
 fn depthwise_equals_the_definition() {
     let mut rng = Rng::new(13);
-    let mut cases = 0;
-    while cases < 60 {
+    let mut tried = 0;
+    while tried < cases(60) {
         let c = *rng.pick(&[2, 7, 8, 24, 33, 64]);
         let spec = ConvSpec::new(c, c, *rng.pick(&[1, 3, 5]))
             .groups(c)
@@ -124,7 +124,7 @@ fn depthwise_equals_the_definition() {
         let Ok(output) = spec.output(input) else {
             continue;
         };
-        cases += 1;
+        tried += 1;
         let (x, weight) = (rng.normal(input.len()), rng.normal(spec.weight_len()));
         let (bias, residual) = (rng.normal(c), rng.normal(output.len()));
         let expected = naive::conv2d(
@@ -174,6 +174,9 @@ fn split_attention_equals_the_definition() {
         (1, 1, 24, Nhwc::new(1, 1, 1, 24)),
         (3, 2, 5, Nhwc::new(9, 2, 3, 6)),
     ] {
+        if input.len() * width * radix > most_macs() {
+            continue;
+        }
         let channels = width * cardinality;
         let conv = ConvSpec::new(input.c, channels * radix, 3).groups(
             if input.c % (radix * cardinality) == 0 {
@@ -238,76 +241,6 @@ fn split_attention_equals_the_definition() {
             }
         }
     }
-}
-
-#[test]
-fn tensors_of_any_layout_give_the_same_values() {
-    let mut rng = Rng::new(15);
-    let spec = ConvSpec::new(6, 10, 3);
-    let weight = rng.normal(spec.weight_len());
-    let conv = PackedConv::new(
-        Isa::detect().unwrap(),
-        spec,
-        &weight,
-        None,
-        Algorithm::Direct,
-    )
-    .unwrap();
-    let x = Tensor::from_vec(rng.normal(2 * 6 * 5 * 7), (2, 6, 5, 7), &Device::Cpu).unwrap();
-    let residual =
-        Tensor::from_vec(rng.normal(2 * 10 * 5 * 7), (2, 10, 5, 7), &Device::Cpu).unwrap();
-    let expected = conv.forward(&x, Some(&residual), true).unwrap();
-    let candle = x
-        .conv2d(
-            &Tensor::from_vec(weight, (10, 6, 3, 3), &Device::Cpu).unwrap(),
-            1,
-            1,
-            1,
-            1,
-        )
-        .and_then(|y| (y + &residual)?.relu())
-        .unwrap();
-    let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let close = |a: &Tensor, b: &Tensor| {
-        assert_eq!(a.dims(), b.dims());
-        let b: Vec<f64> = flat(b).into_iter().map(f64::from).collect();
-        assert!(relative_l2(&flat(a), &b) < 1e-6);
-    };
-    close(&expected, &candle);
-    let padded = Tensor::cat(&[&x, &x], 2).unwrap();
-    let transposed = x
-        .transpose(2, 3)
-        .unwrap()
-        .contiguous()
-        .unwrap()
-        .transpose(2, 3)
-        .unwrap();
-    for same in [
-        to_channels_last(&x).unwrap(),
-        padded.narrow(2, 5, 5).unwrap(),
-        to_channels_last(&padded).unwrap().narrow(2, 5, 5).unwrap(),
-        transposed,
-    ] {
-        let found = conv
-            .forward(&same, Some(&to_channels_last(&residual).unwrap()), true)
-            .unwrap();
-        assert_eq!(flat(&found), flat(&expected));
-    }
-    let batch = to_channels_last(&x).unwrap().narrow(0, 1, 1).unwrap();
-    let found = conv.forward(&batch, None, false).unwrap();
-    close(
-        &found,
-        &conv
-            .forward(&x, None, false)
-            .unwrap()
-            .narrow(0, 1, 1)
-            .unwrap(),
-    );
-    assert!(
-        conv.forward(&x.to_dtype(candle_core::DType::F64).unwrap(), None, false)
-            .is_err()
-    );
-    assert!(conv.forward(&x, Some(&x), false).is_err());
 }
 
 #[test]

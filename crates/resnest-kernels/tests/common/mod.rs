@@ -51,3 +51,17 @@ pub fn relative_l2(found: &[f32], expected: &[f64]) -> f64 {
         (error / size).sqrt()
     }
 }
+
+/// How many random cases to try: a few under Miri, which is a thousand times slower.
+pub fn cases(wanted: usize) -> usize {
+    if cfg!(miri) {
+        wanted.div_ceil(25)
+    } else {
+        wanted
+    }
+}
+
+/// Most multiply-adds of a case.
+pub fn most_macs() -> usize {
+    if cfg!(miri) { 15_000 } else { 6_000_000 }
+}
