@@ -7,10 +7,7 @@ use crate::conv::{Algorithm, Epilogue, PackedConv, share_of};
 use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
 use crate::share::{SharedMut, vec_written_by};
-use crate::threads::{parallel_for, with_threads};
-
-/// Below this many products the attention's two layers run on the calling thread.
-const SERIAL_MACS: usize = 100_000;
+use crate::threads::parallel_for;
 
 /// The weights of a split attention, norms folded: timm's `conv`+`bn0`, `fc1`+`bn1`, `fc2`.
 #[derive(Clone, Copy, Debug)]
@@ -195,16 +192,8 @@ impl PackedSplitAttention {
             relu: true,
             ..Epilogue::default()
         };
-        let run = || {
-            let hidden = self.fc1.run(means, shape, relu)?;
-            self.fc2.run(&hidden, hidden_shape, Epilogue::default())
-        };
-        let macs = self.fc1.spec().macs(shape)? + self.fc2.spec().macs(hidden_shape)?;
-        if macs < SERIAL_MACS {
-            with_threads(1, run)
-        } else {
-            run()
-        }
+        let hidden = self.fc1.run(means, shape, relu)?;
+        self.fc2.run(&hidden, hidden_shape, Epilogue::default())
     }
 
     /// Softmax over the splits (a sigmoid for a single one), rearranged from the cardinality-major
@@ -238,7 +227,8 @@ impl PackedSplitAttention {
     fn weigh(&self, weighted: Weighted, output: Nhwc, out: &SharedMut) {
         let pixels = output.pixels();
         let tasks = pixels.min(16);
-        parallel_for(tasks, &|task| {
+        let work = output.len() * self.radix;
+        parallel_for(tasks, work, &|task| {
             let share = share_of(pixels, 1, task, tasks);
             // SAFETY: each pixel belongs to one task.
             let out = unsafe { out.slice(share.start * output.c, share.len() * output.c) };

@@ -115,12 +115,16 @@ unsafe fn by_rows(shape: Nhwc, fill: impl Fn(usize, &mut [f32]) + Sync) -> Resul
     let tasks = rows.min(16);
     let row_len = shape.w * shape.c;
     let write = |out: &SharedMut| {
-        parallel_for(if shape.is_empty() { 0 } else { tasks }, &|task| {
-            for row in crate::conv::share_of(rows, 1, task, tasks) {
-                // SAFETY: each row belongs to one task.
-                fill(row, unsafe { out.slice(row * row_len, row_len) });
-            }
-        });
+        parallel_for(
+            if shape.is_empty() { 0 } else { tasks },
+            4 * shape.len(),
+            &|task| {
+                for row in crate::conv::share_of(rows, 1, task, tasks) {
+                    // SAFETY: each row belongs to one task.
+                    fill(row, unsafe { out.slice(row * row_len, row_len) });
+                }
+            },
+        );
         Ok(())
     };
     // SAFETY: all rows are filled, by the caller's promise.

@@ -141,7 +141,8 @@ fn pool_rows(isa: Isa, x: &[f32], input: Nhwc, output: Nhwc, spec: PoolSpec, out
     let rows = output.n * output.h;
     let tasks = rows.min(16);
     let row_len = output.w * output.c;
-    parallel_for(if output.is_empty() { 0 } else { tasks }, &|task| {
+    let work = output.len() * spec.kernel * spec.kernel;
+    parallel_for(if output.is_empty() { 0 } else { tasks }, work, &|task| {
         let mut window = Window::default();
         for row in crate::conv::share_of(rows, 1, task, tasks) {
             let (image, oy) = (row / output.h, row % output.h);
@@ -191,26 +192,30 @@ pub fn global_pool(isa: Isa, x: &[f32], input: Nhwc, kind: GlobalPool) -> Result
     }
     let mut out = vec![0.0; input.n * input.c];
     let shared = SharedMut::new(&mut out);
-    parallel_for(if input.is_empty() { 0 } else { input.n }, &|image| {
-        // SAFETY: one task an image.
-        let out = unsafe { shared.slice(image * input.c, input.c) };
-        let x = &x[image * pixels * input.c..][..pixels * input.c];
-        match kind {
-            GlobalPool::Max => {
-                out.fill(f32::NEG_INFINITY);
-                columns(isa, true, x, out);
-            }
-            GlobalPool::Avg => with_scratch(input.c, |run| {
-                for rows in x.chunks(RUN * input.c) {
-                    run.fill(0.0);
-                    columns(isa, false, rows, run);
-                    out.iter_mut()
-                        .zip(&*run)
-                        .for_each(|(sum, value)| *sum += value);
+    parallel_for(
+        if input.is_empty() { 0 } else { input.n },
+        input.len(),
+        &|image| {
+            // SAFETY: one task an image.
+            let out = unsafe { shared.slice(image * input.c, input.c) };
+            let x = &x[image * pixels * input.c..][..pixels * input.c];
+            match kind {
+                GlobalPool::Max => {
+                    out.fill(f32::NEG_INFINITY);
+                    columns(isa, true, x, out);
                 }
-                out.iter_mut().for_each(|sum| *sum /= pixels as f32);
-            }),
-        }
-    });
+                GlobalPool::Avg => with_scratch(input.c, |run| {
+                    for rows in x.chunks(RUN * input.c) {
+                        run.fill(0.0);
+                        columns(isa, false, rows, run);
+                        out.iter_mut()
+                            .zip(&*run)
+                            .for_each(|(sum, value)| *sum += value);
+                    }
+                    out.iter_mut().for_each(|sum| *sum /= pixels as f32);
+                }),
+            }
+        },
+    );
     Ok(out)
 }

@@ -55,11 +55,18 @@ pub fn default_threads() -> usize {
     })
 }
 
-/// Calls `task(0)` to `task(tasks - 1)`, each once, on up to [`current_threads`] threads.
+/// Multiply-adds worth a helper: a microsecond or two, about what it takes to engage one.
+///
+/// Miri runs only small cases, and is there to see them on several threads.
+const WORK_PER_THREAD: usize = if cfg!(miri) { 1 } else { 100_000 };
+
+/// Calls `task(0)` to `task(tasks - 1)`, each once, on up to [`current_threads`] threads; fewer
+/// where all tasks together come to little `work` (in multiply-adds, or values read).
 ///
 /// A panic in a task is raised here after the others have ended.
-pub(crate) fn parallel_for(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-    let threads = current_threads().min(tasks).min(MAX_THREADS);
+pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sync)) {
+    let paying = 1 + work / WORK_PER_THREAD;
+    let threads = current_threads().min(tasks).min(paying).min(MAX_THREADS);
     if threads <= 1 {
         return (0..tasks).for_each(task);
     }
@@ -252,7 +259,7 @@ mod tests {
         for threads in [1, 2, 5] {
             let counts: Vec<AtomicUsize> = (0..97).map(|_| AtomicUsize::new(0)).collect();
             with_threads(threads, || {
-                parallel_for(97, &|i| {
+                parallel_for(97, usize::MAX, &|i| {
                     counts[i].fetch_add(1, Ordering::Relaxed);
                 });
             });
@@ -268,8 +275,8 @@ mod tests {
                 scope.spawn(|| {
                     with_threads(3, || {
                         for _ in 0..50 {
-                            parallel_for(7, &|_| {
-                                parallel_for(3, &|_| {
+                            parallel_for(7, usize::MAX, &|_| {
+                                parallel_for(3, usize::MAX, &|_| {
                                     total.fetch_add(1, Ordering::Relaxed);
                                 });
                             });
@@ -284,12 +291,14 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
         let caught = std::panic::catch_unwind(|| {
-            with_threads(2, || parallel_for(8, &|i| assert!(i != 5, "five")));
+            with_threads(2, || {
+                parallel_for(8, usize::MAX, &|i| assert!(i != 5, "five"))
+            });
         });
         assert!(caught.is_err());
         let count = AtomicUsize::new(0);
         with_threads(2, || {
-            parallel_for(8, &|_| {
+            parallel_for(8, usize::MAX, &|_| {
                 count.fetch_add(1, Ordering::Relaxed);
             });
         });

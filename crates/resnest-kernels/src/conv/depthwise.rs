@@ -36,7 +36,7 @@ impl Depthwise {
     ) {
         let rows = g.output.n * g.output.h;
         let tasks = rows.min(16);
-        parallel_for(tasks, &|task| {
+        parallel_for(tasks, g.macs(), &|task| {
             let mut window = Window::default();
             for row in share_of(rows, 1, task, tasks) {
                 self.run_row(g, x, out, finish, row, &mut window);

@@ -112,7 +112,7 @@ impl Direct {
     ) {
         let tasks = self.tasks(g, sums.is_some());
         let run = |partial: Option<&SharedMut>| {
-            parallel_for(tasks.len(), &|index| {
+            parallel_for(tasks.len(), g.macs(), &|index| {
                 self.run_task(g, source, out, finish, &tasks[index], partial);
             });
         };
@@ -134,7 +134,7 @@ impl Direct {
             let chunk = (pixels * images).div_ceil(16).clamp(96, longest);
             (pixels.div_ceil(chunk), 1)
         } else {
-            (1, panels.min(24usize.div_ceil(g.spec.groups)))
+            (1, panels.min(32usize.div_ceil(g.spec.groups)))
         };
         let mut tasks = Vec::with_capacity(images * chunks * g.spec.groups * ranges);
         for image in 0..images {

@@ -278,6 +278,11 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// Multiply-adds of the definition.
+    pub fn macs(&self) -> usize {
+        self.output.pixels() * self.spec.weight_len()
+    }
+
     /// Image, first row and first column (negative in the padding) under an output pixel.
     pub fn window(&self, pixel: usize) -> (usize, isize, isize) {
         let (row, ox) = (pixel / self.output.w, pixel % self.output.w);

@@ -23,6 +23,9 @@ const LOCAL_VALUES: usize = 44 * 1024;
 /// tiles would stream U again and again.
 const SHARED_TILES: usize = 64;
 
+/// What a value of V costs to make, in multiply-adds.
+const TRANSFORM_WORK: usize = 10;
+
 /// Weights transformed and packed for one form.
 pub(crate) struct Winograd {
     form: Form,
@@ -183,8 +186,9 @@ impl Run<'_> {
         let units = if sums.is_some() { images } else { 1 };
         let tiles = self.tiles() / units;
         let most = LOCAL_VALUES / (self.packed.form.products() * self.row());
-        let chunk = most.min(tiles.div_ceil(8)).max(12).next_multiple_of(6);
-        let chunks = tiles.div_ceil(chunk);
+        let chunk = most.min(tiles.div_ceil(8)).max(24).next_multiple_of(6);
+        // An even number of even shares: two threads then end together.
+        let chunks = tiles.div_ceil(chunk).next_multiple_of(4);
         let channels = self.g.output.c;
         let task = |index: usize, partial: Option<&SharedMut>| {
             let (part, group) = (index / groups, index % groups);
@@ -194,7 +198,7 @@ impl Run<'_> {
             let all = 0..self.packed.list.len();
             let v_len = self.packed.form.products() * range.len() * self.row();
             with_scratch(v_len, |v| {
-                self.fill_v(group, range.clone(), range.clone(), &SharedMut::new(v));
+                self.fill_v(group, range.clone(), range.clone(), &SharedMut::new(v), 0);
                 // SAFETY: the part's row of sums is this task's for the channels of its group.
                 let mut part = partial.map(|p| unsafe {
                     p.slice(
@@ -221,12 +225,12 @@ impl Run<'_> {
         };
         let tasks = units * chunks * groups;
         let Some(total) = sums else {
-            return parallel_for(tasks, &|index| task(index, None));
+            return parallel_for(tasks, self.g.macs(), &|index| task(index, None));
         };
         with_scratch(units * chunks * channels, |partial| {
             partial.fill(0.0);
             let shared = SharedMut::new(partial);
-            parallel_for(tasks, &|index| task(index, Some(&shared)));
+            parallel_for(tasks, self.g.macs(), &|index| task(index, Some(&shared)));
             add_parts(total, partial, channels, units * chunks);
         });
     }
@@ -241,17 +245,19 @@ impl Run<'_> {
         with_scratch(groups * v_group, |v| {
             let chunks = tiles.min(8usize.div_ceil(groups));
             let shared = SharedMut::new(v);
-            parallel_for(groups * chunks, &|index| {
-                let (group, chunk) = (index / chunks, index % chunks);
-                // SAFETY: each group has its own part of V, each chunk its own tiles in it.
-                let v = unsafe { shared.slice(group * v_group, v_group) };
-                let share = share_of(tiles, 1, chunk, chunks);
-                self.fill_v(group, 0..tiles, share, &SharedMut::new(v));
-            });
+            parallel_for(
+                groups * chunks,
+                v_group * groups * TRANSFORM_WORK,
+                &|index| {
+                    let (group, chunk) = (index / chunks, index % chunks);
+                    let share = share_of(tiles, 1, chunk, chunks);
+                    self.fill_v(group, 0..tiles, share, &shared, group * v_group);
+                },
+            );
             let panels = self.packed.list.len();
-            let ranges = panels.min(24usize.div_ceil(groups));
+            let ranges = panels.min(32usize.div_ceil(groups));
             let v = &*v;
-            parallel_for(groups * ranges, &|index| {
+            parallel_for(groups * ranges, self.g.macs(), &|index| {
                 let (group, range) = (index / ranges, index % ranges);
                 let range = share_of(panels, 1, range, ranges);
                 let v = &v[group * v_group..][..v_group];
@@ -275,8 +281,15 @@ impl Run<'_> {
         });
     }
 
-    /// Transforms `some` of the tiles `all` of a group into V, which holds `all`.
-    fn fill_v(&self, group: usize, all: Range<usize>, some: Range<usize>, v: &SharedMut) {
+    /// Transforms `some` of the tiles `all` of a group into V, which holds `all` from `start` on.
+    fn fill_v(
+        &self,
+        group: usize,
+        all: Range<usize>,
+        some: Range<usize>,
+        v: &SharedMut,
+        start: usize,
+    ) {
         let stride = all.len() * self.row();
         for tile in some {
             let input = InputTile {
@@ -285,8 +298,9 @@ impl Run<'_> {
                 offsets: self.tiling.offsets(self.g, tile, group * self.packed.k),
                 channels: self.packed.k,
             };
-            // SAFETY: tile's rows of V are written by nobody else.
-            unsafe { input.transform(self.g.isa, v, (tile - all.start) * self.row(), stride) };
+            let at = start + (tile - all.start) * self.row();
+            // SAFETY: the tile's rows of V are written by nobody else.
+            unsafe { input.transform(self.g.isa, v, at, stride) };
         }
     }
 
