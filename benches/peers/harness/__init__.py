@@ -1,0 +1,1 @@
+"""The driver of the comparison with peer engines; see ../README.md."""

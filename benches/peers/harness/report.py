@@ -1,0 +1,127 @@
+"""The Markdown tables. Everything in them comes from `results.json`; an engine that failed is listed with its words."""
+
+from __future__ import annotations
+
+from harness import stats
+from harness.engines import BY_NAME
+
+MIB = 2**20
+WRONG = 1e-2  # of the largest |logit|: beyond rounding of any f32 algorithm, so another function was computed
+
+
+def markdown(results: dict) -> str:
+    """The whole report."""
+    baseline = results["baseline"]
+    parts = ["# This project beside its peers on the CPU", ""]
+    parts += place(results) + [""]
+    if len(results["cases"]) > 1:
+        parts += overview(results["cases"], baseline) + [""]
+    for case in results["cases"]:
+        parts += case_table(case, baseline, results) + [""]
+    parts += method(results) + [""]
+    return "\n".join(parts)
+
+
+def place(results: dict) -> list[str]:
+    machine = results["machine"]
+    lines = [
+        f"Machine: {machine['cpu']}, {machine['cores']} cores ({machine['simd']}), {machine['caches']}, "
+        f"{machine['memory']}, Linux {machine['kernel']}.",
+        f"Measured {results['date']}; load average of the machine before the first case {results['load_before']}, "
+        f"after the last {results['load_after']}.",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in results["versions"].items()) + ".",
+        f"Command: `{results['command']}`",
+    ]
+    return [line for pair in zip(lines, [""] * len(lines)) for line in pair][:-1]
+
+
+def overview(cases: list[dict], baseline: str) -> list[str]:
+    """Models down, engines across: median ms, and in brackets the median paired ratio."""
+    names = [name for name in BY_NAME if any(name in case["engines"] for case in cases)]
+    lines = [f"Median ms a batch (median paired ratio to {title(baseline)}; above 1 = slower than it):", ""]
+    lines.append("| model | " + " | ".join(title(n) for n in names) + " |")
+    lines.append("|---|" + "---:|" * len(names))
+    for case in cases:
+        rows = stats.summary(case, baseline)
+        lines.append(f"| {label(case)} | " + " | ".join(cell(rows.get(n)) for n in names) + " |")
+    return lines
+
+
+def cell(row: dict | None) -> str:
+    if row is None:
+        return ""
+    if "error" in row:
+        return "failed"
+    ratio = f" ({row['paired']:.2f})" if "paired" in row else ""
+    return number(row["median_ms"]) + ratio
+
+
+def case_table(case: dict, baseline: str, results: dict) -> list[str]:
+    """One case in full, the fastest engine first, failures last."""
+    rows = stats.summary(case, baseline)
+    fine = sorted((n for n in rows if "error" not in rows[n]), key=lambda n: rows[n]["median_ms"])
+    lines = [f"## {label(case)}, {case['threads']} threads", ""]
+    lines.append(
+        f"| engine | median ms | min ms | paired ratio to {title(baseline)} [quartiles] | of medians / minima "
+        "| forwards | peak MB | start → first answer s | max abs Δlogit (of max abs logit) |"
+    )
+    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    lines += [case_row(name, rows[name]) for name in fine]
+    failed = [f"| {title(n)} | failed: {short(rows[n]['error'])} |" + " |" * 7 for n in rows if "error" in rows[n]]
+    facts = results["facts"][case["model"]]
+    scale = (
+        f"torch's own f32 is {facts['torch_f32_against_f64']:.1e} from its f64 here; the largest |logit| is "
+        f"{facts['max_abs_logit']:.1f}."
+    )
+    return lines + failed + ["", f"{case['rounds']} rounds. {scale}"]
+
+
+def case_row(name: str, row: dict) -> str:
+    start = f"{row['first_answer_ms'] / 1e3:.2f}" if row["first_answer_ms"] else ""
+    ratio = medians = ""
+    if "paired" in row:
+        ratio = f"{row['paired']:.2f} [{row['paired_q1']:.2f}–{row['paired_q3']:.2f}]"
+        medians = f"{row['of_medians']:.2f} / {row['of_minima']:.2f}"
+    cells = [title(name), number(row["median_ms"]), number(row["min_ms"]), ratio, medians, str(row["forwards"])]
+    wrong = " **wrong**" if row["max_rel_diff"] > WRONG else ""
+    cells += [f"{row['peak_bytes'] / MIB:.0f}", start, f"{row['max_abs_diff']:.1e} ({row['max_rel_diff']:.0e}){wrong}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def method(results: dict) -> list[str]:
+    """What the columns mean, and what was measured about the measurement."""
+    shares = [
+        (row["parked_cpu_share"], name)
+        for case in results["cases"]
+        for name, row in stats.summary(case, results["baseline"]).items()
+        if row.get("parked_cpu_share") is not None
+    ]
+    noisy = f" The most a parked worker took was {max(shares)[0]:.2%} of a core ({title(max(shares)[1])})." if shares else ""
+    return [
+        "All engines are loaded at once, each in a process of its own, and take turns in an order shuffled every round; "
+        "a turn is one forward that does not count and then the counted ones. The others are parked meanwhile."
+        f"{noisy} Ratios pair the turns of one round. A slow engine comes only every few rounds.",
+        "",
+        "Peak MB is VmHWM of the engine's process at the end, Python and its libraries included where there is Python; "
+        "the start is the median of fresh processes with the files in the page cache, from before the process is made "
+        "to the first logits (imports, loading, one forward). Weights are random and conditioned, the same for all; "
+        "times are of f32 from a ready NCHW input to logits. ncnn has no batch dimension and runs a batch image by image.",
+    ]
+
+
+def label(case: dict) -> str:
+    return f"{case['model']} @{case['size']}, batch {case['batch']}"
+
+
+def title(name: str) -> str:
+    return BY_NAME[name].title if name in BY_NAME else name
+
+
+def number(ms: float) -> str:
+    return f"{ms:.0f}" if ms >= 1000 else f"{ms:.1f}" if ms >= 10 else f"{ms:.2f}"
+
+
+def short(error: str) -> str:
+    """The last line of an error, fit for a table."""
+    lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
+    return (lines[-1] if lines else "no reason given").replace("|", "/")[:200]

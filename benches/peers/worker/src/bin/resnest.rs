@@ -1,0 +1,46 @@
+//! This project, two ways: `--set path=fused` (the product) and `--set path=plain` (the same network as a composition of
+//! candle operations, which is what "plain candle" means in the tables).
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use peers_worker::{Args, Forward, serve};
+use resnest_loader::hub::HubOptions;
+use resnest_loader::{Loader, LoaderOptions, ModelSource, Overrides};
+use resnest_model::ResNet;
+
+/// As in the product's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Result<()> {
+    serve(build)
+}
+
+fn build(args: &Args) -> Result<Forward> {
+    let model = match args.options.get("path").map_or("fused", String::as_str) {
+        "plain" => load(args)?,
+        "fused" => fused(load(args)?, args)?,
+        other => bail!("path={other}: `fused` or `plain`"),
+    };
+    let input = Tensor::from_vec(args.read_input()?, args.shape().to_vec(), &Device::Cpu)?;
+    Ok(Box::new(move || {
+        let logits = model.forward(&input)?;
+        Ok(logits.flatten_all()?.to_vec1()?)
+    }))
+}
+
+/// The network of the folder that the checkpoint lies in, as the product loads `local-dir:…`.
+fn load(args: &Args) -> Result<ResNet> {
+    let folder = args.artifact.parent().context("--artifact has no folder")?;
+    let source: ModelSource = format!("local-dir:{}", folder.display()).parse()?;
+    let loader = Loader::new(LoaderOptions::new(HubOptions::default()))?;
+    let resolved = loader.resolve(&source, &Overrides::default())?;
+    Ok(loader.load(&resolved, &Device::Cpu, DType::F32)?.model)
+}
+
+/// The fused network in the precision of `--set precision=exact|fast|f16`.
+fn fused(_model: ResNet, args: &Args) -> Result<ResNet> {
+    let precision = args.options.get("precision").map_or("fast", String::as_str);
+    bail!("resnest-model has no fused path yet (asked for precision {precision})")
+}
