@@ -29,7 +29,6 @@ class Engine:
 ENGINES = [
     Engine("resnest", "resnest", "safetensors", "resnest", "resnest"),
     Engine("resnest-exact", "resnest, exact", "safetensors", "resnest", "resnest", {"precision": "exact"}),
-    Engine("resnest-f16", "resnest, f16 weights", "safetensors", "resnest", "resnest", {"precision": "f16"}),
     Engine("candle", "plain candle", "safetensors", "resnest", "candle-core", {"path": "plain"}),
     Engine("onnxruntime", "ONNX Runtime", "onnx", "onnxruntime_worker.py", "onnxruntime"),
     Engine("openvino", "OpenVINO", "openvino", "openvino_worker.py", "openvino"),

@@ -105,7 +105,7 @@ def method(results: dict) -> list[str]:
         "Peak MB is VmHWM of the engine's process at the end, Python and its libraries included where there is Python; "
         "the start is the median of fresh processes with the files in the page cache, from before the process is made "
         "to the first logits (imports, loading, one forward). Weights are random and conditioned, the same for all; "
-        "times are of f32 from a ready NCHW input to logits. ncnn has no batch dimension and runs a batch image by image.",
+        "times are of f32 from a ready NCHW input to logits. ncnn has no batch dimension and shares the images of a batch out among its threads.",
     ]
 
 
