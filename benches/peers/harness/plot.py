@@ -76,17 +76,20 @@ def dots(cases: list[dict], results: dict, path: Path) -> Path:
     baseline = results["baseline"]
     tables = [(report.label(case), alive(case, baseline)) for case in cases]
     names = [n for n in report.BY_NAME if n != baseline and any("paired" in rows.get(n, {}) for _, rows in tables)]
+    palette = pyplot.get_cmap("tab20")
     figure, axis = pyplot.subplots(figsize=(8, 0.45 * len(tables) + 1.6))
     for place, name in enumerate(names):
         points = [(rows[name], y) for y, (_, rows) in enumerate(tables) if "paired" in rows.get(name, {})]
         middles = [row["paired"] for row, _ in points]
         spans = [[row["paired"] - row["paired_q1"] for row, _ in points], [row["paired_q3"] - row["paired"] for row, _ in points]]
         heights = [y + 0.05 * (place - len(names) / 2) for _, y in points]
-        axis.errorbar(middles, heights, xerr=spans, fmt="o", markersize=4, linewidth=1, label=report.title(name))
+        axis.errorbar(middles, heights, xerr=spans, fmt="o", markersize=4, linewidth=1, color=palette(place), label=report.title(name))
     axis.axvline(1, color=OURS, linewidth=2)
     axis.set_yticks(range(len(tables)), [text for text, _ in tables])
     axis.invert_yaxis()
     axis.set_xscale("log")
+    axis.set_xticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+    axis.minorticks_off()
     axis.set_xlabel(f"time over {report.title(baseline)}'s in the same round (median and quartiles; right = slower)")
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return save(figure, path)
@@ -94,5 +97,5 @@ def dots(cases: list[dict], results: dict, path: Path) -> Path:
 
 def save(figure, path: Path) -> Path:
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None}, facecolor="white")
+    figure.savefig(path, metadata={"Date": None}, facecolor="white", bbox_inches="tight")
     return path
