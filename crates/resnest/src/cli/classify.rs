@@ -51,7 +51,7 @@ fn summary(transform: &Transform) -> String {
 
 /// Reads and prepares batch after batch, until done or until nobody listens any more.
 fn prepare(classifier: &Classifier, inputs: &[Input], batch_size: usize, to: SyncSender<Batch>) {
-    let max_bytes = classifier.limits().max_bytes as u64;
+    let max_bytes = classifier.limits().max_bytes;
     for chunk in inputs.chunks(batch_size) {
         let pixels = classifier.prepare_each(chunk, |input| {
             Ok(classifier.preprocess(&input.read(max_bytes)?)?)

@@ -26,13 +26,16 @@ enum Weights {
     /// Not here; what would bring them.
     Absent { hint: String },
     /// Here.
-    Here {
-        place: String,
-        format: CheckpointFormat,
-        wrapper: Option<String>,
-        keys: Vec<Value>,
-        strict: StrictReport,
-    },
+    Here(Box<Checked>),
+}
+
+/// A checkpoint that was opened and held against the network.
+struct Checked {
+    place: String,
+    format: CheckpointFormat,
+    wrapper: Option<String>,
+    keys: Vec<Value>,
+    strict: StrictReport,
 }
 
 /// Shows what is known; status 1 if the checkpoint does not fit.
@@ -54,7 +57,7 @@ pub fn run(args: &InfoArgs) -> Result<Status, Failure> {
         }
     };
     Ok(match &facts.weights {
-        Weights::Here { strict, .. } if !strict.is_ok() => Status::SomeFailed,
+        Weights::Here(checked) if !checked.strict.is_ok() => Status::SomeFailed,
         _ => Status::Done,
     })
 }
@@ -137,91 +140,88 @@ fn weights(loader: &Loader, resolved: &Resolved, args: &InfoArgs) -> Result<Weig
         }
     };
     let key = |t: &resnest::loader::TensorEntry| json!({"name": t.name(), "shape": t.shape(), "dtype": t.dtype().to_string()});
-    Ok(Weights::Here {
+    Ok(Weights::Here(Box::new(Checked {
         place: checkpoint.origin().to_owned(),
         format: checkpoint.format(),
         wrapper: checkpoint.wrapper().map(str::to_owned),
         keys: checkpoint.tensors().map(key).collect(),
         strict: check(&checkpoint, &resolved.config)?,
-    })
+    })))
 }
 
 fn text(facts: &Facts, args: &InfoArgs) -> String {
-    let Facts { resolved, .. } = facts;
+    let Facts { resolved, size, .. } = facts;
     let (config, cfg) = (&resolved.config, &resolved.pretrained);
+    let labels = if resolved.labels.is_some() {
+        ", with labels"
+    } else {
+        ""
+    };
     let mut lines = vec![resolved.name.clone()];
-    let mut line = |name: &str, value: String| lines.push(format!("  {name:<14} {value}"));
-    line("architecture", resolved.architecture.clone());
-    line(
-        "network",
-        format!("{config:?}").replace("ResNetConfig ", ""),
-    );
-    line("parameters", thousands(facts.parameters));
-    line(
-        "operations",
-        format!(
-            "{:.2} GMAC at {}x{}",
-            facts.gmacs, facts.size.0, facts.size.1
+    lines.extend([
+        line("architecture", &resolved.architecture),
+        line(
+            "network",
+            format!("{config:?}").trim_start_matches("ResNetConfig "),
         ),
-    );
-    line(
-        "input",
-        format!(
-            "{:?}, crop {} {}, {}",
-            cfg.input_size, cfg.crop_mode, cfg.crop_pct, cfg.interpolation
+        line("parameters", &thousands(facts.parameters)),
+        line(
+            "operations",
+            &format!("{:.2} GMAC at {}x{}", facts.gmacs, size.0, size.1),
         ),
-    );
-    line("mean, std", format!("{:?}, {:?}", cfg.mean, cfg.std));
-    line(
-        "classes",
-        format!(
-            "{}{}",
-            config.num_classes,
-            if resolved.labels.is_some() {
-                ", with labels"
-            } else {
-                ""
-            }
+        line(
+            "input",
+            &format!(
+                "{:?}, crop {} {}, {}",
+                cfg.input_size, cfg.crop_mode, cfg.crop_pct, cfg.interpolation
+            ),
         ),
-    );
-    line(
-        "license",
-        cfg.license.clone().unwrap_or_else(|| "not stated".into()),
-    );
+        line("mean, std", &format!("{:?}, {:?}", cfg.mean, cfg.std)),
+        line("classes", &format!("{}{labels}", config.num_classes)),
+        line("license", cfg.license.as_deref().unwrap_or("not stated")),
+    ]);
     match &facts.weights {
-        Weights::Absent { hint } => line("weights", hint.clone()),
-        Weights::Here {
-            place,
-            format,
-            wrapper,
-            keys,
-            strict,
-        } => {
-            let wrapper = wrapper
-                .as_ref()
-                .map_or(String::new(), |w| format!(", inside {w}"));
-            line(
-                "weights",
-                format!("{place} ({format}, {} tensors{wrapper})", keys.len()),
-            );
-            line(
-                "strict load",
-                match strict.is_ok() {
-                    true => format!("fits: {} of {} tensors", strict.matched, strict.expected),
-                    false => format!("fails\n{strict}"),
-                },
-            );
-            if args.keys {
-                lines.push(String::new());
-                lines.extend(keys.iter().map(key_line));
-            }
-        }
+        Weights::Absent { hint } => lines.push(line("weights", hint)),
+        Weights::Here(checked) => lines.extend(weights_lines(checked, args.keys)),
     }
     if let Some(steps) = &facts.shapes {
         lines.push(String::new());
         lines.extend(shape_lines(steps));
     }
     lines.join("\n")
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("  {name:<14} {value}")
+}
+
+fn weights_lines(checked: &Checked, with_keys: bool) -> Vec<String> {
+    let Checked {
+        place,
+        format,
+        wrapper,
+        keys,
+        strict,
+    } = checked;
+    let wrapper = wrapper
+        .as_ref()
+        .map_or(String::new(), |w| format!(", inside {w}"));
+    let verdict = match strict.is_ok() {
+        true => format!("fits: {} of {} tensors", strict.matched, strict.expected),
+        false => format!("fails\n{strict}"),
+    };
+    let mut lines = vec![
+        line(
+            "weights",
+            &format!("{place} ({format}, {} tensors{wrapper})", keys.len()),
+        ),
+        line("strict load", &verdict),
+    ];
+    if with_keys {
+        lines.push(String::new());
+        lines.extend(keys.iter().map(key_line));
+    }
+    lines
 }
 
 fn key_line(key: &Value) -> String {
@@ -276,31 +276,36 @@ fn thousands(number: usize) -> String {
     groups.join(",")
 }
 
+fn checked_object(checked: &Checked, with_keys: bool) -> Value {
+    let Checked {
+        place,
+        format,
+        wrapper,
+        keys,
+        strict,
+    } = checked;
+    json!({
+        "file": place,
+        "format": format.to_string(),
+        "wrapper": wrapper,
+        "tensors": if with_keys { json!(keys) } else { json!(keys.len()) },
+        "strict": {
+            "ok": strict.is_ok(),
+            "expected": strict.expected,
+            "matched": strict.matched,
+            "missing": strict.missing.iter().map(|m| &m.name).collect::<Vec<_>>(),
+            "unexpected": strict.unexpected.iter().map(|u| &u.name).collect::<Vec<_>>(),
+            "misshaped": strict.misshaped.iter().map(|m| &m.name).collect::<Vec<_>>(),
+            "wrong_type": strict.wrong_type.iter().map(|w| &w.name).collect::<Vec<_>>(),
+        },
+    })
+}
+
 fn object(facts: &Facts, args: &InfoArgs) -> Value {
     let Facts { resolved, .. } = facts;
     let weights = match &facts.weights {
         Weights::Absent { .. } => Value::Null,
-        Weights::Here {
-            place,
-            format,
-            wrapper,
-            keys,
-            strict,
-        } => json!({
-            "file": place,
-            "format": format.to_string(),
-            "wrapper": wrapper,
-            "tensors": if args.keys { json!(keys) } else { json!(keys.len()) },
-            "strict": {
-                "ok": strict.is_ok(),
-                "expected": strict.expected,
-                "matched": strict.matched,
-                "missing": strict.missing.iter().map(|m| &m.name).collect::<Vec<_>>(),
-                "unexpected": strict.unexpected.iter().map(|u| &u.name).collect::<Vec<_>>(),
-                "misshaped": strict.misshaped.iter().map(|m| &m.name).collect::<Vec<_>>(),
-                "wrong_type": strict.wrong_type.iter().map(|w| &w.name).collect::<Vec<_>>(),
-            },
-        }),
+        Weights::Here(checked) => checked_object(checked, args.keys),
     };
     let step = |s: &Step| json!({"path": s.path, "operation": s.operation, "shape": s.shape, "macs": s.macs});
     let mut object = json!({

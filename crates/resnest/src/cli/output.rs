@@ -192,7 +192,7 @@ impl Style {
     fn bar(&self, p: &Prediction) -> (String, String) {
         let eighths = (f64::from(p.probability) * (BAR * 8) as f64).round() as usize;
         let mut bar = "█".repeat(eighths / 8);
-        if eighths % 8 > 0 {
+        if !eighths.is_multiple_of(8) {
             bar.extend(char::from_u32(0x2590 - (eighths % 8) as u32));
         }
         let score = match self.output_type {
