@@ -2,7 +2,7 @@
 //!
 //! `vector.rs` is the trait, `tile.rs` (and its siblings) the kernels written once against it;
 //! `portable.rs`, `avx2.rs`, `avx512.rs` and `neon.rs` implement the trait and instantiate the
-//! kernels under their target features into a [`Kernels`] table. Safe drivers with the bounds
+//! kernels under their target features into a `Kernels` table. Safe drivers with the bounds
 //! checks (`block.rs`) stand between these raw-pointer kernels and the rest of the crate.
 
 #[cfg(target_arch = "x86_64")]
