@@ -40,12 +40,27 @@ pub enum Error {
         /// The largest index there is.
         last: usize,
     },
+    /// A network, or one of its layers, that no kernels can take over.
+    #[error("cannot fuse {}: {reason}", if path.is_empty() { "the network" } else { path })]
+    Fuse {
+        /// The layer, under the checkpoint's name; empty for the network as a whole.
+        path: String,
+        /// Why, and the way out.
+        reason: String,
+    },
     /// A candle operation failed, or a tensor of the checkpoint is missing or misshaped.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
 impl Error {
+    pub(crate) fn fuse(path: &str, reason: impl std::fmt::Display) -> Self {
+        Error::Fuse {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
     pub(crate) fn config(
         option: &'static str,
         value: impl std::fmt::Display,

@@ -5,7 +5,10 @@
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::{BatchNorm, ConvSpec, PackedConv, fold_batch_norm};
 
+use crate::error::Result as ModelResult;
+use crate::fuse::{Fuser, check_fusable, to_vec, with_values};
 use crate::trace::Trace;
 
 /// timm builds every norm of this family with PyTorch's default.
@@ -68,11 +71,34 @@ impl Conv2dConfig {
     }
 }
 
+/// The weights of a layer: as they were read, for candle's operations, or packed for a kernel.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    Plain {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
+    /// With the norm that follows the layer, if one does, folded in.
+    Packed(PackedConv),
+}
+
+impl Weights {
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |t: &Tensor| t.elem_count() * t.dtype().size_in_bytes();
+        match self {
+            Weights::Plain { weight, bias } => of(weight) + bias.as_ref().map_or(0, of),
+            Weights::Packed(kernel) => kernel.bytes(),
+        }
+    }
+}
+
 /// `nn.Conv2d`: (N, C_in, H, W) → (N, C_out, H', W').
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Conv2d {
-    weight: Tensor,       // (C_out, C_in / groups, k, k)
-    bias: Option<Tensor>, // (1, C_out, 1, 1)
+    weights: Weights, // plain: (C_out, C_in / groups, k, k) and (1, C_out, 1, 1)
+    in_chans: usize,
+    out_chans: usize,
     config: Conv2dConfig,
     path: String,
 }
@@ -91,37 +117,127 @@ impl Conv2d {
             true => Some(vb.get(out_chans, "bias")?.reshape((1, out_chans, 1, 1))?),
             false => None,
         };
-        let path = vb.prefix();
         Ok(Self {
-            weight,
-            bias,
+            weights: Weights::Plain { weight, bias },
+            in_chans,
+            out_chans,
             config,
-            path,
+            path: vb.prefix(),
         })
     }
 
     /// A 1x1 convolution that does what `linear` does at every pixel.
-    pub(crate) fn from_linear(linear: &Linear) -> Result<Self> {
-        let (out_chans, in_chans) = linear.weight.dims2()?;
+    pub(crate) fn from_linear(linear: Linear) -> Result<Self> {
+        let (in_chans, out_chans) = (linear.in_features, linear.out_features);
+        let weights = match linear.weights {
+            Weights::Plain { weight, bias } => Weights::Plain {
+                weight: weight.reshape((out_chans, in_chans, 1, 1))?,
+                bias: match bias {
+                    Some(bias) => Some(bias.reshape((1, out_chans, 1, 1))?),
+                    None => None,
+                },
+            },
+            packed => packed,
+        };
         Ok(Self {
-            weight: linear.weight.reshape((out_chans, in_chans, 1, 1))?,
-            bias: Some(linear.bias.reshape((1, out_chans, 1, 1))?),
+            weights,
+            in_chans,
+            out_chans,
             config: Conv2dConfig {
                 bias: true,
                 ..Conv2dConfig::new(1, 1)
             },
-            path: linear.path.clone(),
+            path: linear.path,
         })
+    }
+
+    /// The checkpoint's name.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Fails unless kernels can take over from weights like these.
+    pub(crate) fn check_fusable(&self) -> ModelResult<()> {
+        match &self.weights {
+            Weights::Plain { weight, .. } => check_fusable(&self.path, weight),
+            Weights::Packed(_) => Ok(()),
+        }
+    }
+
+    /// Packs the weights for a kernel, the norm after the convolution folded in.
+    pub(crate) fn fuse(
+        &mut self,
+        norm: Option<&BatchNorm2d>,
+        fuser: &mut Fuser,
+    ) -> ModelResult<()> {
+        let (weight, bias) = self.folded(norm)?;
+        let kernel = fuser.pack(&self.path, self.spec(), &weight, bias.as_deref())?;
+        self.weights = Weights::Packed(kernel);
+        Ok(())
+    }
+
+    /// The shape as the kernels put it.
+    pub(crate) fn spec(&self) -> ConvSpec {
+        let c = &self.config;
+        ConvSpec::new(self.in_chans, self.out_chans, c.kernel)
+            .stride(c.stride)
+            .padding(c.padding)
+            .dilation(c.dilation)
+            .groups(c.groups)
+    }
+
+    /// Weight and bias of the convolution that equals this one with `norm` after it.
+    pub(crate) fn folded(
+        &self,
+        norm: Option<&BatchNorm2d>,
+    ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let Weights::Plain { weight, bias } = &self.weights else {
+            candle_core::bail!("`{}` is packed already", self.path);
+        };
+        let bias = match bias {
+            Some(bias) => Some(to_vec(bias)?),
+            None => None,
+        };
+        with_values(weight, |weight| match norm {
+            Some(norm) => {
+                let (weight, bias) = norm.fold(weight, bias.as_deref())?;
+                Ok((weight, Some(bias)))
+            }
+            None => Ok((weight.to_vec(), bias)),
+        })
+    }
+
+    /// Bytes of weights held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// The weights packed with the norm, once they are.
+    pub(crate) fn packed(&self) -> Option<&PackedConv> {
+        match &self.weights {
+            Weights::Packed(kernel) => Some(kernel),
+            Weights::Plain { .. } => None,
+        }
+    }
+
+    /// Multiply-accumulates for every element put out.
+    pub(crate) fn taps(&self) -> usize {
+        let c = &self.config;
+        self.in_chans / c.groups * c.kernel * c.kernel
     }
 
     /// The convolution alone.
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let y = self.compute(x)?;
+        trace.input(&self.path, x);
+        let y = match &self.weights {
+            Weights::Packed(kernel) => kernel.forward(x, None, false)?,
+            Weights::Plain { weight, bias } => self.compute(weight, bias.as_ref(), x)?,
+        };
         self.report(&y, "", trace);
         Ok(y)
     }
 
-    fn compute(&self, x: &Tensor) -> Result<Tensor> {
+    fn compute(&self, weight: &Tensor, bias: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
         let Conv2dConfig {
             stride,
             padding,
@@ -132,8 +248,8 @@ impl Conv2d {
         if x.dim(0)? == 0 {
             return self.of_no_images(x);
         }
-        let y = x.conv2d(&self.weight, padding, stride, dilation, groups)?;
-        match &self.bias {
+        let y = x.conv2d(weight, padding, stride, dilation, groups)?;
+        match bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
         }
@@ -147,35 +263,39 @@ impl Conv2d {
         let out = |size: usize| {
             (size + 2 * c.padding).saturating_sub(c.dilation * (c.kernel - 1) + 1) / c.stride + 1
         };
-        let shape = (0, self.weight.dim(0)?, out(h), out(w));
+        let shape = (0, self.out_chans, out(h), out(w));
         Tensor::zeros(shape, x.dtype(), x.device())
     }
 
     fn report(&self, y: &Tensor, suffix: &str, trace: &mut Trace) {
-        let c = &self.config;
-        let describe = || {
-            let mut text = format!("conv {0}x{0}", c.kernel);
-            for (name, value) in [
-                ("stride", c.stride),
-                ("dilation", c.dilation),
-                ("groups", c.groups),
-            ] {
-                if value != 1 {
-                    text += &format!(" {name} {value}");
-                }
-            }
-            text + suffix
-        };
-        let taps = self.weight.elem_count() / self.weight.dims()[0].max(1);
-        trace.multiply(&self.path, describe, y, taps);
+        let describe = || describe(&self.spec()) + suffix;
+        trace.multiply(&self.path, describe, y, self.taps());
     }
 }
 
+/// `conv 3x3 stride 2 groups 8`: what is not the usual is said.
+pub(crate) fn describe(spec: &ConvSpec) -> String {
+    let mut text = format!("conv {0}x{0}", spec.kernel);
+    for (name, value) in [
+        ("stride", spec.stride),
+        ("dilation", spec.dilation),
+        ("groups", spec.groups),
+    ] {
+        if value != 1 {
+            text += &format!(" {name} {value}");
+        }
+    }
+    text
+}
+
 /// `nn.BatchNorm2d` at inference: per channel `x * scale + shift`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct BatchNorm2d {
     scale: Tensor, // (1, C, 1, 1)
     shift: Tensor, // (1, C, 1, 1)
+    /// `weight`, `bias`, `running_mean`, `running_var`: what a kernel's weights are folded from,
+    /// in f64, so that they are rounded once.
+    read: [Tensor; 4],
 }
 
 impl BatchNorm2d {
@@ -193,12 +313,13 @@ impl BatchNorm2d {
         let get = |name| vb.get(chans, name)?.to_dtype(wide);
         let (weight, bias) = (get("weight")?, get("bias")?);
         let (mean, var) = (get("running_mean")?, get("running_var")?);
-        let scale = (weight / (var + EPS)?.sqrt()?)?;
-        let shift = (bias - (mean * &scale)?)?;
+        let scale = (&weight / (&var + EPS)?.sqrt()?)?;
+        let shift = (&bias - (&mean * &scale)?)?;
         let per_channel = |t: Tensor| t.to_dtype(dtype)?.reshape((1, chans, 1, 1));
         Ok(Self {
             scale: per_channel(scale)?,
             shift: per_channel(shift)?,
+            read: [weight, bias, mean, var],
         })
     }
 
@@ -206,13 +327,27 @@ impl BatchNorm2d {
         let x = x.broadcast_mul(&self.scale)?;
         x.broadcast_add(&self.shift)
     }
+
+    /// Weight and bias of the convolution that equals this norm after a convolution.
+    fn fold(&self, weight: &[f32], bias: Option<&[f32]>) -> Result<(Vec<f32>, Vec<f32>)> {
+        let [gamma, beta, mean, var] = &self.read;
+        let norm = BatchNorm {
+            gamma: &to_vec(gamma)?,
+            beta: &to_vec(beta)?,
+            mean: &to_vec(mean)?,
+            var: &to_vec(var)?,
+            eps: EPS,
+        };
+        Ok(fold_batch_norm(weight, bias, norm)?)
+    }
 }
 
 /// `nn.Linear` with bias: (N, in) → (N, out).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Linear {
-    weight: Tensor, // (out, in)
-    bias: Tensor,   // (out)
+    weights: Weights, // plain: (out, in) and (out)
+    in_features: usize,
+    out_features: usize,
     path: String,
 }
 
@@ -220,19 +355,55 @@ impl Linear {
     /// Reads `weight` and `bias`.
     pub(crate) fn new(in_features: usize, out_features: usize, vb: VarBuilder) -> Result<Self> {
         let weight = vb.get((out_features, in_features), "weight")?;
-        let bias = vb.get(out_features, "bias")?;
-        let path = vb.prefix();
-        Ok(Self { weight, bias, path })
+        let bias = Some(vb.get(out_features, "bias")?);
+        Ok(Self {
+            weights: Weights::Plain { weight, bias },
+            in_features,
+            out_features,
+            path: vb.prefix(),
+        })
+    }
+
+    /// Packs the weights for a kernel.
+    pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        let Weights::Plain { weight, bias } = &self.weights else {
+            return Ok(());
+        };
+        let bias = match bias {
+            Some(bias) => Some(to_vec(bias)?),
+            None => None,
+        };
+        let spec = ConvSpec::new(self.in_features, self.out_features, 1);
+        let kernel = with_values(weight, |weight| {
+            fuser.pack(&self.path, spec, weight, bias.as_deref())
+        })?;
+        self.weights = Weights::Packed(kernel);
+        Ok(())
+    }
+
+    /// Bytes of weights held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.weights.bytes()
     }
 
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let (out_features, in_features) = self.weight.dims2()?;
-        let y = match x.dim(0)? {
-            0 => Tensor::zeros((0, out_features), x.dtype(), x.device())?,
-            _ => x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?,
+        let y = match &self.weights {
+            Weights::Packed(kernel) => kernel.forward_rows(x)?,
+            Weights::Plain { weight, bias } => self.compute(weight, bias.as_ref(), x)?,
         };
-        trace.multiply(&self.path, || "linear".to_owned(), &y, in_features);
+        trace.multiply(&self.path, || "linear".to_owned(), &y, self.in_features);
         Ok(y)
+    }
+
+    fn compute(&self, weight: &Tensor, bias: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
+        if x.dim(0)? == 0 {
+            return Tensor::zeros((0, self.out_features), x.dtype(), x.device());
+        }
+        let y = x.matmul(&weight.t()?)?;
+        match bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
     }
 }
 
@@ -244,7 +415,13 @@ pub(crate) fn conv_norm_act(
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
-    let y = act.apply(norm.forward(conv.compute(x)?)?)?;
+    trace.input(&conv.path, x);
+    let y = match &conv.weights {
+        Weights::Packed(kernel) => kernel.forward(x, None, act == Act::Relu)?,
+        Weights::Plain { weight, bias } => {
+            act.apply(norm.forward(conv.compute(weight, bias.as_ref(), x)?)?)?
+        }
+    };
     conv.report(&y, act.after_norm(), trace);
     Ok(y)
 }
@@ -257,8 +434,14 @@ pub(crate) fn conv_norm_add_act(
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
-    let y = norm.forward(conv.compute(x)?)?;
-    let y = (y + shortcut)?.relu()?;
+    trace.input(&conv.path, x);
+    let y = match &conv.weights {
+        Weights::Packed(kernel) => kernel.forward(x, Some(shortcut), true)?,
+        Weights::Plain { weight, bias } => {
+            let y = norm.forward(conv.compute(weight, bias.as_ref(), x)?)?;
+            (y + shortcut)?.relu()?
+        }
+    };
     conv.report(&y, ", norm, + shortcut, relu", trace);
     Ok(y)
 }

@@ -10,6 +10,9 @@
 //! * [`ResNet::new`] builds it; [`ResNet::forward`] gives logits, [`ResNet::forward_features`] the
 //!   last map, [`ResNet::forward_features_at`] the maps of chosen stages, [`TestTimePoolHead`]
 //!   timm's `--test-pool`.
+//! * [`ResNet::fuse`] turns a loaded network into one that runs on the kernels of
+//!   `resnest-kernels`, many times faster, on the CPU in f32; [`ResNet::plan`] and
+//!   [`ResNet::profile`] tell what was chosen and what it costs.
 //! * [`expected_tensors`] lists what a checkpoint must hold, [`parameter_count`], [`gmacs`] and
 //!   [`trace_shapes`] say what the network costs and which shapes pass through it; none of them
 //!   needs weights.
@@ -17,7 +20,7 @@
 //! # Where things are
 //! One file per file of timm: `resnet.rs` is the trunk (stem, stages, head), `resnest.rs` the block
 //! and the named configurations, `split_attn.rs` the attention, `pool.rs` and `layers.rs` what they
-//! are made of, `test_time_pool.rs` and `feature.rs` the rest. `spec.rs` and `trace.rs` answer
+//! are made of, `fuse.rs` what fusing is, `test_time_pool.rs` and `feature.rs` the rest. `spec.rs` and `trace.rs` answer
 //! questions about a network by running it over nothing.
 //!
 //! ```
@@ -37,6 +40,7 @@
 mod config;
 mod error;
 mod feature;
+mod fuse;
 mod init;
 mod layers;
 mod pool;
@@ -50,8 +54,10 @@ mod trace;
 pub use config::{Block, PoolType, ResNestArgs, ResNetConfig, StemType};
 pub use error::{Error, Result};
 pub use feature::FeatureInfo;
+pub use fuse::{FuseOptions, PlannedLayer};
 pub use init::random_weights;
+pub use resnest_kernels::{Isa, IsaKind, Precision, with_threads};
 pub use resnet::ResNet;
 pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;
-pub use trace::Step;
+pub use trace::{Step, TimedStep};

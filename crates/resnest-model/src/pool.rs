@@ -2,19 +2,30 @@
 //! `adaptive_avgmax_pool.py`).
 
 use candle_core::{D, Result, Tensor};
+use resnest_kernels::{GlobalPool, PoolSpec};
 
 use crate::config::PoolType;
 use crate::trace::Trace;
 
 /// `nn.MaxPool2d(3, stride=2, padding=1)`, the pool of the stem.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MaxPool2d;
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MaxPool2d {
+    fused: bool,
+}
 
 impl MaxPool2d {
+    /// From now on a kernel pools: f32 on the CPU only.
+    pub(crate) fn fuse(&mut self) {
+        self.fused = true;
+    }
+
     /// (N, C, H, W) → (N, C, ⌈H/2⌉, ⌈W/2⌉). `x` must not be negative, as it is after a ReLU:
-    /// PyTorch pads with -∞, this with zeros, which is the same there and only there.
+    /// PyTorch pads with -∞, candle's way here with zeros, which is the same there and only there.
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let y = zero_pad(x, 1, 1)?.max_pool2d_with_stride(3, 2)?;
+        let y = match self.fused {
+            true => PoolSpec::max(3, 2, 1).forward(x)?,
+            false => zero_pad(x, 1, 1)?.max_pool2d_with_stride(3, 2)?,
+        };
         trace.step("maxpool", "max pool 3x3 stride 2", &y);
         Ok(y)
     }
@@ -39,16 +50,29 @@ pub(crate) enum AvgPoolRule {
 pub(crate) struct AvgPool2d {
     rule: AvgPoolRule,
     path: String,
+    fused: bool,
 }
 
 impl AvgPool2d {
     /// A pool under timm's name for it.
     pub(crate) fn new(rule: AvgPoolRule, path: String) -> Self {
-        Self { rule, path }
+        Self {
+            rule,
+            path,
+            fused: false,
+        }
+    }
+
+    /// From now on a kernel pools: f32 on the CPU only.
+    pub(crate) fn fuse(&mut self) {
+        self.fused = true;
     }
 
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let y = self.rule.compute(x)?;
+        let y = match self.fused {
+            true => self.rule.kernel().forward(x)?,
+            false => self.rule.compute(x)?,
+        };
         let operation = match self.rule {
             AvgPoolRule::Padded3x3 { stride: 2 } => "avg pool 3x3 stride 2",
             AvgPoolRule::Padded3x3 { .. } => "avg pool 3x3",
@@ -61,6 +85,14 @@ impl AvgPool2d {
 }
 
 impl AvgPoolRule {
+    fn kernel(self) -> PoolSpec {
+        match self {
+            AvgPoolRule::Padded3x3 { stride } => PoolSpec::avg(3, stride, 1),
+            AvgPoolRule::Ceil2x2 => PoolSpec::shortcut(2),
+            AvgPoolRule::Same2x2 => PoolSpec::avg_same(2),
+        }
+    }
+
     fn compute(self, x: &Tensor) -> Result<Tensor> {
         match self {
             AvgPoolRule::Padded3x3 { stride } => {
@@ -93,22 +125,39 @@ fn repeat_last_if_odd(x: &Tensor, dim: usize) -> Result<Tensor> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SelectAdaptivePool2d {
     pool_type: PoolType,
+    fused: bool,
 }
 
 impl SelectAdaptivePool2d {
     /// A pool of the given type.
     pub(crate) fn new(pool_type: PoolType) -> Self {
-        Self { pool_type }
+        Self {
+            pool_type,
+            fused: false,
+        }
+    }
+
+    /// From now on kernels pool: f32 on the CPU only.
+    pub(crate) fn fuse(&mut self) {
+        self.fused = true;
     }
 
     /// (N, C, H, W) → (N, C), (N, 2C) for `catavgmax`, unchanged for `none`.
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let mean = || match self.fused {
+            true => GlobalPool::Avg.forward(x),
+            false => mean_hw(x),
+        };
+        let max = || match self.fused {
+            true => GlobalPool::Max.forward(x),
+            false => max_hw(x),
+        };
         let y = match self.pool_type {
             PoolType::None => return Ok(x.clone()),
-            PoolType::Avg => mean_hw(x)?,
-            PoolType::Max => max_hw(x)?,
-            PoolType::AvgMax => avgmax_hw(x)?,
-            PoolType::CatAvgMax => Tensor::cat(&[mean_hw(x)?, max_hw(x)?], 1)?,
+            PoolType::Avg => mean()?,
+            PoolType::Max => max()?,
+            PoolType::AvgMax => ((mean()? + max()?)? * 0.5)?,
+            PoolType::CatAvgMax => Tensor::cat(&[mean()?, max()?], 1)?,
         };
         trace.step("global_pool", &self.pool_type.to_string(), &y);
         Ok(y)
@@ -279,7 +328,7 @@ mod tests {
         };
         for (h, w) in SIZES {
             let x = map(h, w);
-            let got = MaxPool2d.forward(&x, &mut Trace::off()).unwrap();
+            let got = MaxPool2d::default().forward(&x, &mut Trace::off()).unwrap();
             let largest = |inside: &[f32], _| inside.iter().copied().fold(f32::MIN, f32::max);
             assert_close(&got, &x, |x| naive.run(x, largest));
         }

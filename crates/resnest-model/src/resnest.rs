@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::config::{Block, MOST_CHANNELS, PoolType, ResNestArgs, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
+use crate::fuse::Fuser;
 use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act};
 use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
@@ -71,6 +72,11 @@ impl ResidualBlock for ResNestBottleneck {
         if let Some(pool) = &self.avd_first {
             out = pool.forward(&out, trace)?;
         }
+        if let (None, None, Conv2::SplitAttn(conv2)) =
+            (&self.avd_last, &self.downsample, &self.conv2)
+        {
+            return conv2.forward_then(&self.conv3, &self.bn3, x, &out, trace);
+        }
         out = self.conv2.forward(&out, trace)?;
         if let Some(pool) = &self.avd_last {
             out = pool.forward(&out, trace)?;
@@ -80,6 +86,26 @@ impl ResidualBlock for ResNestBottleneck {
             None => x,
         };
         conv_norm_add_act(&self.conv3, &self.bn3, shortcut, &out, trace)
+    }
+
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        self.conv1.fuse(Some(&self.bn1), fuser)?;
+        if let Some(pool) = &mut self.avd_first {
+            pool.fuse();
+        }
+        self.conv2.fuse(fuser)?;
+        if let Some(pool) = &mut self.avd_last {
+            pool.fuse();
+        }
+        if let Some(downsample) = &mut self.downsample {
+            downsample.fuse(fuser)?;
+        }
+        self.conv3.fuse(Some(&self.bn3), fuser)
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let downsample = self.downsample.as_ref().map_or(0, Downsample::weight_bytes);
+        self.conv1.bytes() + self.conv2.weight_bytes() + downsample + self.conv3.bytes()
     }
 }
 
@@ -99,6 +125,20 @@ impl Conv2 {
         match self {
             Conv2::SplitAttn(conv2) => conv2.forward(x, trace),
             Conv2::Plain { conv, bn2 } => conv_norm_act(conv, bn2, Act::Relu, x, trace),
+        }
+    }
+
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        match self {
+            Conv2::SplitAttn(conv2) => conv2.fuse(fuser),
+            Conv2::Plain { conv, bn2 } => conv.fuse(Some(bn2), fuser),
+        }
+    }
+
+    fn weight_bytes(&self) -> usize {
+        match self {
+            Conv2::SplitAttn(conv2) => conv2.bytes(),
+            Conv2::Plain { conv, .. } => conv.bytes(),
         }
     }
 }

@@ -3,22 +3,30 @@
 //! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm
 //! in [`new_block`] and a variant of [`Block`].
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::{Block, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::feature::{self, FeatureInfo};
+use crate::fuse::{FuseOptions, Fuser, PlannedLayer};
 use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, conv_norm_act};
 use crate::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, SelectAdaptivePool2d};
 use crate::resnest::ResNestBottleneck;
-use crate::trace::Trace;
+use crate::trace::{TimedStep, Trace};
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').
 pub(crate) trait ResidualBlock: Debug + Send + Sync {
     fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor>;
+
+    /// Fuses each layer, in the order they run.
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()>;
+
+    /// Bytes of weights held by convolutions.
+    fn weight_bytes(&self) -> usize;
 }
 
 /// What the trunk tells a block about its place (the arguments of timm's block constructors).
@@ -57,6 +65,8 @@ pub struct ResNet {
     global_pool: SelectAdaptivePool2d,
     fc: Option<Linear>,
     config: ResNetConfig,
+    /// Once the network is fused.
+    plan: Option<Vec<PlannedLayer>>,
 }
 
 impl ResNet {
@@ -78,12 +88,82 @@ impl ResNet {
         Ok(Self {
             conv1,
             bn1,
-            maxpool: MaxPool2d,
+            maxpool: MaxPool2d::default(),
             layers,
             global_pool: SelectAdaptivePool2d::new(config.global_pool),
             fc,
             config: config.clone(),
+            plan: None,
         })
+    }
+
+    /// Turns the network into one that runs on the kernels of `resnest-kernels`: norms folded into
+    /// convolutions, an algorithm for every layer, weights packed once. It answers the same calls
+    /// with the same values, within the bounds of [`Precision`](crate::Precision), for f32 images
+    /// on the CPU of any size; results are equal in every bit for any number of threads. Maps it
+    /// gives are ordinary (N, C, H, W) tensors whose memory is channels-last.
+    ///
+    /// The original weights are dropped layer by layer, so the peak of memory is little more than
+    /// the larger of the two sets of weights.
+    ///
+    /// # Errors
+    /// [`Error::Fuse`] if the weights are not f32 on the CPU, or if the network is fused already;
+    /// [`Error::Input`] for an empty `input_size`. The network then runs as before.
+    pub fn fuse(&mut self, options: &FuseOptions) -> ModelResult<()> {
+        if self.is_fused() {
+            let reason = "it is fused already; load it again for other options";
+            return Err(Error::fuse("", reason));
+        }
+        self.conv1.first().check_fusable()?;
+        let mut fuser = Fuser::new(options, self.conv_inputs(options.input_size)?)?;
+        self.conv1.fuse(&self.bn1, &mut fuser)?;
+        self.maxpool.fuse();
+        for block in self.layers.iter_mut().flatten() {
+            block.fuse(&mut fuser)?;
+        }
+        self.global_pool.fuse();
+        if let Some(fc) = &mut self.fc {
+            fc.fuse(&mut fuser)?;
+        }
+        self.plan = Some(fuser.into_plan());
+        Ok(())
+    }
+
+    /// Whether the network runs on the fused kernels.
+    pub fn is_fused(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// How every layer is computed, in the order of the network; empty unless it is fused.
+    pub fn plan(&self) -> &[PlannedLayer] {
+        self.plan.as_deref().unwrap_or_default()
+    }
+
+    /// Bytes of weights held by convolutions and classifier, packed or as read.
+    pub fn weight_bytes(&self) -> usize {
+        let blocks = self.layers.iter().flatten();
+        self.conv1.weight_bytes()
+            + blocks.map(|block| block.weight_bytes()).sum::<usize>()
+            + self.fc.as_ref().map_or(0, Linear::bytes)
+    }
+
+    /// [`forward`](Self::forward), and how long each step of it took.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an image of another shape.
+    pub fn profile(&self, x: &Tensor) -> ModelResult<(Tensor, Vec<TimedStep>)> {
+        let mut trace = Trace::timing();
+        let y = self.run(x, &mut trace)?;
+        Ok((y, trace.into_timed_steps()))
+    }
+
+    /// Height and width of every convolution's input for images of the given size.
+    fn conv_inputs(&self, size: (usize, usize)) -> ModelResult<HashMap<String, (usize, usize)>> {
+        let shape = (0, self.config.in_chans, size.0, size.1);
+        let nothing = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
+        let mut trace = Trace::recording();
+        self.run(&nothing, &mut trace)?;
+        Ok(trace.into_inputs())
     }
 
     /// What the network was built from.
@@ -282,6 +362,31 @@ impl Stem {
         })))
     }
 
+    /// The network's first convolution.
+    fn first(&self) -> &Conv2d {
+        match self {
+            Stem::Conv7x7(conv) => conv,
+            Stem::Deep(stem) => &stem.conv_0,
+        }
+    }
+
+    fn fuse(&mut self, bn1: &BatchNorm2d, fuser: &mut Fuser) -> ModelResult<()> {
+        let stem = match self {
+            Stem::Conv7x7(conv) => return conv.fuse(Some(bn1), fuser),
+            Stem::Deep(stem) => stem,
+        };
+        stem.conv_0.fuse(Some(&stem.norm_1), fuser)?;
+        stem.conv_3.fuse(Some(&stem.norm_4), fuser)?;
+        stem.conv_6.fuse(Some(bn1), fuser)
+    }
+
+    fn weight_bytes(&self) -> usize {
+        match self {
+            Stem::Conv7x7(conv) => conv.bytes(),
+            Stem::Deep(stem) => stem.conv_0.bytes() + stem.conv_3.bytes() + stem.conv_6.bytes(),
+        }
+    }
+
     fn forward(&self, x: &Tensor, bn1: &BatchNorm2d, trace: &mut Trace) -> Result<Tensor> {
         let stem = match self {
             Stem::Conv7x7(conv) => return conv_norm_act(conv, bn1, Act::Relu, x, trace),
@@ -328,6 +433,17 @@ impl Downsample {
             None => x,
         };
         conv_norm_act(&self.conv, &self.norm, Act::Identity, pooled, trace)
+    }
+
+    pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        if let Some(pool) = &mut self.pool {
+            pool.fuse();
+        }
+        self.conv.fuse(Some(&self.norm), fuser)
+    }
+
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.conv.bytes()
     }
 }
 
@@ -383,8 +499,6 @@ fn new_block(block: &Block, spec: &BlockSpec, vb: VarBuilder) -> Result<Box<dyn 
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
-
     use super::*;
 
     fn model() -> ResNet {

@@ -4,10 +4,15 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::{sigmoid, softmax};
+use resnest_kernels::{PackedSplitAttention, SplitAttentionWeights};
 
-use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::error::Result as ModelResult;
+use crate::fuse::Fuser;
+use crate::layers::{
+    Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe,
+};
 use crate::pool::mean_hw;
-use crate::trace::Trace;
+use crate::trace::{Trace, per_image};
 
 /// Attention logits → weights: over the radix, for every channel of every cardinal group.
 #[derive(Clone, Debug)]
@@ -41,8 +46,21 @@ impl RadixSoftmax {
 }
 
 /// A 3x3 convolution into `radix` splits, and their sum weighted by an attention over the splits.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct SplitAttn {
+    how: How,
+    path: String,
+}
+
+/// The attention as candle's operations on its layers, or all of it as one kernel.
+#[derive(Debug)]
+enum How {
+    Composed(Box<Layers>),
+    Fused(Box<Fused>),
+}
+
+#[derive(Debug)]
+struct Layers {
     conv: Conv2d,
     bn0: BatchNorm2d,
     fc1: Conv2d,
@@ -50,6 +68,15 @@ pub(crate) struct SplitAttn {
     fc2: Conv2d,
     rsoftmax: RadixSoftmax,
     path: String,
+}
+
+#[derive(Debug)]
+struct Fused {
+    kernel: PackedSplitAttention,
+    /// Multiply-accumulates of the convolution for every pixel put out.
+    macs_a_pixel: usize,
+    /// Those of the two small layers for every image.
+    macs_an_image: usize,
 }
 
 impl SplitAttn {
@@ -66,7 +93,7 @@ impl SplitAttn {
             bias: true,
             ..Conv2dConfig::new(1, 1)
         };
-        Ok(Self {
+        let layers = Layers {
             conv: Conv2d::new(chans, chans * radix, conv, vb.pp("conv"))?,
             bn0: BatchNorm2d::new(chans * radix, vb.pp("bn0"))?,
             fc1: Conv2d::new(chans, attn_chans, fc, vb.pp("fc1"))?,
@@ -78,17 +105,96 @@ impl SplitAttn {
                 path: vb.pp("rsoftmax").prefix(),
             },
             path: vb.prefix(),
+        };
+        Ok(Self {
+            how: How::Composed(Box::new(layers)),
+            path: vb.prefix(),
         })
     }
 
     /// (N, C, H, W) → (N, C, H', W').
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        match &self.how {
+            How::Composed(layers) => layers.forward(x, trace),
+            How::Fused(fused) => {
+                let y = fused.kernel.forward(x)?;
+                trace.composite(&self.path, || fused.describe(), &y, || fused.macs(&y));
+                Ok(y)
+            }
+        }
+    }
+
+    /// The attention, and with it as `x` [`conv_norm_add_act`]: fused, the weighted splits go into
+    /// the convolution without being stored.
+    pub(crate) fn forward_then(
+        &self,
+        conv: &Conv2d,
+        norm: &BatchNorm2d,
+        shortcut: &Tensor,
+        x: &Tensor,
+        trace: &mut Trace,
+    ) -> Result<Tensor> {
+        if let (How::Fused(fused), Some(next)) = (&self.how, conv.packed()) {
+            let y = fused.kernel.forward_then(x, next, Some(shortcut), true)?;
+            let operation = || fused.describe() + ", then conv3, norm, + shortcut, relu";
+            let macs = || fused.macs(&y).saturating_add(per_image(&y, conv.taps()));
+            trace.composite(&self.path, operation, &y, macs);
+            return Ok(y);
+        }
+        let x = self.forward(x, trace)?;
+        conv_norm_add_act(conv, norm, shortcut, &x, trace)
+    }
+
+    /// Packs all layers into one kernel.
+    pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        if let How::Composed(layers) = &self.how {
+            let fused = layers.fuse(fuser)?;
+            self.how = How::Fused(Box::new(fused));
+        }
+        Ok(())
+    }
+
+    /// Bytes of weights held.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.how {
+            How::Composed(l) => l.conv.bytes() + l.fc1.bytes() + l.fc2.bytes(),
+            How::Fused(fused) => fused.kernel.bytes(),
+        }
+    }
+}
+
+impl Layers {
+    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let splits = conv_norm_act(&self.conv, &self.bn0, Act::Relu, x, trace)?; // (N, R·C, H', W')
         let gap = self.gap(&splits, trace)?; // (N, C, 1, 1)
         let gap = conv_norm_act(&self.fc1, &self.bn1, Act::Relu, &gap, trace)?;
         let logits = self.fc2.forward(&gap, trace)?; // (N, K·R·c, 1, 1)
         let weights = self.rsoftmax.forward(&logits, trace)?; // (N, R·C)
         self.weigh(&splits, &weights, trace)
+    }
+
+    fn fuse(&self, fuser: &mut Fuser) -> ModelResult<Fused> {
+        let conv = self.conv.folded(Some(&self.bn0))?;
+        let fc1 = self.fc1.folded(Some(&self.bn1))?;
+        let fc2 = self.fc2.folded(None)?;
+        let weights = SplitAttentionWeights {
+            conv: self.conv.spec(),
+            radix: self.rsoftmax.radix,
+            cardinality: self.rsoftmax.cardinality,
+            attention_channels: self.fc1.spec().out_channels,
+            conv_weight: &conv.0,
+            conv_bias: conv.1.as_deref(),
+            fc1_weight: &fc1.0,
+            fc1_bias: fc1.1.as_deref(),
+            fc2_weight: &fc2.0,
+            fc2_bias: fc2.1.as_deref(),
+        };
+        let kernel = fuser.pack_attention(&self.path, self.conv.path(), weights)?;
+        Ok(Fused {
+            kernel,
+            macs_a_pixel: weights.conv.weight_len(),
+            macs_an_image: fc1.0.len() + fc2.0.len(),
+        })
     }
 
     /// The mean over height and width of the sum of the splits.
@@ -129,6 +235,21 @@ impl SplitAttn {
         };
         trace.step(&self.path, operation, &out);
         Ok(out)
+    }
+}
+
+impl Fused {
+    fn describe(&self) -> String {
+        format!(
+            "split attention over {}",
+            describe(self.kernel.conv().spec())
+        )
+    }
+
+    /// Multiply-accumulates for one image; `out` is of the attention's height and width.
+    fn macs(&self, out: &Tensor) -> u64 {
+        let pixels = out.dims().iter().skip(2).product::<usize>();
+        (pixels * self.macs_a_pixel + self.macs_an_image) as u64
     }
 }
 

@@ -1,6 +1,7 @@
 //! Test-time pooling (`timm/layers/test_time_pool.py`).
 
 use candle_core::Tensor;
+use resnest_kernels::PoolSpec;
 
 use crate::config::PoolType;
 use crate::error::{Error, Result};
@@ -48,7 +49,7 @@ impl TestTimePoolHead {
         };
         Ok(Self {
             base,
-            fc: Conv2d::from_linear(&fc)?,
+            fc: Conv2d::from_linear(fc)?,
             original_pool,
         })
     }
@@ -74,7 +75,10 @@ impl TestTimePoolHead {
                 got: x.dims().to_vec(),
             });
         }
-        let windows = map.avg_pool2d_with_stride(self.original_pool, (1, 1))?;
+        let windows = match self.base.is_fused() && ph == pw {
+            true => PoolSpec::avg(ph, 1, 0).forward(&map)?,
+            false => map.avg_pool2d_with_stride(self.original_pool, (1, 1))?,
+        };
         let logits = self.fc.forward(&windows, &mut Trace::off())?;
         Ok(avgmax_hw(&logits)?)
     }

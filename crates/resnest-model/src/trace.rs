@@ -1,4 +1,7 @@
-//! A walk through the network: every step of a forward with the shape it puts out.
+//! A walk through the network: every step of a forward with the shape it puts out, and the time.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 
@@ -15,11 +18,34 @@ pub struct Step {
     pub macs: u64,
 }
 
+/// One step of a forward that was timed. Shape and multiply-accumulates are those of the whole batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimedStep {
+    /// What was done.
+    pub step: Step,
+    /// How long it took.
+    pub duration: Duration,
+}
+
 /// Where the layers of a forward report their steps; off in ordinary use, where a report costs one
-/// branch. What is recorded is told for one image, whatever batch ran.
+/// branch. What is recorded without a clock is told for one image, whatever batch ran.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    steps: Option<Vec<Step>>,
+    recording: Option<Recording>,
+}
+
+#[derive(Debug, Default)]
+struct Recording {
+    steps: Vec<Step>,
+    /// Height and width of what entered each convolution.
+    inputs: HashMap<String, (usize, usize)>,
+    clock: Option<Clock>,
+}
+
+#[derive(Debug)]
+struct Clock {
+    last: Instant,
+    durations: Vec<Duration>,
 }
 
 impl Trace {
@@ -29,12 +55,46 @@ impl Trace {
 
     pub(crate) fn recording() -> Self {
         Self {
-            steps: Some(Vec::new()),
+            recording: Some(Recording::default()),
+        }
+    }
+
+    /// Records the time from each step to the next; the clock runs from now.
+    pub(crate) fn timing() -> Self {
+        let clock = Clock {
+            last: Instant::now(),
+            durations: Vec::new(),
+        };
+        Self {
+            recording: Some(Recording {
+                clock: Some(clock),
+                ..Recording::default()
+            }),
         }
     }
 
     pub(crate) fn into_steps(self) -> Vec<Step> {
-        self.steps.unwrap_or_default()
+        self.recording.unwrap_or_default().steps
+    }
+
+    /// The steps with their times; none unless the trace was [`timing`](Self::timing).
+    pub(crate) fn into_timed_steps(self) -> Vec<TimedStep> {
+        let Recording { steps, clock, .. } = self.recording.unwrap_or_default();
+        let durations = clock.map(|clock| clock.durations).unwrap_or_default();
+        let timed = |(step, duration)| TimedStep { step, duration };
+        steps.into_iter().zip(durations).map(timed).collect()
+    }
+
+    /// Height and width of what entered each convolution, under the convolution's name.
+    pub(crate) fn into_inputs(self) -> HashMap<String, (usize, usize)> {
+        self.recording.unwrap_or_default().inputs
+    }
+
+    /// Tells what enters a convolution.
+    pub(crate) fn input(&mut self, path: &str, x: &Tensor) {
+        if let (Some(recording), [.., h, w]) = (&mut self.recording, x.dims()) {
+            recording.inputs.insert(path.to_owned(), (*h, *w));
+        }
     }
 
     /// Reports the tensor a step put out.
@@ -44,7 +104,7 @@ impl Trace {
 
     /// Reports a step of which only the shape is known, because the tensor is never held as such.
     pub(crate) fn shape(&mut self, path: &str, operation: &str, shape: &[usize]) {
-        self.push(path, || operation.to_owned(), shape, 0);
+        self.push(path, || operation.to_owned(), shape, || 0);
     }
 
     /// Reports a step that multiplies: `taps` multiply-accumulates for every element of `out`.
@@ -55,30 +115,62 @@ impl Trace {
         out: &Tensor,
         taps: usize,
     ) {
-        self.push(path, operation, out.dims(), taps);
+        self.push(path, operation, out.dims(), || per_image(out, taps));
     }
 
+    /// Reports a step of several layers, which knows its multiply-accumulates for one image.
+    pub(crate) fn composite(
+        &mut self,
+        path: &str,
+        operation: impl FnOnce() -> String,
+        out: &Tensor,
+        macs: impl FnOnce() -> u64,
+    ) {
+        self.push(path, operation, out.dims(), macs);
+    }
+
+    /// `macs` are those of one image.
     fn push(
         &mut self,
         path: &str,
         operation: impl FnOnce() -> String,
         shape: &[usize],
-        taps: usize,
+        macs: impl FnOnce() -> u64,
     ) {
-        let Some(steps) = &mut self.steps else {
+        let Some(recording) = &mut self.recording else {
             return;
         };
-        let mut shape = shape.to_vec();
-        if let Some(batch) = shape.first_mut() {
-            *batch = 1;
+        if let Some(clock) = &mut recording.clock {
+            clock.tick();
         }
-        let sizes = shape.iter().map(|&size| size as u64);
-        let macs = sizes.fold(taps as u64, u64::saturating_mul);
-        steps.push(Step {
+        let mut shape = shape.to_vec();
+        let mut images = 1;
+        if let Some(batch) = shape.first_mut() {
+            match recording.clock {
+                Some(_) => images = *batch as u64,
+                None => *batch = 1,
+            }
+        }
+        let macs = macs().saturating_mul(images);
+        recording.steps.push(Step {
             path: path.to_owned(),
             operation: operation(),
             shape,
             macs,
         });
+    }
+}
+
+/// Multiply-accumulates for one image of `out`.
+pub(crate) fn per_image(out: &Tensor, taps: usize) -> u64 {
+    let sizes = out.dims().iter().skip(1).map(|&size| size as u64);
+    sizes.fold(taps as u64, u64::saturating_mul)
+}
+
+impl Clock {
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.durations.push(now - self.last);
+        self.last = now;
     }
 }

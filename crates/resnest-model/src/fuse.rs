@@ -1,0 +1,209 @@
+//! From the network as it was read to the network as it runs fast: norms folded into the
+//! convolutions before them, an algorithm chosen for every layer by its shape, weights packed once.
+//!
+//! One explicit step, [`ResNet::fuse`](crate::ResNet::fuse). It walks the layers; each packs its own
+//! weights and drops the originals before the next one begins. Blocks neither know nor care: the
+//! helpers of `layers.rs` and the attention look at what a layer holds.
+
+use std::collections::HashMap;
+
+use candle_core::{CpuStorage, DType, Storage, Tensor};
+use resnest_kernels::{
+    Algorithm, ConvSpec, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
+    SplitAttentionWeights, choose,
+};
+
+use crate::error::{Error, Result};
+use crate::layers::describe;
+
+/// What a network is fused for.
+///
+/// Sizes are hints from which algorithms are chosen: any other size and batch runs too, and gives
+/// what it would give however often and on however many threads it is run.
+#[derive(Clone, Copy, Debug)]
+pub struct FuseOptions {
+    /// How exact results must be: `Exact` computes every convolution by its definition, `Fast`
+    /// (the default) uses Winograd's algorithms where they are faster.
+    pub precision: Precision,
+    /// Height and width of the images to come.
+    pub input_size: (usize, usize),
+    /// Images in a batch.
+    pub batch: usize,
+    /// The instruction set of the convolutions; `None` takes the best of this CPU, or the one that
+    /// `RESNEST_ISA` names.
+    pub isa: Option<Isa>,
+}
+
+impl Default for FuseOptions {
+    /// `Fast`, for single images of 224x224.
+    fn default() -> Self {
+        Self {
+            precision: Precision::default(),
+            input_size: (224, 224),
+            batch: 1,
+            isa: None,
+        }
+    }
+}
+
+/// How one layer of a fused network is computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedLayer {
+    /// The module, under the checkpoint's name.
+    pub path: String,
+    /// What it computes, in words: `conv 3x3 groups 2, 64 -> 128`.
+    pub spec: String,
+    /// Height and width of its input, for which the algorithm was chosen.
+    pub input_size: (usize, usize),
+    /// How: `direct`, `winograd f2x2` or `winograd f4x4`.
+    pub algorithm: &'static str,
+    /// Bytes of packed weights.
+    pub bytes: usize,
+}
+
+/// Packs layer after layer and writes down what it did.
+#[derive(Debug)]
+pub(crate) struct Fuser {
+    isa: Isa,
+    precision: Precision,
+    batch: usize,
+    /// Height and width of each convolution's input.
+    inputs: HashMap<String, (usize, usize)>,
+    plan: Vec<PlannedLayer>,
+}
+
+impl Fuser {
+    pub(crate) fn new(
+        options: &FuseOptions,
+        inputs: HashMap<String, (usize, usize)>,
+    ) -> Result<Self> {
+        let isa = match options.isa {
+            Some(isa) => isa,
+            None => Isa::detect().map_err(candle_core::Error::from)?,
+        };
+        Ok(Self {
+            isa,
+            precision: options.precision,
+            batch: options.batch.max(1),
+            inputs,
+            plan: Vec::new(),
+        })
+    }
+
+    /// What was packed, in the order of the network.
+    pub(crate) fn into_plan(self) -> Vec<PlannedLayer> {
+        self.plan
+    }
+
+    /// Packs a convolution from `weight` (`[out][in / groups][k][k]`) and `bias` (`[out]`).
+    pub(crate) fn pack(
+        &mut self,
+        path: &str,
+        spec: ConvSpec,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<PackedConv> {
+        let algorithm = self.choose(path, &spec);
+        let kernel = PackedConv::new(self.isa, spec, weight, bias, algorithm)
+            .map_err(|error| Error::fuse(path, error))?;
+        self.note(path, &spec, "", algorithm, kernel.bytes());
+        Ok(kernel)
+    }
+
+    /// Packs a split attention under the name of its whole, `path`; `conv_path` is its convolution.
+    pub(crate) fn pack_attention(
+        &mut self,
+        path: &str,
+        conv_path: &str,
+        weights: SplitAttentionWeights,
+    ) -> Result<PackedSplitAttention> {
+        let algorithm = self.choose(conv_path, &weights.conv);
+        let kernel = PackedSplitAttention::new(self.isa, weights, algorithm)
+            .map_err(|error| Error::fuse(path, error))?;
+        let bytes = kernel.bytes();
+        self.note(
+            conv_path,
+            &weights.conv,
+            ", split attention",
+            algorithm,
+            bytes,
+        );
+        Ok(kernel)
+    }
+
+    fn choose(&self, path: &str, spec: &ConvSpec) -> Algorithm {
+        let (h, w) = self.input_size(path);
+        choose(
+            spec,
+            Nhwc::new(self.batch, h, w, spec.in_channels),
+            self.precision,
+        )
+    }
+
+    /// A linear layer has no input of a size: one pixel.
+    fn input_size(&self, path: &str) -> (usize, usize) {
+        self.inputs.get(path).copied().unwrap_or((1, 1))
+    }
+
+    fn note(
+        &mut self,
+        path: &str,
+        spec: &ConvSpec,
+        suffix: &str,
+        algorithm: Algorithm,
+        bytes: usize,
+    ) {
+        let (from, to) = (spec.in_channels, spec.out_channels);
+        self.plan.push(PlannedLayer {
+            path: path.to_owned(),
+            spec: format!("{}, {from} -> {to}{suffix}", describe(spec)),
+            input_size: self.input_size(path),
+            algorithm: name(algorithm),
+            bytes,
+        });
+    }
+}
+
+fn name(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Direct => "direct",
+        Algorithm::WinogradF2 => "winograd f2x2",
+        Algorithm::WinogradF4 => "winograd f4x4",
+        _ => "other",
+    }
+}
+
+/// Whether kernels can take over from tensors like this one.
+pub(crate) fn check_fusable(path: &str, weight: &Tensor) -> Result<()> {
+    let (dtype, device) = (weight.dtype(), weight.device());
+    if dtype == DType::F32 && device.is_cpu() {
+        return Ok(());
+    }
+    let reason = format!(
+        "the kernels compute in f32 on the CPU, the weights are {dtype:?} on {:?}; load the model with dtype F32 on Device::Cpu, or run it unfused",
+        device.location()
+    );
+    Err(Error::fuse(path, reason))
+}
+
+/// Lends `f` the elements of a CPU f32 tensor in order, without a copy if they lie so.
+pub(crate) fn with_values<R, E: From<candle_core::Error>>(
+    tensor: &Tensor,
+    f: impl FnOnce(&[f32]) -> std::result::Result<R, E>,
+) -> std::result::Result<R, E> {
+    {
+        let (storage, layout) = tensor.storage_and_layout();
+        if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
+            (&*storage, layout.contiguous_offsets())
+            && let Some(values) = values.get(start..end)
+        {
+            return f(values);
+        }
+    }
+    f(&tensor.flatten_all()?.to_vec1::<f32>()?)
+}
+
+/// The elements of a CPU f32 tensor in order.
+pub(crate) fn to_vec(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
+    with_values(tensor, |values| Ok(values.to_vec()))
+}
