@@ -304,8 +304,9 @@ fn full(name: &str) {
     let size = fixture.json("input_size");
     let size = |i: usize| size[i].as_u64().unwrap() as usize;
     let x = formula::image(size(0), size(1), size(2)).unwrap();
+    let weights = weights.var_builder();
     for mode in MODES {
-        let model = ResNet::new(&config, weights.var_builder()).unwrap();
+        let model = ResNet::new(&config, weights.clone()).unwrap();
         full_in_mode(&fixture, &fused(model, mode, &x), mode, &x);
     }
 }
