@@ -79,7 +79,7 @@ pub(crate) enum Weights {
         bias: Option<Tensor>,
     },
     /// With the norm that follows the layer, if one does, folded in.
-    Packed(PackedConv),
+    Packed(Box<PackedConv>),
 }
 
 impl Weights {
@@ -172,7 +172,7 @@ impl Conv2d {
     ) -> ModelResult<()> {
         let (weight, bias) = self.folded(norm)?;
         let kernel = fuser.pack(&self.path, self.spec(), &weight, bias.as_deref())?;
-        self.weights = Weights::Packed(kernel);
+        self.weights = Weights::Packed(Box::new(kernel));
         Ok(())
     }
 
@@ -215,7 +215,7 @@ impl Conv2d {
     /// The weights packed with the norm, once they are.
     pub(crate) fn packed(&self) -> Option<&PackedConv> {
         match &self.weights {
-            Weights::Packed(kernel) => Some(kernel),
+            Weights::Packed(kernel) => Some(kernel.as_ref()),
             Weights::Plain { .. } => None,
         }
     }
@@ -377,7 +377,7 @@ impl Linear {
         let kernel = with_values(weight, |weight| {
             fuser.pack(&self.path, spec, weight, bias.as_deref())
         })?;
-        self.weights = Weights::Packed(kernel);
+        self.weights = Weights::Packed(Box::new(kernel));
         Ok(())
     }
 
