@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use peers_worker::{Args, Forward, serve};
 use resnest_loader::hub::HubOptions;
 use resnest_loader::{Loader, LoaderOptions, ModelSource, Overrides};
-use resnest_model::ResNet;
+use resnest_model::{FuseOptions, Precision, ResNet, with_threads};
 
 /// As in the product's binary.
 #[global_allocator]
@@ -24,8 +24,9 @@ fn build(args: &Args) -> Result<Forward> {
         other => bail!("path={other}: `fused` or `plain`"),
     };
     let input = Tensor::from_vec(args.read_input()?, args.shape().to_vec(), &Device::Cpu)?;
+    let threads = args.threads;
     Ok(Box::new(move || {
-        let logits = model.forward(&input)?;
+        let logits = with_threads(threads, || model.forward(&input))?;
         Ok(logits.flatten_all()?.to_vec1()?)
     }))
 }
@@ -39,8 +40,20 @@ fn load(args: &Args) -> Result<ResNet> {
     Ok(loader.load(&resolved, &Device::Cpu, DType::F32)?.model)
 }
 
-/// The fused network in the precision of `--set precision=exact|fast|f16`.
-fn fused(_model: ResNet, args: &Args) -> Result<ResNet> {
-    let precision = args.options.get("precision").map_or("fast", String::as_str);
-    bail!("resnest-model has no fused path yet (asked for precision {precision})")
+/// The fused network in the precision of `--set precision=fast|exact`.
+fn fused(mut model: ResNet, args: &Args) -> Result<ResNet> {
+    let precision = match args.options.get("precision").map_or("fast", String::as_str) {
+        "fast" => Precision::Fast,
+        "exact" => Precision::Exact,
+        other => bail!("precision={other}: `fast` or `exact`"),
+    };
+    with_threads(args.threads, || {
+        model.fuse(&FuseOptions {
+            precision,
+            input_size: (args.size, args.size),
+            batch: args.batch,
+            ..FuseOptions::default()
+        })
+    })?;
+    Ok(model)
 }
