@@ -4,8 +4,9 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use resnest_image::{Image, Limits, Transform};
 use resnest_loader::{Loaded, ModelSource, PretrainedCfg, Resolved};
-use resnest_model::{ResNet, TestTimePoolHead};
+use resnest_model::{ResNet, TestTimePoolHead, with_threads};
 
+use crate::create::Opened;
 use crate::options::{ClassifierOptions, ModelOptions};
 use crate::prediction::{Prediction, top_k};
 use crate::{DeviceChoice, Error, Labels, create};
@@ -105,7 +106,7 @@ impl Classifier {
     /// preprocessing options that describe no image.
     pub fn load(name: &str, options: &ClassifierOptions) -> Result<Self, Error> {
         if name == crate::demo::NAME {
-            return Self::demo(options);
+            return Self::assemble(Opened::demo(&options.model)?, options);
         }
         Self::from_source(&name.parse::<ModelSource>()?, options)
     }
@@ -115,53 +116,41 @@ impl Classifier {
     /// # Errors
     /// As [`Classifier::load`].
     pub fn from_source(source: &ModelSource, options: &ClassifierOptions) -> Result<Self, Error> {
-        let (resolved, loaded, device) = create::load(source, &options.model)?;
-        Self::assemble(resolved, loaded, device, options)
+        Self::assemble(Opened::source(source, &options.model)?, options)
     }
 
-    fn demo(options: &ClassifierOptions) -> Result<Self, Error> {
-        let (resolved, loaded, device) = create::load_demo(&options.model)?;
-        Self::assemble(resolved, loaded, device, options)
-    }
-
-    fn assemble(
-        resolved: Resolved,
-        loaded: Loaded,
-        device: Device,
-        options: &ClassifierOptions,
-    ) -> Result<Self, Error> {
-        let Loaded { model, report } = loaded;
-        let classes = model.config().num_classes;
-        if classes == 0 {
+    fn assemble(opened: Opened, options: &ClassifierOptions) -> Result<Self, Error> {
+        let Resolved {
+            name,
+            config,
+            pretrained,
+            ..
+        } = &opened.resolved;
+        if config.num_classes == 0 {
             return Err(Error::NoClasses {
-                model: resolved.name,
+                model: name.clone(),
             });
         }
-        let labels = create::labels(&resolved, classes)?;
-        let mut transform = options.transform.apply_to(create::transform(
-            &resolved.pretrained,
-            model.config().in_chans,
-        )?);
+        let own = create::transform(pretrained, config.in_chans)?;
+        let mut transform = options.transform.apply_to(own);
         transform.check()?;
+        let size = (transform.size.0 as usize, transform.size.1 as usize);
+        let load = || opened.load(&options.model, size);
+        let Loaded { model, report } = match options.threads {
+            Some(threads) => with_threads(threads, load)?,
+            None => load()?,
+        };
+        let asked = options.test_time_pool;
         let this = Self {
-            name: resolved.name,
-            labels,
-            warnings: resolved
-                .warnings
-                .into_iter()
-                .chain(report.warnings)
-                .collect(),
+            labels: create::labels(&opened.resolved, config.num_classes)?,
             dtype: report.dtype,
-            device,
-            network: Network::new(
-                model,
-                &resolved.pretrained,
-                options.test_time_pool,
-                &mut transform,
-            )?,
+            network: Network::new(model, pretrained, asked, &mut transform)?,
             transform,
             limits: options.limits,
             pool: None,
+            name: opened.resolved.name,
+            device: opened.device,
+            warnings: [opened.resolved.warnings, report.warnings].concat(),
         };
         match options.threads {
             Some(threads) => this.with_threads(threads),
@@ -169,7 +158,7 @@ impl Classifier {
         }
     }
 
-    /// Decodes and computes on a pool of this many threads, instead of on rayon's global one.
+    /// Decodes and computes on this many threads, whatever other classifiers do; 0 for as many as there are CPUs.
     ///
     /// # Errors
     /// [`Error::Threads`] if they cannot be started.
@@ -377,9 +366,13 @@ impl Classifier {
         Ok(rows.iter().map(|row| top_k(row, k, &self.labels)).collect())
     }
 
+    /// Both pools are told: rayon's, which decodes, and the kernels' own.
     fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.pool {
-            Some(pool) => pool.install(work),
+            Some(pool) => {
+                let threads = pool.current_num_threads();
+                pool.install(|| with_threads(threads, work))
+            }
             None => work(),
         }
     }

@@ -4,15 +4,16 @@ use candle_core::{DType, Device};
 use resnest_image::Transform;
 use resnest_loader::hub::HubOptions;
 use resnest_loader::{
-    Checkpoint, Loaded, Loader, LoaderOptions, ModelSource, PretrainedCfg, Resolved,
+    Checkpoint, Loaded, Loader, LoaderOptions, Manifest, ModelSource, PretrainedCfg, Resolved,
     load_checkpoint,
 };
-use resnest_model::{ResNet, ResNetConfig, random_weights};
+use resnest_model::{FuseOptions, ResNet, ResNetConfig, random_weights};
 
 use crate::options::ModelOptions;
 use crate::{Error, Labels, demo};
 
-/// Builds a network by name and loads its weights (timm's `create_model`).
+/// Builds a network by name and loads its weights (timm's `create_model`); on the CPU in f32 it is fused, unless
+/// [`ModelOptions::fuse`] says otherwise.
 ///
 /// `name` is `demo`, `arch[.tag]`, `hf-hub:user/repo[@rev]` or `local-dir:path`. With `pretrained: false` the weights are
 /// timm's initialisation, drawn from a fixed seed; then any architecture will do, with or without a checkpoint.
@@ -23,6 +24,7 @@ use crate::{Error, Labels, demo};
 /// let options = ModelOptions { device: DeviceChoice::Cpu, ..ModelOptions::default() };
 /// let model = create_model("demo", &options)?;
 /// assert_eq!(model.config().num_classes, 10);
+/// assert!(model.is_fused());
 /// # Ok::<(), resnest::Error>(())
 /// ```
 ///
@@ -32,30 +34,61 @@ pub fn create_model(name: &str, options: &ModelOptions) -> Result<ResNet, Error>
     if !options.pretrained {
         return untrained(name, options);
     }
-    let (_, loaded, _) = match name {
-        demo::NAME => load_demo(options)?,
-        _ => load(&name.parse()?, options)?,
+    let opened = match name {
+        demo::NAME => Opened::demo(options)?,
+        _ => Opened::source(&name.parse()?, options)?,
     };
-    Ok(loaded.model)
+    let size = hinted(options, &opened.resolved.pretrained);
+    Ok(opened.load(options, size)?.model)
 }
 
 /// A network with made-up weights: by any name that `create_model` takes, or that of an architecture.
 fn untrained(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
     let device = options.device.open()?;
-    let config = match (name, ResNetConfig::by_name(name)) {
-        (demo::NAME, _) => demo::resolve(&options.overrides)?.config,
+    let (config, size) = untrained_config(name, options)?;
+    let dtype = options.dtype.unwrap_or(DType::F32);
+    let mut model = ResNet::new(&config, random_weights(0, dtype, &device))?;
+    if options.fuse && device.is_cpu() && dtype == DType::F32 {
+        model.fuse(&fuse_options(options, size))?;
+    }
+    Ok(model)
+}
+
+/// The network of that name, and height and width of its images.
+fn untrained_config(
+    name: &str,
+    options: &ModelOptions,
+) -> Result<(ResNetConfig, (usize, usize)), Error> {
+    let resolved = match (name, ResNetConfig::by_name(name)) {
+        (demo::NAME, _) => demo::resolve(&options.overrides)?,
         (_, Ok(mut config)) => {
             options.overrides.apply(&mut config);
-            config
+            // An architecture without a checkpoint has no size of its own.
+            let size = match Manifest::builtin()?.find(name) {
+                Ok(found) => hinted(options, &found.entry.pretrained),
+                Err(_) => options.size_hint.unwrap_or((224, 224)),
+            };
+            return Ok((config, size));
         }
-        (_, Err(_)) => {
-            loader(options)?
-                .resolve(&name.parse()?, &options.overrides)?
-                .config
-        }
+        (_, Err(_)) => loader(options)?.resolve(&name.parse()?, &options.overrides)?,
     };
-    let weights = random_weights(0, options.dtype.unwrap_or(DType::F32), &device);
-    Ok(ResNet::new(&config, weights)?)
+    let size = hinted(options, &resolved.pretrained);
+    Ok((resolved.config, size))
+}
+
+/// Height and width of the images to come.
+fn hinted(options: &ModelOptions, cfg: &PretrainedCfg) -> (usize, usize) {
+    let [_, height, width] = cfg.input_size;
+    options.size_hint.unwrap_or((height, width))
+}
+
+fn fuse_options(options: &ModelOptions, input_size: (usize, usize)) -> FuseOptions {
+    FuseOptions {
+        precision: options.precision,
+        input_size,
+        batch: options.batch_hint,
+        ..FuseOptions::default()
+    }
 }
 
 /// The loader that `options` describe.
@@ -72,24 +105,49 @@ pub fn loader(options: &ModelOptions) -> Result<Loader, Error> {
     Ok(Loader::new(loader)?)
 }
 
-pub(crate) fn load(
-    source: &ModelSource,
-    options: &ModelOptions,
-) -> Result<(Resolved, Loaded, Device), Error> {
-    let device = options.device.open()?;
-    let loader = loader(options)?;
-    let resolved = loader.resolve(source, &options.overrides)?;
-    let loaded = loader.load(&resolved, &device, options.dtype.unwrap_or(DType::F32))?;
-    Ok((resolved, loaded, device))
+/// A model of which all is known and here, but the network not yet built.
+pub(crate) struct Opened {
+    pub(crate) resolved: Resolved,
+    pub(crate) device: Device,
+    checkpoint: Checkpoint,
 }
 
-pub(crate) fn load_demo(options: &ModelOptions) -> Result<(Resolved, Loaded, Device), Error> {
-    let device = options.device.open()?;
-    let resolved = demo::resolve(&options.overrides)?;
-    let checkpoint = Checkpoint::from_bytes(demo::WEIGHTS, demo::NAME)?;
-    let dtype = options.dtype.unwrap_or(DType::F32);
-    let loaded = load_checkpoint(&checkpoint, &resolved, &device, dtype)?;
-    Ok((resolved, loaded, device))
+impl Opened {
+    /// Whatever `source` names, downloaded if need be.
+    pub(crate) fn source(source: &ModelSource, options: &ModelOptions) -> Result<Self, Error> {
+        let device = options.device.open()?;
+        let loader = loader(options)?;
+        let resolved = loader.resolve(source, &options.overrides)?;
+        let checkpoint = loader.open(&resolved)?;
+        Ok(Self {
+            resolved,
+            device,
+            checkpoint,
+        })
+    }
+
+    /// The embedded demo model.
+    pub(crate) fn demo(options: &ModelOptions) -> Result<Self, Error> {
+        Ok(Self {
+            resolved: demo::resolve(&options.overrides)?,
+            device: options.device.open()?,
+            checkpoint: Checkpoint::from_bytes(demo::WEIGHTS, demo::NAME)?,
+        })
+    }
+
+    /// Builds the network, fused for images of this height and width where it can be.
+    pub(crate) fn load(
+        &self,
+        options: &ModelOptions,
+        input_size: (usize, usize),
+    ) -> Result<Loaded, Error> {
+        let dtype = options.dtype.unwrap_or(DType::F32);
+        let mut loaded = load_checkpoint(&self.checkpoint, &self.resolved, &self.device, dtype)?;
+        if options.fuse && self.device.is_cpu() && loaded.report.dtype == DType::F32 {
+            loaded.model.fuse(&fuse_options(options, input_size))?;
+        }
+        Ok(loaded)
+    }
 }
 
 /// The checkpoint's own preprocessing, for a network with this many input channels.

@@ -41,4 +41,4 @@ pub use resnest_loader as loader;
 pub use resnest_loader::hub;
 pub use resnest_loader::{HeadPolicy, ModelSource, Overrides};
 pub use resnest_model as model;
-pub use resnest_model::{ResNet, ResNetConfig};
+pub use resnest_model::{Precision, ResNet, ResNetConfig};

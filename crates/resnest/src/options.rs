@@ -6,6 +6,7 @@ use candle_core::DType;
 use resnest_image::{CropMode, Interpolation, Limits, Transform};
 use resnest_loader::Overrides;
 use resnest_loader::hub::HubOptions;
+use resnest_model::Precision;
 
 use crate::DeviceChoice;
 
@@ -16,6 +17,17 @@ pub struct ModelOptions {
     pub device: DeviceChoice,
     /// What it computes in; by default f32. The CPU computes f16 and bf16 checkpoints in f32 too.
     pub dtype: Option<DType>,
+    /// How exact the fused kernels are; by default `Fast`. It makes no difference to networks that are not fused
+    /// (another device or type, `fuse: false`): their convolutions are candle's.
+    pub precision: Precision,
+    /// Run on the fused kernels of `resnest-kernels`, on the CPU in f32 (the default). `false` is the reference path:
+    /// candle's own operations, many times slower, which the kernels are held to.
+    pub fuse: bool,
+    /// Height and width of the images to come, from which the kernels' algorithms are chosen; by default the
+    /// checkpoint's. A [`crate::Classifier`] takes those of its own preprocessing. A hint: other sizes run too.
+    pub size_hint: Option<(usize, usize)>,
+    /// Images in a batch to come, for the same choice. A hint: other batches run too.
+    pub batch_hint: usize,
     /// Load the weights (the default), or start from timm's initialisation.
     pub pretrained: bool,
     /// Differences from the model's own config: classes, input channels, pool, stride, revision, and what happens to
@@ -32,6 +44,10 @@ impl Default for ModelOptions {
         Self {
             device: DeviceChoice::Auto,
             dtype: None,
+            precision: Precision::default(),
+            fuse: true,
+            size_hint: None,
+            batch_hint: 1,
             pretrained: true,
             overrides: Overrides::default(),
             manifests: Vec::new(),
@@ -49,7 +65,7 @@ pub struct ClassifierOptions {
     pub transform: TransformOverrides,
     /// What one image may cost.
     pub limits: Limits,
-    /// Threads for decoding and computing; by default rayon's global pool.
+    /// Threads for packing weights, decoding and computing; by default as many as `RAYON_NUM_THREADS` says, or the CPUs.
     pub threads: Option<usize>,
     /// timm's `--test-pool`: at sizes above the default, pool in windows of the trained size, with crop_pct 1.
     pub test_time_pool: bool,

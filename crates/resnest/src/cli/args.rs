@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use resnest::{CropMode, DeviceChoice, Interpolation};
+use resnest::{CropMode, DeviceChoice, Interpolation, Precision};
 
 /// Classify images with timm's pretrained ResNeSt checkpoints, with the same answers as timm.
 #[derive(Debug, Parser)]
@@ -72,18 +72,14 @@ pub struct ClassifyArgs {
     pub inputs: Vec<String>,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Where to compute: auto, cpu, cuda[:N] or metal
-    #[arg(long, default_value = "auto", value_parser = parse::<DeviceChoice>)]
-    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// How many classes to show an image
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = at_least_one)]
     pub topk: usize,
     /// Images computed at once
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = at_least_one)]
     pub batch_size: usize,
-    /// Threads for decoding and computing [default: RAYON_NUM_THREADS, else all cores]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub threads: Option<usize>,
     /// How results are written to standard output
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -95,6 +91,39 @@ pub struct ClassifyArgs {
     pub label_type: LabelType,
     #[command(flatten)]
     pub transform: TransformArgs,
+}
+
+/// Where and how to compute.
+#[derive(Debug, Clone, Args)]
+pub struct ComputeArgs {
+    /// Where to compute: auto, cpu, cuda[:N] or metal
+    #[arg(long, default_value = "auto", value_parser = parse::<DeviceChoice>)]
+    pub device: DeviceChoice,
+    /// How exact the CPU's convolutions are; on other devices it makes no difference
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: PrecisionChoice,
+    /// Threads for decoding and computing [default: RAYON_NUM_THREADS, else all cores]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+}
+
+/// [`Precision`] as an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PrecisionChoice {
+    /// Winograd's algorithms where they are faster: logits within 1e-4 of the largest
+    #[default]
+    Fast,
+    /// By their definition, rounding as little as PyTorch does
+    Exact,
+}
+
+impl From<PrecisionChoice> for Precision {
+    fn from(choice: PrecisionChoice) -> Self {
+        match choice {
+            PrecisionChoice::Fast => Precision::Fast,
+            PrecisionChoice::Exact => Precision::Exact,
+        }
+    }
 }
 
 /// What differs from the checkpoint's own preprocessing.

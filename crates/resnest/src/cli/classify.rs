@@ -17,7 +17,7 @@ type Batch = (Vec<String>, Vec<Result<Pixels>>);
 /// Classifies everything the user named.
 pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
-    let classifier = load::classifier(args)?;
+    let classifier = load::classifier(args, inputs.len())?;
     if !args.model.hub.quiet {
         eprintln!(
             "{} on {}: {}",

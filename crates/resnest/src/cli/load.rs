@@ -12,16 +12,18 @@ use super::Failure;
 use super::args::{ClassifyArgs, HubArgs, TransformArgs};
 use super::progress::hub_options;
 
-/// The classifier that `classify`'s options describe.
-pub fn classifier(args: &ClassifyArgs) -> Result<Classifier, Failure> {
+/// The classifier that `classify`'s options describe, for so many images.
+pub fn classifier(args: &ClassifyArgs, images: usize) -> Result<Classifier, Failure> {
     let options = ClassifierOptions {
         model: ModelOptions {
-            device: args.device,
+            device: args.compute.device,
+            precision: args.compute.precision.into(),
+            batch_hint: args.batch_size.min(images),
             overrides: overrides(&args.model.hub, args.model.num_classes),
             ..model_options(&args.model.hub)?
         },
         transform: transform_overrides(&args.transform),
-        threads: args.threads,
+        threads: args.compute.threads,
         ..ClassifierOptions::default()
     };
     let name = &args.model.model;
