@@ -5,7 +5,7 @@
 //! weights and drops the originals before the next one begins. Blocks neither know nor care: the
 //! helpers of `layers.rs` and the attention look at what a layer holds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 use resnest_kernels::{
@@ -15,12 +15,13 @@ use resnest_kernels::{
 
 use crate::error::{Error, Result};
 use crate::layers::describe;
+use crate::trace::Met;
 
 /// What a network is fused for.
 ///
 /// Sizes are hints from which algorithms are chosen: any other size and batch runs too, and gives
 /// what it would give however often and on however many threads it is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FuseOptions {
     /// How exact results must be: `Exact` computes every convolution by its definition, `Fast`
     /// (the default) uses Winograd's algorithms where they are faster.
@@ -32,6 +33,10 @@ pub struct FuseOptions {
     /// The instruction set of the convolutions; `None` takes the best of this CPU, or the one that
     /// `RESNEST_ISA` names.
     pub isa: Option<Isa>,
+    /// Layers to compute otherwise than the cost model and `precision` would have it, under the
+    /// names of [`ResNet::plan`](crate::ResNet::plan). Winograd's algorithms take 3x3 convolutions
+    /// of stride and dilation 1.
+    pub algorithms: BTreeMap<String, Algorithm>,
 }
 
 impl Default for FuseOptions {
@@ -42,6 +47,7 @@ impl Default for FuseOptions {
             input_size: (224, 224),
             batch: 1,
             isa: None,
+            algorithms: BTreeMap::new(),
         }
     }
 }
@@ -55,8 +61,8 @@ pub struct PlannedLayer {
     pub spec: String,
     /// Height and width of its input, for which the algorithm was chosen.
     pub input_size: (usize, usize),
-    /// How: `direct`, `winograd f2x2` or `winograd f4x4`.
-    pub algorithm: &'static str,
+    /// How.
+    pub algorithm: Algorithm,
     /// Bytes of packed weights.
     pub bytes: usize,
 }
@@ -67,16 +73,19 @@ pub(crate) struct Fuser {
     isa: Isa,
     precision: Precision,
     batch: usize,
-    /// Height and width of each convolution's input.
-    inputs: HashMap<String, (usize, usize)>,
+    /// The layers as a forward over images of the expected size meets them.
+    met: HashMap<String, Met>,
+    /// Those whose algorithm is the caller's choice.
+    algorithms: BTreeMap<String, Algorithm>,
     plan: Vec<PlannedLayer>,
 }
 
 impl Fuser {
-    pub(crate) fn new(
-        options: &FuseOptions,
-        inputs: HashMap<String, (usize, usize)>,
-    ) -> Result<Self> {
+    /// Fails for a choice of algorithm that names no layer of `met`, or one that it cannot compute.
+    pub(crate) fn new(options: &FuseOptions, met: HashMap<String, Met>) -> Result<Self> {
+        for (path, algorithm) in &options.algorithms {
+            check_choice(path, *algorithm, met.get(path))?;
+        }
         let isa = match options.isa {
             Some(isa) => isa,
             None => Isa::detect().map_err(candle_core::Error::from)?,
@@ -85,7 +94,8 @@ impl Fuser {
             isa,
             precision: options.precision,
             batch: options.batch.max(1),
-            inputs,
+            met,
+            algorithms: options.algorithms.clone(),
             plan: Vec::new(),
         })
     }
@@ -132,6 +142,9 @@ impl Fuser {
     }
 
     fn choose(&self, path: &str, spec: &ConvSpec) -> Algorithm {
+        if let Some(algorithm) = self.algorithms.get(path) {
+            return *algorithm;
+        }
         let (h, w) = self.input_size(path);
         choose(
             spec,
@@ -140,9 +153,8 @@ impl Fuser {
         )
     }
 
-    /// A linear layer has no input of a size: one pixel.
     fn input_size(&self, path: &str) -> (usize, usize) {
-        self.inputs.get(path).copied().unwrap_or((1, 1))
+        self.met.get(path).map_or((1, 1), |met| met.input_size)
     }
 
     fn note(
@@ -158,19 +170,23 @@ impl Fuser {
             path: path.to_owned(),
             spec: format!("{}, {from} -> {to}{suffix}", describe(spec)),
             input_size: self.input_size(path),
-            algorithm: name(algorithm),
+            algorithm,
             bytes,
         });
     }
 }
 
-fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Direct => "direct",
-        Algorithm::WinogradF2 => "winograd f2x2",
-        Algorithm::WinogradF4 => "winograd f4x4",
-        _ => "other",
-    }
+fn check_choice(path: &str, algorithm: Algorithm, met: Option<&Met>) -> Result<()> {
+    let reason = match met {
+        None => "no layer has this name; those of `plan` do".to_owned(),
+        Some(met) if !algorithm.supports(&met.spec) => format!(
+            "{} cannot compute a {}; only 3x3 convolutions of stride and dilation 1",
+            algorithm.name(),
+            describe(&met.spec)
+        ),
+        Some(_) => return Ok(()),
+    };
+    Err(Error::fuse(path, reason))
 }
 
 /// Whether kernels can take over from tensors like this one.

@@ -228,7 +228,7 @@ impl Conv2d {
 
     /// The convolution alone.
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        trace.input(&self.path, x);
+        trace.input(&self.path, || self.spec(), x);
         let y = match &self.weights {
             Weights::Packed(kernel) => kernel.forward(x, None, false)?,
             Weights::Plain { weight, bias } => self.compute(weight, bias.as_ref(), x)?,
@@ -373,12 +373,16 @@ impl Linear {
             Some(bias) => Some(to_vec(bias)?),
             None => None,
         };
-        let spec = ConvSpec::new(self.in_features, self.out_features, 1);
         let kernel = with_values(weight, |weight| {
-            fuser.pack(&self.path, spec, weight, bias.as_deref())
+            fuser.pack(&self.path, self.spec(), weight, bias.as_deref())
         })?;
         self.weights = Weights::Packed(Box::new(kernel));
         Ok(())
+    }
+
+    /// The same as a convolution over single pixels.
+    fn spec(&self) -> ConvSpec {
+        ConvSpec::new(self.in_features, self.out_features, 1)
     }
 
     /// Bytes of weights held.
@@ -387,6 +391,7 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        trace.input(&self.path, || self.spec(), x);
         let y = match &self.weights {
             Weights::Packed(kernel) => kernel.forward_rows(x)?,
             Weights::Plain { weight, bias } => self.compute(weight, bias.as_ref(), x)?,
@@ -415,7 +420,7 @@ pub(crate) fn conv_norm_act(
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
-    trace.input(&conv.path, x);
+    trace.input(&conv.path, || conv.spec(), x);
     let y = match &conv.weights {
         Weights::Packed(kernel) => kernel.forward(x, None, act == Act::Relu)?,
         Weights::Plain { weight, bias } => {
@@ -434,7 +439,7 @@ pub(crate) fn conv_norm_add_act(
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
-    trace.input(&conv.path, x);
+    trace.input(&conv.path, || conv.spec(), x);
     let y = match &conv.weights {
         Weights::Packed(kernel) => kernel.forward(x, Some(shortcut), true)?,
         Weights::Plain { weight, bias } => {

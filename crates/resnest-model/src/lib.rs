@@ -14,8 +14,8 @@
 //!   `resnest-kernels`, many times faster, on the CPU in f32; [`ResNet::plan`] and
 //!   [`ResNet::profile`] tell what was chosen and what it costs.
 //! * [`expected_tensors`] lists what a checkpoint must hold, [`parameter_count`], [`gmacs`] and
-//!   [`trace_shapes`] say what the network costs and which shapes pass through it; none of them
-//!   needs weights.
+//!   [`trace_shapes`] say what the network costs and which shapes pass through it, [`plan`] how it
+//!   would be computed; none of them needs weights.
 //!
 //! # Where things are
 //! One file per file of timm: `resnet.rs` is the trunk (stem, stages, head), `resnest.rs` the block
@@ -56,8 +56,8 @@ pub use error::{Error, Result};
 pub use feature::FeatureInfo;
 pub use fuse::{FuseOptions, PlannedLayer};
 pub use init::random_weights;
-pub use resnest_kernels::{Isa, IsaKind, Precision, with_threads};
+pub use resnest_kernels::{Algorithm, Isa, IsaKind, Precision, current_threads, with_threads};
 pub use resnet::ResNet;
-pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, trace_shapes};
+pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, plan, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;
 pub use trace::{Step, TimedStep};

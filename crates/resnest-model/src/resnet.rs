@@ -16,7 +16,7 @@ use crate::fuse::{FuseOptions, Fuser, PlannedLayer};
 use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, conv_norm_act};
 use crate::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, SelectAdaptivePool2d};
 use crate::resnest::ResNestBottleneck;
-use crate::trace::{TimedStep, Trace};
+use crate::trace::{Met, TimedStep, Trace};
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').
 pub(crate) trait ResidualBlock: Debug + Send + Sync {
@@ -107,7 +107,8 @@ impl ResNet {
     /// the larger of the two sets of weights.
     ///
     /// # Errors
-    /// [`Error::Fuse`] if the weights are not f32 on the CPU, or if the network is fused already;
+    /// [`Error::Fuse`] if the weights are not f32 on the CPU, if the network is fused already, or
+    /// for a choice in `algorithms` that names no layer or that the layer cannot take;
     /// [`Error::Input`] for an empty `input_size`. The network then runs as before.
     pub fn fuse(&mut self, options: &FuseOptions) -> ModelResult<()> {
         if self.is_fused() {
@@ -115,7 +116,7 @@ impl ResNet {
             return Err(Error::fuse("", reason));
         }
         self.conv1.first().check_fusable()?;
-        let mut fuser = Fuser::new(options, self.conv_inputs(options.input_size)?)?;
+        let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
         self.conv1.fuse(&self.bn1, &mut fuser)?;
         self.maxpool.fuse();
         for block in self.layers.iter_mut().flatten() {
@@ -157,13 +158,27 @@ impl ResNet {
         Ok((y, trace.into_timed_steps()))
     }
 
-    /// Height and width of every convolution's input for images of the given size.
-    fn conv_inputs(&self, size: (usize, usize)) -> ModelResult<HashMap<String, (usize, usize)>> {
+    /// The plan of [`fuse`](Self::fuse), each block's packed weights freed before the next one's are
+    /// made.
+    pub(crate) fn into_plan(mut self, options: &FuseOptions) -> ModelResult<Vec<PlannedLayer>> {
+        let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
+        self.conv1.fuse(&self.bn1, &mut fuser)?;
+        for mut block in self.layers.into_iter().flatten() {
+            block.fuse(&mut fuser)?;
+        }
+        if let Some(fc) = &mut self.fc {
+            fc.fuse(&mut fuser)?;
+        }
+        Ok(fuser.into_plan())
+    }
+
+    /// Every layer as it is met by images of the given size.
+    fn meet(&self, size: (usize, usize)) -> ModelResult<HashMap<String, Met>> {
         let shape = (0, self.config.in_chans, size.0, size.1);
         let nothing = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
         let mut trace = Trace::recording();
         self.run(&nothing, &mut trace)?;
-        Ok(trace.into_inputs())
+        Ok(trace.into_met())
     }
 
     /// What the network was built from.

@@ -9,6 +9,7 @@ use candle_nn::{Init, VarBuilder};
 
 use crate::config::ResNetConfig;
 use crate::error::Result;
+use crate::fuse::{FuseOptions, PlannedLayer};
 use crate::resnet::ResNet;
 use crate::trace::{Step, Trace};
 
@@ -76,6 +77,16 @@ pub fn trace_shapes(config: &ResNetConfig, input: (usize, usize)) -> Result<Vec<
 pub fn gmacs(config: &ResNetConfig, input: (usize, usize)) -> Result<f64> {
     let steps = trace_shapes(config, input)?;
     Ok(steps.iter().map(|step| step.macs as f64).sum::<f64>() / 1e9)
+}
+
+/// How [`ResNet::fuse`] with these options would compute every layer, and the size its weights
+/// would have packed: the packing is done, layer by layer, on weights of zeros.
+///
+/// # Errors
+/// [`crate::Error::Config`] if the network's options do not fit together, otherwise as
+/// [`ResNet::fuse`].
+pub fn plan(config: &ResNetConfig, options: &FuseOptions) -> Result<Vec<PlannedLayer>> {
+    weightless(config)?.0.into_plan(options)
 }
 
 /// The network without memory for its weights, and the tensors it asked for.

@@ -73,6 +73,8 @@ struct Layers {
 #[derive(Debug)]
 struct Fused {
     kernel: PackedSplitAttention,
+    /// The convolution's name.
+    conv_path: String,
     /// Multiply-accumulates of the convolution for every pixel put out.
     macs_a_pixel: usize,
     /// Those of the two small layers for every image.
@@ -118,7 +120,9 @@ impl SplitAttn {
             How::Composed(layers) => layers.forward(x, trace),
             How::Fused(fused) => {
                 let y = fused.kernel.forward(x)?;
-                trace.composite(&self.path, || fused.describe(), &y, || fused.macs(&y));
+                let macs = || fused.macs(&y);
+                let layers = [fused.conv_path.as_str()];
+                trace.composite(&self.path, || fused.describe(), &y, macs, &layers);
                 Ok(y)
             }
         }
@@ -138,7 +142,8 @@ impl SplitAttn {
             let y = fused.kernel.forward_then(x, next, Some(shortcut), true)?;
             let operation = || fused.describe() + ", then conv3, norm, + shortcut, relu";
             let macs = || fused.macs(&y).saturating_add(per_image(&y, conv.taps()));
-            trace.composite(&self.path, operation, &y, macs);
+            let layers = [fused.conv_path.as_str(), conv.path()];
+            trace.composite(&self.path, operation, &y, macs, &layers);
             return Ok(y);
         }
         let x = self.forward(x, trace)?;
@@ -192,6 +197,7 @@ impl Layers {
         let kernel = fuser.pack_attention(&self.path, self.conv.path(), weights)?;
         Ok(Fused {
             kernel,
+            conv_path: self.conv.path().to_owned(),
             macs_a_pixel: weights.conv.weight_len(),
             macs_an_image: fc1.0.len() + fc2.0.len(),
         })

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
+use resnest_kernels::ConvSpec;
 
 /// One step of a forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,16 @@ pub struct Step {
     pub shape: Vec<usize>,
     /// Multiply-accumulates for this step: convolutions and linear layers, 0 for the rest.
     pub macs: u64,
+    /// The layers with weights computed in this step, as [`ResNet::plan`](crate::ResNet::plan)
+    /// names them: one, several for a fused step, none for a pool.
+    pub layers: Vec<String>,
+}
+
+/// A layer as a forward met it: what it computes, and height and width of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Met {
+    pub spec: ConvSpec,
+    pub input_size: (usize, usize),
 }
 
 /// One step of a forward that was timed. Shape and multiply-accumulates are those of the whole batch.
@@ -37,8 +48,7 @@ pub(crate) struct Trace {
 #[derive(Debug, Default)]
 struct Recording {
     steps: Vec<Step>,
-    /// Height and width of what entered each convolution.
-    inputs: HashMap<String, (usize, usize)>,
+    met: HashMap<String, Met>,
     clock: Option<Clock>,
 }
 
@@ -85,16 +95,24 @@ impl Trace {
         steps.into_iter().zip(durations).map(timed).collect()
     }
 
-    /// Height and width of what entered each convolution, under the convolution's name.
-    pub(crate) fn into_inputs(self) -> HashMap<String, (usize, usize)> {
-        self.recording.unwrap_or_default().inputs
+    /// Every convolution and linear layer that ran, under its name.
+    pub(crate) fn into_met(self) -> HashMap<String, Met> {
+        self.recording.unwrap_or_default().met
     }
 
-    /// Tells what enters a convolution.
-    pub(crate) fn input(&mut self, path: &str, x: &Tensor) {
-        if let (Some(recording), [.., h, w]) = (&mut self.recording, x.dims()) {
-            recording.inputs.insert(path.to_owned(), (*h, *w));
-        }
+    /// Tells what enters a layer: a map (N, C, H, W), or rows (N, C), of one pixel each.
+    pub(crate) fn input(&mut self, path: &str, spec: impl FnOnce() -> ConvSpec, x: &Tensor) {
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
+        let met = Met {
+            spec: spec(),
+            input_size: match x.dims() {
+                [_, _, h, w] => (*h, *w),
+                _ => (1, 1),
+            },
+        };
+        recording.met.insert(path.to_owned(), met);
     }
 
     /// Reports the tensor a step put out.
@@ -104,7 +122,7 @@ impl Trace {
 
     /// Reports a step of which only the shape is known, because the tensor is never held as such.
     pub(crate) fn shape(&mut self, path: &str, operation: &str, shape: &[usize]) {
-        self.push(path, || operation.to_owned(), shape, || 0);
+        self.push(path, || operation.to_owned(), shape, || 0, &[]);
     }
 
     /// Reports a step that multiplies: `taps` multiply-accumulates for every element of `out`.
@@ -115,7 +133,8 @@ impl Trace {
         out: &Tensor,
         taps: usize,
     ) {
-        self.push(path, operation, out.dims(), || per_image(out, taps));
+        let macs = || per_image(out, taps);
+        self.push(path, operation, out.dims(), macs, &[path]);
     }
 
     /// Reports a step of several layers, which knows its multiply-accumulates for one image.
@@ -125,8 +144,9 @@ impl Trace {
         operation: impl FnOnce() -> String,
         out: &Tensor,
         macs: impl FnOnce() -> u64,
+        layers: &[&str],
     ) {
-        self.push(path, operation, out.dims(), macs);
+        self.push(path, operation, out.dims(), macs, layers);
     }
 
     /// `macs` are those of one image.
@@ -136,6 +156,7 @@ impl Trace {
         operation: impl FnOnce() -> String,
         shape: &[usize],
         macs: impl FnOnce() -> u64,
+        layers: &[&str],
     ) {
         let Some(recording) = &mut self.recording else {
             return;
@@ -157,6 +178,7 @@ impl Trace {
             operation: operation(),
             shape,
             macs,
+            layers: layers.iter().map(ToString::to_string).collect(),
         });
     }
 }

@@ -32,6 +32,22 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 3] = [
+        Algorithm::Direct,
+        Algorithm::WinogradF2,
+        Algorithm::WinogradF4,
+    ];
+
+    /// What it is called: `direct`, `winograd-f2x2`, `winograd-f4x4`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Direct => "direct",
+            Algorithm::WinogradF2 => "winograd-f2x2",
+            Algorithm::WinogradF4 => "winograd-f4x4",
+        }
+    }
+
     /// Whether it can compute such a convolution.
     pub fn supports(self, spec: &ConvSpec) -> bool {
         match self {

@@ -1,0 +1,399 @@
+//! What fusing promises beyond its values, which `golden.rs` holds to timm's: plans, choices,
+//! profiles, memory, errors. The other side of each comparison is the unfused network.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use resnest_model::{
+    Algorithm, Block, Error, FuseOptions, Isa, IsaKind, PlannedLayer, Precision, ResNestArgs,
+    ResNet, ResNetConfig, TensorSpec, expected_tensors, gmacs, plan, random_weights, trace_shapes,
+};
+
+#[path = "golden/formula.rs"]
+mod formula;
+
+use formula::Formula;
+
+/// Two blocks in a stage, so that one runs with its conv3 and one does not.
+fn small() -> ResNetConfig {
+    ResNetConfig {
+        layers: [1, 2, 1, 1],
+        channels: [16, 32, 32, 64],
+        stem_width: 16,
+        num_classes: 10,
+        ..ResNetConfig::resnest14d()
+    }
+}
+
+/// Strided 3x3 convolutions in the blocks, four splits, two cardinal groups.
+fn strided() -> ResNetConfig {
+    let block = Block::ResNest(ResNestArgs {
+        radix: 4,
+        avd: false,
+        avd_first: false,
+    });
+    ResNetConfig {
+        block,
+        cardinality: 2,
+        ..small()
+    }
+}
+
+fn model(config: &ResNetConfig) -> ResNet {
+    ResNet::new(config, Formula::standard().var_builder()).unwrap()
+}
+
+fn options(precision: Precision) -> FuseOptions {
+    FuseOptions {
+        precision,
+        input_size: (96, 80),
+        batch: 2,
+        ..FuseOptions::default()
+    }
+}
+
+fn fused(config: &ResNetConfig, options: &FuseOptions) -> ResNet {
+    let mut model = model(config);
+    model.fuse(options).unwrap();
+    model
+}
+
+fn images(batch: usize, height: usize, width: usize) -> Tensor {
+    let image = formula::image(3, height, width).unwrap();
+    let others = (0..batch).map(|i| (&image * (1.0 - 0.2 * i as f64)).unwrap());
+    Tensor::cat(&others.collect::<Vec<_>>(), 0).unwrap()
+}
+
+fn logits(model: &ResNet, x: &Tensor) -> Vec<f32> {
+    let y = model.forward(x).unwrap().flatten_all().unwrap();
+    y.to_vec1().unwrap()
+}
+
+/// The largest difference as a share of the largest expected value.
+fn distance(got: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(got.len(), expected.len());
+    assert!(got.iter().all(|value| value.is_finite()));
+    let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0.0, f32::max);
+    let differences = got.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    largest(&mut differences.into_iter()) / largest(&mut expected.iter().map(|v| v.abs()))
+}
+
+/// Every layer that is planned for: all with weights of two dimensions or more, but for those inside
+/// an attention, which are packed with its convolution.
+fn weighted(config: &ResNetConfig) -> Vec<TensorSpec> {
+    let tensors = expected_tensors(config).unwrap();
+    let planned = |t: &TensorSpec| t.shape.len() > 1 && !t.name.contains(".conv2.fc");
+    tensors.into_iter().filter(planned).collect()
+}
+
+#[test]
+fn a_plan_names_every_layer_and_the_size_it_was_chosen_for() {
+    for config in [small(), strided()] {
+        let model = fused(&config, &options(Precision::Fast));
+        let mut planned: Vec<String> = (model.plan().iter())
+            .map(|layer| format!("{}.weight", layer.path))
+            .collect();
+        let mut expected: Vec<String> = weighted(&config).into_iter().map(|t| t.name).collect();
+        assert_eq!(planned.first().unwrap(), "conv1.0.weight");
+        assert_eq!(planned.last().unwrap(), "fc.weight");
+        planned.sort();
+        expected.sort();
+        assert_eq!(planned, expected);
+    }
+    let plan = plan(&ResNetConfig::resnest50d(), &FuseOptions::default()).unwrap();
+    let layer = |path: &str| plan.iter().find(|layer| layer.path == path).unwrap();
+    for (path, side, spec) in [
+        ("conv1.0", 224, "conv 3x3 stride 2, 3 -> 32"),
+        ("layer1.0.conv1", 56, "conv 1x1, 64 -> 64"),
+        (
+            "layer2.0.conv2.conv",
+            56,
+            "conv 3x3 groups 2, 128 -> 256, split attention",
+        ),
+        ("layer2.0.conv3", 28, "conv 1x1, 128 -> 512"),
+        (
+            "layer4.2.conv2.conv",
+            7,
+            "conv 3x3 groups 2, 512 -> 1024, split attention",
+        ),
+        ("fc", 1, "conv 1x1, 2048 -> 1000"),
+    ] {
+        assert_eq!(layer(path).input_size, (side, side), "{path}");
+        assert_eq!(layer(path).spec, spec, "{path}");
+    }
+}
+
+#[test]
+fn a_plan_is_had_without_weights_and_is_the_fused_networks_own() {
+    for config in [small(), strided(), ResNetConfig::resnest26d()] {
+        for precision in [Precision::Exact, Precision::Fast] {
+            let options = options(precision);
+            let expected = fused(&config, &options);
+            assert_eq!(plan(&config, &options).unwrap(), expected.plan());
+        }
+    }
+    assert!(model(&small()).plan().is_empty());
+}
+
+#[test]
+fn exact_is_direct_throughout_and_fast_takes_winograd_where_it_can() {
+    for config in [small(), strided()] {
+        let exact = fused(&config, &options(Precision::Exact));
+        assert!(
+            exact
+                .plan()
+                .iter()
+                .all(|l| l.algorithm == Algorithm::Direct)
+        );
+        let fast = fused(&config, &options(Precision::Fast));
+        let (winograd, direct): (Vec<_>, Vec<_>) =
+            (fast.plan().iter()).partition(|layer| layer.algorithm != Algorithm::Direct);
+        assert!(!winograd.is_empty() && !direct.is_empty());
+        for layer in winograd {
+            let is_3x3 = layer.spec.starts_with("conv 3x3");
+            assert!(is_3x3 && !layer.spec.contains("stride 2"), "{layer:?}");
+        }
+    }
+}
+
+#[test]
+fn weight_bytes_are_those_of_the_tensors_and_then_those_of_the_plan() {
+    let bytes = |layers: &[PlannedLayer]| layers.iter().map(|layer| layer.bytes).sum::<usize>();
+    for config in [small(), strided()] {
+        let tensors = expected_tensors(&config).unwrap();
+        let is_norm = |t: &&TensorSpec| {
+            let module = t.name.rsplit_once('.').unwrap().0;
+            tensors
+                .iter()
+                .any(|other| other.name == format!("{module}.running_mean"))
+        };
+        let held = tensors.iter().filter(|t| !is_norm(t));
+        let expected = 4 * held.map(TensorSpec::elem_count).sum::<usize>();
+        assert_eq!(model(&config).weight_bytes(), expected);
+        for precision in [Precision::Exact, Precision::Fast] {
+            let model = fused(&config, &options(precision));
+            assert_eq!(model.weight_bytes(), bytes(model.plan()));
+            assert!(model.weight_bytes() >= expected);
+        }
+    }
+    // Panels are whole: packed directly, a large network is little larger than it was.
+    let plan = plan(&ResNetConfig::resnest50d(), &options(Precision::Exact)).unwrap();
+    let weights = 4 * 27_483_240;
+    assert!(bytes(&plan) < weights + weights / 16, "{}", bytes(&plan));
+}
+
+#[test]
+fn a_callers_choice_overrides_the_cost_model() {
+    for config in [small(), strided()] {
+        let x = images(2, 96, 80);
+        let exact = fused(&config, &options(Precision::Exact));
+        let fast = fused(&config, &options(Precision::Fast));
+        let chosen = |algorithm| -> BTreeMap<String, Algorithm> {
+            let all = fast
+                .plan()
+                .iter()
+                .filter(|l| l.algorithm != Algorithm::Direct);
+            all.map(|layer| (layer.path.clone(), algorithm)).collect()
+        };
+        let with = |precision, algorithm| {
+            let algorithms = chosen(algorithm);
+            let model = fused(
+                &config,
+                &FuseOptions {
+                    algorithms: algorithms.clone(),
+                    ..options(precision)
+                },
+            );
+            for layer in model.plan() {
+                let expected = algorithms.get(&layer.path).unwrap_or(&Algorithm::Direct);
+                assert_eq!(layer.algorithm, *expected, "{}", layer.path);
+            }
+            logits(&model, &x)
+        };
+        // All direct, by whatever way, is the same network bit for bit.
+        assert_eq!(with(Precision::Fast, Algorithm::Direct), logits(&exact, &x));
+        let expected = logits(&model(&config), &x);
+        let f2 = with(Precision::Exact, Algorithm::WinogradF2);
+        let f4 = with(Precision::Fast, Algorithm::WinogradF4);
+        assert!(f2 != f4 && distance(&f2, &expected) < 1e-5 && distance(&f4, &expected) < 1e-4);
+    }
+}
+
+#[test]
+fn a_choice_that_cannot_be_is_refused_by_name_and_the_network_runs_on() {
+    let config = strided();
+    let x = images(1, 64, 64);
+    for (path, hint) in [
+        (
+            "layer2.0.conv2.conv",
+            "winograd-f4x4 cannot compute a conv 3x3 stride 2 groups 8",
+        ),
+        ("layer1.0.conv1", "conv 1x1"),
+        ("fc", "conv 1x1"),
+        ("layer9.0.conv1", "no layer has this name"),
+        ("layer1.0.conv2", "no layer has this name"),
+    ] {
+        let options = FuseOptions {
+            algorithms: BTreeMap::from([(path.to_owned(), Algorithm::WinogradF4)]),
+            ..options(Precision::Fast)
+        };
+        let mut refused = model(&config);
+        let Err(error @ Error::Fuse { .. }) = refused.fuse(&options) else {
+            panic!("accepted {path}");
+        };
+        let message = error.to_string();
+        assert!(
+            message.contains(path) && message.contains(hint),
+            "{message}"
+        );
+        assert!(!refused.is_fused());
+        assert_eq!(logits(&refused, &x), logits(&model(&config), &x));
+        assert!(matches!(plan(&config, &options), Err(Error::Fuse { .. })));
+    }
+}
+
+#[test]
+fn a_network_is_fused_once_and_only_from_f32() {
+    let x = images(1, 64, 64);
+    let mut twice = fused(&small(), &options(Precision::Fast));
+    let before = logits(&twice, &x);
+    let error = twice.fuse(&options(Precision::Exact)).unwrap_err();
+    assert!(matches!(&error, Error::Fuse { path, .. } if path.is_empty()));
+    assert!(error.to_string().contains("fused already"), "{error}");
+    assert_eq!(logits(&twice, &x), before);
+
+    for (dtype, name) in [(DType::F16, "F16"), (DType::F64, "F64")] {
+        let weights = random_weights(1, dtype, &Device::Cpu);
+        let mut other = ResNet::new(&small(), weights).unwrap();
+        let error = other.fuse(&options(Precision::Fast)).unwrap_err();
+        assert!(matches!(&error, Error::Fuse { path, .. } if path == "conv1.0"));
+        let message = error.to_string();
+        assert!(
+            message.contains(name) && message.contains("F32"),
+            "{message}"
+        );
+        assert!(!other.is_fused() && other.plan().is_empty());
+        let y = other.forward(&x.to_dtype(dtype).unwrap()).unwrap();
+        assert_eq!((y.dims(), y.dtype()), (&[1, 10][..], dtype));
+    }
+}
+
+#[test]
+fn an_empty_size_is_refused() {
+    for input_size in [(0, 224), (224, 0)] {
+        let options = FuseOptions {
+            input_size,
+            ..FuseOptions::default()
+        };
+        let refused = model(&small()).fuse(&options);
+        assert!(matches!(refused, Err(Error::Input { .. })));
+        let refused = plan(&small(), &options);
+        assert!(matches!(refused, Err(Error::Input { .. })));
+    }
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_values_within_rounding() {
+    let x = images(2, 96, 80);
+    assert!(Isa::new(IsaKind::Portable).is_some());
+    for config in [small(), strided()] {
+        let expected = logits(&model(&config), &x);
+        for (precision, tolerance) in [(Precision::Exact, 2e-6), (Precision::Fast, 1e-5)] {
+            let default = logits(&fused(&config, &options(precision)), &x);
+            for isa in Isa::available() {
+                let forced = FuseOptions {
+                    isa: Some(isa),
+                    ..options(precision)
+                };
+                let got = logits(&fused(&config, &forced), &x);
+                for other in [&default, &expected] {
+                    let distance = distance(&got, other);
+                    assert!(
+                        distance < tolerance,
+                        "{isa:?} {precision:?}: {distance:.1e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_and_batches_other_than_the_hinted_ones_give_the_unfused_values() {
+    for config in [small(), strided()] {
+        let plain = model(&config);
+        for (precision, tolerance) in [(Precision::Exact, 2e-6), (Precision::Fast, 1e-5)] {
+            let model = fused(&config, &options(precision));
+            for (batch, height, width) in [(1, 96, 80), (3, 33, 47), (1, 1, 1), (5, 64, 130)] {
+                let x = images(batch, height, width);
+                let got = logits(&model, &x);
+                let distance = distance(&got, &logits(&plain, &x));
+                let case = format!("{precision:?} {batch} {height}x{width}");
+                assert!(distance < tolerance, "{case}: {distance:.1e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_profile_accounts_for_the_whole_forward() {
+    let (batch, height, width) = (2, 96, 80);
+    let x = images(batch, height, width);
+    for config in [small(), strided()] {
+        for precision in [None, Some(Precision::Fast)] {
+            let model = match precision {
+                Some(precision) => fused(&config, &options(precision)),
+                None => model(&config),
+            };
+            // A round in which something else took the CPU after the last step may fall short.
+            let accounts = (0..5).any(|_| {
+                let start = Instant::now();
+                let (_, steps) = model.profile(&x).unwrap();
+                let whole = start.elapsed();
+                let sum = steps.iter().map(|timed| timed.duration).sum();
+                assert!(sum <= whole, "{sum:?} of {whole:?}");
+                whole / 10 * 9 < sum
+            });
+            assert!(accounts);
+            let (y, steps) = model.profile(&x).unwrap();
+            let y = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(y, logits(&model, &x));
+            let macs: u64 = steps.iter().map(|timed| timed.step.macs).sum();
+            let expected = gmacs(&config, (height, width)).unwrap() * 1e9 * batch as f64;
+            assert!(
+                (macs as f64 - expected).abs() < 1.0,
+                "{macs} is not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_steps_of_a_profile_name_the_layers_of_the_plan() {
+    let x = images(1, 96, 80);
+    for config in [small(), strided()] {
+        let model = fused(&config, &options(Precision::Fast));
+        let (_, steps) = model.profile(&x).unwrap();
+        let mut named: Vec<String> = steps.into_iter().flat_map(|t| t.step.layers).collect();
+        let mut planned: Vec<String> = model.plan().iter().map(|l| l.path.clone()).collect();
+        named.sort();
+        planned.sort();
+        assert_eq!(named, planned);
+    }
+    // Unfused, it takes the steps of the walk, batch by batch.
+    let (_, timed) = model(&small()).profile(&images(3, 96, 80)).unwrap();
+    let walked = trace_shapes(&small(), (96, 80)).unwrap();
+    let (input, walked) = walked.split_first().unwrap();
+    assert_eq!(input.operation, "input");
+    assert_eq!(timed.len(), walked.len());
+    for (timed, walked) in timed.iter().zip(walked) {
+        let step = &timed.step;
+        assert_eq!(
+            (&step.path, &step.operation),
+            (&walked.path, &walked.operation)
+        );
+        assert_eq!((step.shape[0], &step.shape[1..]), (3, &walked.shape[1..]));
+        assert_eq!((step.macs, &step.layers), (3 * walked.macs, &walked.layers));
+    }
+}
