@@ -3,33 +3,10 @@
 mod common;
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
+use common::{command, resnest, stderr, stdout};
 use serde_json::Value;
-
-/// Runs `resnest` away from the user's own cache and from any network.
-fn resnest(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_resnest"));
-    command
-        .args(arguments)
-        .env("HF_HOME", "/nonexistent/resnest-tests")
-        .env("HF_HUB_OFFLINE", "1")
-        .env_remove("HF_HUB_CACHE")
-        .stdin(Stdio::null());
-    command
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 fn photo(name: &str) -> String {
     common::demo()

@@ -1,7 +1,8 @@
-//! What several tests need: where things are.
+//! What several tests need: where things are, and the command.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 /// The bundled demo model and photos.
 pub fn demo() -> PathBuf {
@@ -21,4 +22,31 @@ pub fn shared(inside: &str) -> Option<PathBuf> {
     }
     eprintln!("skipped: {} is not there", path.display());
     None
+}
+
+/// Runs `resnest` away from the user's own cache and from any network.
+pub fn resnest(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// The same, not yet started.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resnest"));
+    command
+        .args(arguments)
+        .env("HF_HOME", "/nonexistent/resnest-tests")
+        .env("HF_HUB_OFFLINE", "1")
+        .env_remove("HF_HUB_CACHE")
+        .stdin(Stdio::null());
+    command
+}
+
+/// What it wrote as results.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What it wrote besides.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
 }

@@ -1,8 +1,11 @@
 //! The options, as clap reads them.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use resnest::model::Algorithm;
 use resnest::{CropMode, DeviceChoice, Interpolation, Precision};
 
 /// Classify images with timm's pretrained ResNeSt checkpoints, with the same answers as timm.
@@ -27,6 +30,8 @@ pub enum Command {
     Download(DownloadArgs),
     /// Show a model's configuration, tensors and what a strict load says
     Info(InfoArgs),
+    /// Measure how fast models run here: time, throughput, memory; layer by layer on request
+    Bench(BenchArgs),
 }
 
 /// Which model, from where, and how it is changed.
@@ -115,6 +120,15 @@ pub enum PrecisionChoice {
     Fast,
     /// By their definition, rounding as little as PyTorch does
     Exact,
+}
+
+impl fmt::Display for PrecisionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PrecisionChoice::Fast => "fast",
+            PrecisionChoice::Exact => "exact",
+        })
+    }
 }
 
 impl From<PrecisionChoice> for Precision {
@@ -220,7 +234,12 @@ pub struct InfoArgs {
     /// List every tensor with its shape and type
     #[arg(long)]
     pub keys: bool,
-    /// Input size for --shapes and the operation count: N or HxW [default: the checkpoint's]
+    /// How each layer would be computed on this CPU, and its packed size; needs no weights
+    #[arg(long)]
+    pub plan: bool,
+    #[command(flatten)]
+    pub planning: PlanArgs,
+    /// Input size for --shapes, --plan and the operation count: N or HxW [default: the checkpoint's]
     #[arg(long, value_name = "N|HxW", value_parser = input_size)]
     pub input_size: Option<(u32, u32)>,
     /// For people, or one JSON object
@@ -228,6 +247,65 @@ pub struct InfoArgs {
     pub format: TableFormat,
     #[command(flatten)]
     pub hub: HubArgs,
+}
+
+/// For what `info --plan` plans.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Images in a batch, for --plan
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one, requires = "plan")]
+    pub batch_size: usize,
+    /// How exact convolutions are, for --plan
+    #[arg(long, value_enum, default_value_t, requires = "plan")]
+    pub precision: PrecisionChoice,
+    /// Another algorithm for a layer than the cost model's, such as layer1.0.conv2.conv=direct, for --plan (repeatable)
+    #[arg(long, value_name = "LAYER=NAME", value_parser = choice, requires = "plan")]
+    pub algorithm: Vec<(String, Algorithm)>,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// `demo`, ARCH[.TAG], hf-hub:USER/REPO[@REV] or local-dir:PATH (repeatable)
+    #[arg(long = "model", value_name = "NAME", required = true)]
+    pub models: Vec<String>,
+    /// Weights from this file for the architecture of the one --model
+    #[arg(long, value_name = "FILE", conflicts_with = "random_weights")]
+    pub checkpoint: Option<PathBuf>,
+    /// Random weights instead of the checkpoint's: no download, and any architecture
+    #[arg(long)]
+    pub random_weights: bool,
+    /// Images computed at once
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+    pub batch_size: usize,
+    /// Input size in pixels: N for a square, or HxW [default: the checkpoint's, or 224]
+    #[arg(long, value_name = "N|HxW", value_parser = input_size)]
+    pub input_size: Option<(u32, u32)>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    /// Plain candle operations instead of the fused kernels
+    #[arg(long, conflicts_with_all = ["precision", "algorithm"])]
+    pub unfused: bool,
+    /// Another algorithm for a layer than the cost model's, such as layer1.0.conv2.conv=direct (repeatable)
+    #[arg(long, value_name = "LAYER=NAME", value_parser = choice)]
+    pub algorithm: Vec<(String, Algorithm)>,
+    /// Run for so long before measuring; 0 measures from the first run on
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = warmup, allow_negative_numbers = true)]
+    pub warmup: Duration,
+    /// Measure for so long, but at least 3 runs
+    #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = duration, allow_negative_numbers = true)]
+    pub duration: Duration,
+    /// Layer by layer: algorithm, time and GFLOP/s (of the multiplications the definition has), from profiled runs
+    /// between the others
+    #[arg(long)]
+    pub profile: bool,
+    /// A table, or an array of objects
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableFormat,
+    #[command(flatten)]
+    pub hub: HubArgs,
+    /// Measure only the model at this place, in this process, for the process that asks
+    #[arg(long, hide = true, value_name = "INDEX")]
+    pub only: Option<usize>,
 }
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
@@ -239,6 +317,37 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".into()),
         Ok(number) => Ok(number),
         Err(_) => Err("must be a whole number of at least 1".into()),
+    }
+}
+
+/// `LAYER=NAME` to a layer and its algorithm.
+fn choice(text: &str) -> Result<(String, Algorithm), String> {
+    let names = Algorithm::ALL.map(Algorithm::name);
+    let (layer, name) = text.split_once('=').unwrap_or((text, ""));
+    let found = Algorithm::ALL.into_iter().find(|a| a.name() == name);
+    match found {
+        Some(algorithm) if !layer.is_empty() => Ok((layer.to_owned(), algorithm)),
+        _ => Err(format!(
+            "must be a layer and one of {}, such as layer1.0.conv2.conv={}",
+            names.join(", "),
+            names[0]
+        )),
+    }
+}
+
+const A_DAY: f64 = 86_400.0;
+
+fn warmup(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=A_DAY).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("must be 0 or more seconds, at most a day".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= A_DAY => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("must be more than 0 seconds, at most a day".into()),
     }
 }
 

@@ -9,6 +9,7 @@ use resnest::{ModelSource, demo};
 use serde_json::{Value, json};
 
 use super::args::{InfoArgs, TableFormat};
+use super::plan::Plan;
 use super::{Failure, Status, load, say};
 
 /// What is known of one target.
@@ -18,6 +19,7 @@ struct Facts {
     size: (usize, usize),
     gmacs: f64,
     shapes: Option<Vec<Step>>,
+    plan: Option<Plan>,
     weights: Weights,
 }
 
@@ -41,8 +43,12 @@ struct Checked {
 /// Shows what is known; status 1 if the checkpoint does not fit.
 pub fn run(args: &InfoArgs) -> Result<Status, Failure> {
     let loader = load::loader(&args.hub)?;
-    let facts =
+    let mut facts =
         gather(&loader, args).map_err(|e| Failure::Model(e.context(args.target.clone())))?;
+    if args.plan {
+        let plan = Plan::new(&facts.resolved.config, facts.size, &args.planning);
+        facts.plan = Some(plan.map_err(|error| Failure::Usage(error.into()))?);
+    }
     if !args.hub.quiet {
         facts
             .resolved
@@ -77,6 +83,7 @@ fn gather(loader: &Loader, args: &InfoArgs) -> Result<Facts, Error> {
         } else {
             None
         },
+        plan: None,
         weights: weights(loader, &resolved, args)?,
         size,
         resolved,
@@ -187,6 +194,10 @@ fn text(facts: &Facts, args: &InfoArgs) -> String {
     if let Some(steps) = &facts.shapes {
         lines.push(String::new());
         lines.extend(shape_lines(steps));
+    }
+    if let Some(plan) = &facts.plan {
+        lines.push(String::new());
+        lines.push(plan.text());
     }
     lines.join("\n")
 }
@@ -320,6 +331,9 @@ fn object(facts: &Facts, args: &InfoArgs) -> Value {
     });
     if let Some(steps) = &facts.shapes {
         object["shapes"] = steps.iter().map(step).collect();
+    }
+    if let Some(plan) = &facts.plan {
+        object["plan"] = plan.object();
     }
     object
 }

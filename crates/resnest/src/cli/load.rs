@@ -86,7 +86,7 @@ fn transform_overrides(args: &TransformArgs) -> TransformOverrides {
 }
 
 /// A device that is not there and a transform that makes no image are wrong usage; the rest is the model's.
-fn failure(name: &str, error: resnest::Error) -> Failure {
+pub fn failure(name: &str, error: resnest::Error) -> Failure {
     use resnest::Error as E;
     match error {
         E::DeviceNotBuilt { .. } | E::DeviceFailed { .. } | E::Image(_) | E::Threads { .. } => {

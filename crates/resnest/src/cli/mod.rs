@@ -1,6 +1,7 @@
 //! The command line: one match over the commands, and the exit status they end with.
 
 mod args;
+mod bench;
 mod classify;
 mod download;
 mod info;
@@ -8,6 +9,7 @@ mod inputs;
 mod load;
 mod models;
 mod output;
+mod plan;
 mod progress;
 
 use std::io::Write;
@@ -37,6 +39,31 @@ pub enum Failure {
     Model(anyhow::Error),
 }
 
+impl Failure {
+    /// The failure that ends with this exit status.
+    fn new(status: u8, error: anyhow::Error) -> Self {
+        match status {
+            2 => Self::Usage(error),
+            3 => Self::Model(error),
+            _ => Self::Other(error),
+        }
+    }
+
+    fn status(&self) -> u8 {
+        match self {
+            Self::Other(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Model(_) => 3,
+        }
+    }
+
+    fn error(&self) -> &anyhow::Error {
+        match self {
+            Self::Other(error) | Self::Usage(error) | Self::Model(error) => error,
+        }
+    }
+}
+
 /// Reads the options, runs the command, reports on standard error and returns the exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -45,16 +72,16 @@ pub fn main() -> ExitCode {
         Command::Models(args) => models::run(args),
         Command::Download(args) => download::run(args),
         Command::Info(args) => info::run(args),
+        Command::Bench(args) => bench::run(args),
     };
-    let (status, error) = match ended {
-        Ok(Status::Done) => return ExitCode::SUCCESS,
-        Ok(Status::SomeFailed) => return ExitCode::from(1),
-        Err(Failure::Other(error)) => (1, error),
-        Err(Failure::Usage(error)) => (2, error),
-        Err(Failure::Model(error)) => (3, error),
-    };
-    eprintln!("error: {error:#}");
-    ExitCode::from(status)
+    match ended {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::SomeFailed) => ExitCode::from(1),
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error());
+            ExitCode::from(failure.status())
+        }
+    }
 }
 
 /// Writes to standard output; a reader that has gone (`| head`) is no error.

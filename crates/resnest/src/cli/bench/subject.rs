@@ -1,0 +1,136 @@
+//! From a model's name to a network ready to be measured.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, anyhow};
+use candle_core::{DType, Device};
+use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint};
+use resnest::model::{FuseOptions, random_weights};
+use resnest::{ModelSource, ResNet, ResNetConfig, demo};
+
+use super::super::args::BenchArgs;
+use super::super::{Failure, load};
+
+/// Every draw of random weights is this one.
+const SEED: u64 = 0;
+
+/// A network on its device, and what it took to get it.
+pub struct Subject {
+    pub model: ResNet,
+    /// Height and width of its images.
+    pub size: (usize, usize),
+    pub device: Device,
+    /// Reading (or drawing) weights, building and fusing; without the download.
+    pub load: Duration,
+}
+
+/// What is known before the weights are read.
+struct Described {
+    config: ResNetConfig,
+    size: (usize, usize),
+    /// Where weights come from, unless they are drawn.
+    from: Option<(Box<Resolved>, Option<PathBuf>)>,
+}
+
+impl Subject {
+    /// Everything up to the first forward, downloads included.
+    pub fn load(name: &str, args: &BenchArgs) -> Result<Self, Failure> {
+        let loader = load::loader(&args.hub)?;
+        let open = || args.compute.device.open();
+        let device = open().map_err(|error| load::failure(name, error))?;
+        if args.profile && !device.is_cpu() {
+            let problem = "--profile times steps on the CPU only; other devices run behind";
+            return Err(Failure::Usage(anyhow!(problem)));
+        }
+        let described = describe(name, &loader, args).map_err(Failure::Model)?;
+        let size = args
+            .input_size
+            .map_or(described.size, |(h, w)| (h as usize, w as usize));
+        let start = Instant::now();
+        let mut model = build(&described, &loader, &device).map_err(Failure::Model)?;
+        if device.is_cpu() && !args.unfused {
+            let options = fuse_options(args, size);
+            model
+                .fuse(&options)
+                .map_err(|error| Failure::Usage(error.into()))?;
+        }
+        let load = start.elapsed();
+        Ok(Self {
+            model,
+            size,
+            device,
+            load,
+        })
+    }
+}
+
+fn describe(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Described, Error> {
+    let resolved = match (resolve(name, loader, args), ResNetConfig::by_name(name)) {
+        (Err(_), Ok(config)) if args.random_weights => {
+            return Ok(Described {
+                config,
+                size: (224, 224),
+                from: None,
+            });
+        }
+        (resolved, _) => resolved?,
+    };
+    if !args.hub.quiet {
+        resolved
+            .warnings
+            .iter()
+            .for_each(|w| eprintln!("warning: {w}"));
+    }
+    let [_, height, width] = resolved.pretrained.input_size;
+    let config = resolved.config.clone();
+    let from = match &resolved.weights {
+        _ if args.random_weights => None,
+        Weights::Memory { .. } => Some((Box::new(resolved), None)),
+        _ => {
+            let path = loader.download(&resolved)?;
+            Some((Box::new(resolved), Some(path)))
+        }
+    };
+    Ok(Described {
+        config,
+        size: (height, width),
+        from,
+    })
+}
+
+fn resolve(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Resolved, Error> {
+    let overrides = load::overrides(&args.hub, None);
+    let source = match &args.checkpoint {
+        Some(path) => ModelSource::File {
+            path: path.clone(),
+            architecture: Some(name.to_owned()),
+        },
+        None if name == demo::NAME => return Ok(demo::resolve(&overrides)?),
+        None => name.parse()?,
+    };
+    Ok(loader.resolve(&source, &overrides)?)
+}
+
+fn build(described: &Described, loader: &Loader, device: &Device) -> Result<ResNet, Error> {
+    let Some((resolved, path)) = &described.from else {
+        let weights = random_weights(SEED, DType::F32, device);
+        return Ok(ResNet::new(&described.config, weights)?);
+    };
+    let checkpoint = match path {
+        Some(path) => Checkpoint::open(path)?,
+        None => loader.open(resolved)?,
+    };
+    Ok(load_checkpoint(&checkpoint, resolved, device, DType::F32)?.model)
+}
+
+fn fuse_options(args: &BenchArgs, input_size: (usize, usize)) -> FuseOptions {
+    FuseOptions {
+        precision: args.compute.precision.into(),
+        input_size,
+        batch: args.batch_size,
+        algorithms: BTreeMap::from_iter(args.algorithm.iter().cloned()),
+        ..FuseOptions::default()
+    }
+}

@@ -1,0 +1,100 @@
+//! `resnest info --plan`: how each layer would be computed, and what its packed weights take.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, Table, presets};
+use resnest::ResNetConfig;
+use resnest::model::{Error, FuseOptions, Isa, PlannedLayer, plan};
+use serde_json::{Value, json};
+
+use super::args::{PlanArgs, PrecisionChoice};
+
+/// The plan of a network for this CPU.
+pub struct Plan {
+    layers: Vec<PlannedLayer>,
+    isa: &'static str,
+    precision: PrecisionChoice,
+    input_size: (usize, usize),
+    batch_size: usize,
+}
+
+impl Plan {
+    /// Plans for images of `input_size` (height, width).
+    pub fn new(
+        config: &ResNetConfig,
+        input_size: (usize, usize),
+        args: &PlanArgs,
+    ) -> Result<Self, Error> {
+        let isa = Isa::detect().map_err(candle_core::Error::from)?;
+        let options = FuseOptions {
+            precision: args.precision.into(),
+            input_size,
+            batch: args.batch_size,
+            isa: Some(isa),
+            algorithms: BTreeMap::from_iter(args.algorithm.iter().cloned()),
+        };
+        Ok(Self {
+            layers: plan(config, &options)?,
+            isa: isa.kind().name(),
+            precision: args.precision,
+            input_size,
+            batch_size: args.batch_size,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.layers.iter().map(|layer| layer.bytes).sum()
+    }
+
+    /// A line that says for what, a table, a line with the sum.
+    pub fn text(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["layer", "operation", "input", "algorithm", "packed KB"]);
+        for layer in &self.layers {
+            table.add_row([
+                layer.path.clone(),
+                layer.spec.clone(),
+                format!("{}x{}", layer.input_size.0, layer.input_size.1),
+                layer.algorithm.name().to_owned(),
+                format!("{:.1}", layer.bytes as f64 / 1e3),
+            ]);
+        }
+        for index in [2, 4] {
+            if let Some(column) = table.column_mut(index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        format!(
+            "  planned for {}, {}, {}x{}, batch {}\n{}\n  packed weights {} bytes",
+            self.isa,
+            self.precision,
+            self.input_size.0,
+            self.input_size.1,
+            self.batch_size,
+            table.trim_fmt(),
+            self.bytes()
+        )
+    }
+
+    /// The same for programs.
+    pub fn object(&self) -> Value {
+        let layer = |layer: &PlannedLayer| {
+            json!({
+                "path": layer.path,
+                "operation": layer.spec,
+                "input_size": [layer.input_size.0, layer.input_size.1],
+                "algorithm": layer.algorithm.name(),
+                "bytes": layer.bytes,
+            })
+        };
+        json!({
+            "isa": self.isa,
+            "precision": self.precision.to_string(),
+            "input_size": [self.input_size.0, self.input_size.1],
+            "batch_size": self.batch_size,
+            "bytes": self.bytes(),
+            "layers": self.layers.iter().map(layer).collect::<Vec<_>>(),
+        })
+    }
+}
