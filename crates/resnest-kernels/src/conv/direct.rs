@@ -87,13 +87,9 @@ impl Direct {
         };
         let panels = if gather {
             (shape.k, shape.taps) = (k * taps, 1);
-            PanelWeights::pack(isa, shape, bias, |o, _, i| {
-                weight[(o * k + i % k) * taps + i / k]
-            })
+            PanelWeights::pack(isa, shape, bias, weight, |_, i| i % k * taps + i / k)
         } else {
-            PanelWeights::pack(isa, shape, bias, |o, tap, c| {
-                weight[(o * k + c) * taps + tap]
-            })
+            PanelWeights::pack(isa, shape, bias, weight, |tap, c| c * taps + tap)
         };
         Direct { panels, gather }
     }

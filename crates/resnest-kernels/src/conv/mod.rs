@@ -4,6 +4,7 @@ mod depthwise;
 pub(crate) mod direct;
 mod panel;
 mod winograd;
+mod winograd_weights;
 
 use crate::arch::Isa;
 use crate::arch::block::OffsetTable;

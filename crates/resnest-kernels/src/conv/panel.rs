@@ -1,5 +1,6 @@
 //! Weights cut into panels as wide as the micro-kernels' tiles.
 
+use super::MAX_WIDTH;
 use crate::arch::Isa;
 use crate::buffer::Aligned;
 
@@ -63,13 +64,18 @@ pub(crate) struct GroupShape {
 /// Values of k (taps included) in a block: a panel's block then fills half of a 32 KB L1 cache.
 const BLOCK_VALUES: usize = 320;
 
+/// Values of an output channel packed at once.
+const TILE: usize = 16;
+
 impl PanelWeights {
-    /// Packs `weight(output channel, tap, input channel of the group)`.
+    /// Packs `weight`, in which an output channel's value for a tap and an input channel of the
+    /// group is the one at `place(tap, k)`.
     pub fn pack(
         isa: Isa,
         shape: GroupShape,
         bias: Option<&[f32]>,
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: &[f32],
+        place: impl Fn(usize, usize) -> usize,
     ) -> Self {
         let lanes = isa.kernels().lanes;
         let list = panels(shape.out, lanes);
@@ -86,30 +92,37 @@ impl PanelWeights {
             weights: Aligned::zeros(shape.groups * width * shape.k * shape.taps),
             bias: Aligned::zeros(shape.groups * width),
         };
+        let mut rows = vec![0; shape.k * shape.taps];
+        for (row, (tap, k)) in order(shape.k, k_block, shape.taps).enumerate() {
+            rows[place(tap, k)] = row;
+        }
         for group in 0..shape.groups {
-            packed.pack_group(group, shape, bias, &weight);
+            packed.pack_group(group, shape, bias, weight, &rows);
         }
         packed
     }
 
+    /// `rows` says which row of a panel each value of an output channel goes to.
     fn pack_group(
         &mut self,
         group: usize,
         shape: GroupShape,
         bias: Option<&[f32]>,
-        weight: &impl Fn(usize, usize, usize) -> f32,
+        weight: &[f32],
+        rows: &[usize],
     ) {
         for index in 0..self.list.len() {
             let panel = self.list[index];
             let first = group * shape.out + panel.first;
             let range = self.range(group, index);
-            let rows =
-                self.weights.as_mut_slice()[range].chunks_exact_mut(panel.registers * self.lanes);
-            for ((tap, k), row) in order(self.k, self.k_block, self.taps).zip(rows) {
-                for (col, value) in row.iter_mut().enumerate().take(panel.cols) {
-                    *value = weight(first + col, tap, k);
-                }
-            }
+            let width = panel.registers * self.lanes;
+            let channels = &weight[first * rows.len()..][..panel.cols * rows.len()];
+            transpose(
+                channels,
+                rows,
+                &mut self.weights.as_mut_slice()[range],
+                width,
+            );
             if let Some(bias) = bias {
                 let at = group * self.width + panel.first;
                 self.bias.as_mut_slice()[at..at + panel.cols]
@@ -146,4 +159,21 @@ fn order(k: usize, k_block: usize, taps: usize) -> impl Iterator<Item = (usize, 
     (0..k).step_by(k_block).flat_map(move |k0| {
         (0..taps).flat_map(move |tap| (k0..(k0 + k_block).min(k)).map(move |k| (tap, k)))
     })
+}
+
+/// Writes the values of some output channels, `[channel][value]`, to `out`, `[row][width]`.
+fn transpose(channels: &[f32], rows: &[usize], out: &mut [f32], width: usize) {
+    let total = rows.len();
+    let mut tile = [[0.0; TILE]; MAX_WIDTH];
+    for (at, rows) in (0..).step_by(TILE).zip(rows.chunks(TILE)) {
+        for (values, channel) in tile.iter_mut().zip(channels.chunks_exact(total)) {
+            values[..rows.len()].copy_from_slice(&channel[at..at + rows.len()]);
+        }
+        for (i, row) in rows.iter().enumerate() {
+            let row = &mut out[row * width..][..width];
+            for (out, values) in row.iter_mut().zip(&tile) {
+                *out = values[i];
+            }
+        }
+    }
 }

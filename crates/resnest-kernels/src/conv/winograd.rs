@@ -4,6 +4,7 @@
 //! against aliasing in the cache), M of one panel `[tile][product][width]`.
 
 use super::panel::{PanelShape, panels};
+use super::winograd_weights::transform_weights;
 use super::{Finish, Geometry, add_parts, share_of};
 use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel};
@@ -88,15 +89,14 @@ impl Winograd {
         let width = panel.registers * self.lanes;
         let first = group * spec.group_out() + panel.first;
         let range = self.range(group, index);
-        let u = &mut self.u.as_mut_slice()[range];
-        for col in 0..panel.cols {
-            for c in 0..self.k {
-                let kernel = &weight[((first + col) * self.k + c) * 9..][..9];
-                for (product, value) in transform_weight(self.form, kernel).enumerate() {
-                    u[(product * self.k + c) * width + col] = value;
-                }
-            }
-        }
+        let channels = &weight[first * self.k * 9..][..panel.cols * self.k * 9];
+        transform_weights(
+            self.form,
+            channels,
+            self.k,
+            &mut self.u.as_mut_slice()[range],
+            width,
+        );
         if let Some(bias) = bias {
             let at = group * self.width + panel.first;
             self.bias.as_mut_slice()[at..at + panel.cols]
@@ -142,22 +142,6 @@ impl Winograd {
             run.local(sums);
         }
     }
-}
-
-/// G·g·Gᵀ in f64, rounded once.
-fn transform_weight(form: Form, kernel: &[f32]) -> impl Iterator<Item = f32> {
-    let g = form.weight_rows();
-    g.iter().flat_map(move |left| {
-        g.iter().map(move |right| {
-            let mut sum = 0.0;
-            for (row, l) in kernel.chunks_exact(3).zip(left) {
-                for (value, r) in row.iter().zip(right) {
-                    sum += l * f64::from(*value) * r;
-                }
-            }
-            sum as f32
-        })
-    })
 }
 
 /// One application.
