@@ -25,7 +25,7 @@ pub fn conv2d(
         for oy in 0..output.h {
             for ox in 0..output.w {
                 for o in 0..output.c {
-                    let mut sum = conv_at(x, input, spec, weight, [n, oy, ox, o]);
+                    let mut sum = conv2d_at(x, input, spec, weight, [n, oy, ox, o]);
                     sum += bias.map_or(0.0, |b| f64::from(b[o]));
                     sum += residual.map_or(0.0, |r| f64::from(r[out.len()]));
                     out.push(if relu { sum.max(0.0) } else { sum });
@@ -36,8 +36,17 @@ pub fn conv2d(
     out
 }
 
-fn conv_at(x: &[f32], input: Nhwc, spec: &ConvSpec, weight: &[f32], at: [usize; 4]) -> f64 {
-    let [n, oy, ox, o] = at;
+/// One value of [`conv2d`] before its epilogue, at image, row, column and channel.
+///
+/// # Panics
+/// If a slice is shorter than its shape says.
+pub fn conv2d_at(
+    x: &[f32],
+    input: Nhwc,
+    spec: &ConvSpec,
+    weight: &[f32],
+    [n, oy, ox, o]: [usize; 4],
+) -> f64 {
     let (cin, k) = (spec.group_in(), spec.kernel);
     let group = o / spec.group_out();
     let mut sum = 0.0;

@@ -1,5 +1,8 @@
 //! Seeded random values and error measures for the tests.
 
+pub mod case;
+pub mod shapes;
+
 /// A small generator (splitmix64), so that every run sees the same cases.
 pub struct Rng(u64);
 
@@ -52,13 +55,19 @@ pub fn relative_l2(found: &[f32], expected: &[f64]) -> f64 {
     }
 }
 
-/// How many random cases to try: a few under Miri, which is a thousand times slower.
+/// The bits of every value: what "the same result" means.
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// How many random cases to try: a few under Miri, which is a thousand times slower;
+/// `RESNEST_TEST_CASES=20` tries twenty times as many.
 pub fn cases(wanted: usize) -> usize {
     if cfg!(miri) {
-        wanted.div_ceil(25)
-    } else {
-        wanted
+        return wanted.div_ceil(25);
     }
+    let times = std::env::var("RESNEST_TEST_CASES").ok();
+    wanted * times.map_or(1, |times| times.parse().expect("a number of cases"))
 }
 
 /// Most multiply-adds of a case.
