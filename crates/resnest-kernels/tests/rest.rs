@@ -1,20 +1,21 @@
-//! Pools, split attention, depthwise convolution and layouts against the naive loops.
+//! Pools, layouts and folding against their definitions.
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use common::{Rng, cases, most_macs, relative_l2};
+use common::{Rng, THREADS, bits, cases, relative_l2};
 use resnest_kernels::layout::{Strides, from_bytes, to_nhwc};
 use resnest_kernels::pool::{global_pool, pool2d};
 use resnest_kernels::{
-    Algorithm, BatchNorm, ConvSpec, Epilogue, GlobalPool, Isa, Nhwc, PackedConv,
-    PackedSplitAttention, PoolKind, PoolSpec, SplitAttentionWeights, fold_batch_norm, naive,
-    with_threads,
+    BatchNorm, GlobalPool, Isa, Nhwc, PoolKind, PoolSpec, fold_batch_norm, naive, with_threads,
 };
 
+const SIDE: usize = if cfg!(miri) { 4 } else { 12 };
+
 fn random_shape(rng: &mut Rng) -> Nhwc {
+    let n = *rng.pick(&[1, 1, 2, 3, 5, 9]);
     let c = *rng.pick(&[1, 3, 8, 10, 16, 24, 33, 64]);
-    Nhwc::new(1 + rng.below(3), 1 + rng.below(12), 1 + rng.below(12), c)
+    Nhwc::new(n, 1 + rng.below(SIDE), 1 + rng.below(SIDE), c)
 }
 
 #[test]
@@ -33,7 +34,7 @@ fn pools_equal_the_definition() {
             kind: *rng.pick(&[PoolKind::Max, PoolKind::Avg, PoolKind::AvgCounted]),
             kernel,
             stride: 1 + rng.below(3),
-            padding: [rng.below(kernel / 2 + 1); 2],
+            padding: [rng.below(kernel), rng.below(kernel)],
             ceil: rng.chance(),
         };
         let spec = if rng.chance() {
@@ -49,9 +50,18 @@ fn pools_equal_the_definition() {
         let x = rng.normal(shape.len());
         let expected = naive::pool2d(&x, shape, spec);
         for isa in Isa::available() {
-            let found = with_threads(1 + rng.below(3), || pool2d(isa, &x, shape, spec)).unwrap();
+            let run = |threads| with_threads(threads, || pool2d(isa, &x, shape, spec)).unwrap();
+            let found = run(1);
             let error = relative_l2(&found, &expected);
-            assert!(error < 3e-7, "{isa:?} {spec:?} {shape:?}: {error:e}");
+            let bound = if spec.kind == PoolKind::Max {
+                0.0
+            } else {
+                3e-7
+            };
+            assert!(error <= bound, "{isa:?} {spec:?} {shape:?}: {error:e}");
+            for &threads in THREADS {
+                assert_eq!(bits(&run(threads)), bits(&found), "{threads} threads");
+            }
         }
     }
 }
@@ -73,171 +83,65 @@ fn timms_pool_sides() {
     );
 }
 
+/// PyTorch's averages of an image of ones say which pixels count.
+#[test]
+fn timms_averages_count_as_pytorch_does() {
+    for isa in Isa::available() {
+        let ones = |spec: PoolSpec, side| {
+            let shape = Nhwc::new(1, side, side, 1);
+            pool2d(isa, &vec![1.0; side * side], shape, spec).unwrap()
+        };
+        let (corner, edge) = (4.0 / 9.0, 6.0 / 9.0);
+        let mean = |counted: f32| counted * (1.0 / 9.0);
+        let avd = ones(PoolSpec::avg(3, 2, 1), 6);
+        assert_eq!(
+            avd,
+            [
+                mean(4.),
+                mean(6.),
+                mean(6.),
+                mean(6.),
+                1.,
+                1.,
+                mean(6.),
+                1.,
+                1.
+            ]
+        );
+        assert!((avd[0] - corner).abs() < 1e-7 && (avd[1] - edge).abs() < 1e-7);
+        assert_eq!(ones(PoolSpec::shortcut(2), 5), [1.0; 9]);
+        let same = [1.0, 1.0, 0.5, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25];
+        assert_eq!(ones(PoolSpec::avg_same(2), 3), same);
+    }
+}
+
 #[test]
 fn global_pools_equal_the_definition() {
     let mut rng = Rng::new(12);
-    for _ in 0..cases(40) {
-        let shape = random_shape(&mut rng);
-        let x = rng.normal(shape.len());
-        for isa in Isa::available() {
-            for (kind, window) in [
-                (GlobalPool::Avg, PoolKind::Avg),
-                (GlobalPool::Max, PoolKind::Max),
-            ] {
-                let found = global_pool(isa, &x, shape, kind).unwrap();
-                // One window over a square that holds the image.
-                let side = shape.h.max(shape.w);
-                let spec = PoolSpec {
-                    kind: window,
-                    ceil: true,
-                    ..PoolSpec::max(side, side, 0)
-                };
-                let padded = PoolSpec {
-                    padding: [0, side - shape.h.min(shape.w)],
-                    ..spec
-                };
-                let expected = naive::pool2d(&x, shape, padded);
-                if expected.len() == found.len() {
-                    let error = relative_l2(&found, &expected);
-                    assert!(error < 2e-6, "{isa:?} {kind:?} {shape:?}: {error:e}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn depthwise_equals_the_definition() {
-    let mut rng = Rng::new(13);
-    let mut tried = 0;
-    while tried < cases(60) {
-        let c = *rng.pick(&[2, 7, 8, 24, 33, 64]);
-        let spec = ConvSpec::new(c, c, *rng.pick(&[1, 3, 5]))
-            .groups(c)
-            .stride(1 + rng.below(2))
-            .dilation(1 + rng.below(2))
-            .padding(rng.below(3));
-        let input = Nhwc {
-            c,
+    for _ in 0..cases(60) {
+        let shape = Nhwc {
+            h: 1 + rng.below(3 * SIDE),
             ..random_shape(&mut rng)
         };
-        let Ok(output) = spec.output(input) else {
-            continue;
-        };
-        tried += 1;
-        let (x, weight) = (rng.normal(input.len()), rng.normal(spec.weight_len()));
-        let (bias, residual) = (rng.normal(c), rng.normal(output.len()));
-        let expected = naive::conv2d(
-            &x,
-            input,
-            &spec,
-            &weight,
-            Some(&bias),
-            Some(&residual),
-            true,
-        );
-        for isa in Isa::available() {
-            let conv = PackedConv::new(isa, spec, &weight, Some(&bias), Algorithm::Direct).unwrap();
-            let mut sums = vec![0.0; output.n * c];
-            let epilogue = Epilogue {
-                relu: true,
-                residual: Some(&residual),
-                sums: Some(&mut sums),
-            };
-            let found = with_threads(3, || conv.run(&x, input, epilogue)).unwrap();
-            assert!(
-                relative_l2(&found, &expected) < 5e-7,
-                "{isa:?} {spec:?} {input:?}"
-            );
-            let total: f32 = sums.iter().sum();
-            let exact: f64 = expected.iter().sum();
-            assert!(
-                (f64::from(total) - exact).abs() < 1e-4 * (1.0 + exact),
-                "{total} {exact}"
-            );
+        let x = rng.normal(shape.len());
+        let (mut mean, mut most) = (Vec::new(), Vec::new());
+        for index in 0..shape.n * shape.c {
+            let image = &x[index / shape.c * shape.h * shape.w * shape.c..];
+            let pixels =
+                (0..shape.h * shape.w).map(|p| f64::from(image[p * shape.c + index % shape.c]));
+            mean.push(pixels.clone().sum::<f64>() / (shape.h * shape.w) as f64);
+            most.push(pixels.fold(f64::MIN, f64::max));
         }
-    }
-}
-
-fn same_bits(a: &[f32], b: &[f32]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
-}
-
-#[test]
-fn split_attention_equals_the_definition() {
-    let mut rng = Rng::new(14);
-    for (radix, cardinality, width, input) in [
-        (2, 1, 32, Nhwc::new(1, 9, 9, 32)),
-        (2, 1, 16, Nhwc::new(2, 30, 31, 16)),
-        (4, 2, 20, Nhwc::new(1, 12, 7, 40)),
-        (1, 4, 6, Nhwc::new(3, 5, 5, 24)),
-        (1, 1, 24, Nhwc::new(1, 1, 1, 24)),
-        (3, 2, 5, Nhwc::new(9, 2, 3, 6)),
-    ] {
-        if input.len() * width * radix > most_macs() {
-            continue;
-        }
-        let channels = width * cardinality;
-        let conv = ConvSpec::new(input.c, channels * radix, 3).groups(
-            if input.c % (radix * cardinality) == 0 {
-                radix * cardinality
-            } else {
-                1
-            },
-        );
-        let hidden = 32 * cardinality;
-        let conv_weight = rng.normal(conv.weight_len());
-        let (conv_bias, fc1_bias) = (rng.normal(conv.out_channels), rng.normal(hidden));
-        // Small enough for logits that exp can take without care.
-        let mut small = |len| rng.normal(len).iter().map(|v| v * 0.1).collect::<Vec<_>>();
-        let fc1_weight = small(hidden * width);
-        let fc2_weight = small(channels * radix * 32);
-        let fc2_bias = rng.normal(channels * radix);
-        let weights = SplitAttentionWeights {
-            conv,
-            radix,
-            cardinality,
-            attention_channels: hidden,
-            conv_weight: &conv_weight,
-            conv_bias: Some(&conv_bias),
-            fc1_weight: &fc1_weight,
-            fc1_bias: Some(&fc1_bias),
-            fc2_weight: &fc2_weight,
-            fc2_bias: Some(&fc2_bias),
-        };
-        let x = rng.normal(input.len());
-        let splits = naive::conv2d(&x, input, &conv, &conv_weight, Some(&conv_bias), None, true);
-        let splits: Vec<f32> = splits.iter().map(|v| *v as f32).collect();
-        let shape = conv.output(input).unwrap();
-        let expected = naive::split_attention(&splits, shape, &weights);
         for isa in Isa::available() {
-            for algorithm in [
-                Algorithm::Direct,
-                Algorithm::WinogradF2,
-                Algorithm::WinogradF4,
+            for (kind, expected, bound) in [
+                (GlobalPool::Avg, &mean, 2e-6),
+                (GlobalPool::Max, &most, 0.0),
             ] {
-                let packed = PackedSplitAttention::new(isa, weights, algorithm).unwrap();
-                let found = with_threads(1, || packed.run(&x, input)).unwrap();
-                let error = relative_l2(&found, &expected);
-                assert!(
-                    error < 2e-5,
-                    "{isa:?} {algorithm:?} radix {radix}: {error:e}"
-                );
-                let again = with_threads(3, || packed.run(&x, input)).unwrap();
-                assert!(same_bits(&found, &again));
-                let output = packed.output(input).unwrap();
-                let next = ConvSpec::new(channels, 20, 1);
-                let next_weight = &conv_weight[..20 * channels.min(conv_weight.len() / 20)];
-                let next =
-                    PackedConv::new(isa, next, next_weight, None, Algorithm::Direct).unwrap();
-                let apart = next.run(&found, output, Epilogue::default()).unwrap();
-                let together = packed
-                    .run_then(&x, input, &next, Epilogue::default())
-                    .unwrap();
-                assert!(
-                    same_bits(&apart, &together),
-                    "fused with the next convolution"
-                );
+                let run = |threads| with_threads(threads, || global_pool(isa, &x, shape, kind));
+                let found = run(1).unwrap();
+                let error = relative_l2(&found, expected);
+                assert!(error <= bound, "{isa:?} {kind:?} {shape:?}: {error:e}");
+                assert_eq!(bits(&run(3).unwrap()), bits(&found));
             }
         }
     }
@@ -254,6 +158,63 @@ fn strided_values_and_bytes_become_channels_last() {
     let found = from_bytes(&bytes, shape, &[0.5, 0.25, 0.0], &[0.5, 1.0, 2.0]).unwrap();
     assert_eq!(found[4], (80.0 / 255.0 - 0.25) / 1.0);
     assert_eq!(found[3], (60.0 / 255.0 - 0.5) / 0.5);
+}
+
+#[test]
+fn values_of_any_strides_become_channels_last() {
+    let mut rng = Rng::new(17);
+    for _ in 0..cases(100) {
+        let shape = random_shape(&mut rng);
+        // The axes in a random order in memory, with gaps between some of them.
+        let sides = [shape.n, shape.c, shape.h, shape.w];
+        let mut order = [0, 1, 2, 3];
+        for i in (1..4).rev() {
+            order.swap(i, rng.below(i + 1));
+        }
+        let (mut nchw, mut step) = ([0; 4], 1);
+        for axis in order {
+            step += rng.below(3) * step;
+            nchw[axis] = step;
+            step *= sides[axis];
+        }
+        let offset = rng.below(5);
+        let x = rng.normal(offset + step);
+        let strides = Strides { offset, nchw };
+        let mut expected = Vec::with_capacity(shape.len());
+        for pixel in 0..shape.pixels() {
+            let (row, column) = (pixel / shape.w, pixel % shape.w);
+            let place =
+                offset + row / shape.h * nchw[0] + row % shape.h * nchw[2] + column * nchw[3];
+            expected.extend((0..shape.c).map(|c| x[place + c * nchw[1]]));
+        }
+        for threads in [1, 3] {
+            let found = with_threads(threads, || to_nhwc(&x, strides, shape)).unwrap();
+            assert_eq!(found, expected, "{strides:?} {shape:?}");
+        }
+        if strides.is_channels_last(shape) {
+            assert_eq!(x[offset..offset + shape.len()], expected);
+        }
+    }
+}
+
+#[test]
+fn bytes_become_normalised_values() {
+    let mut rng = Rng::new(18);
+    for _ in 0..cases(50) {
+        let shape = random_shape(&mut rng);
+        let bytes: Vec<u8> = (0..shape.len()).map(|_| rng.below(256) as u8).collect();
+        let mean = rng.normal(shape.c);
+        let std: Vec<f32> = (0..shape.c).map(|_| 0.1 + rng.below(9) as f32).collect();
+        let expected: Vec<f32> = bytes
+            .iter()
+            .enumerate()
+            .map(|(i, &byte)| (f32::from(byte) / 255.0 - mean[i % shape.c]) / std[i % shape.c])
+            .collect();
+        for threads in [1, 3] {
+            let found = with_threads(threads, || from_bytes(&bytes, shape, &mean, &std)).unwrap();
+            assert_eq!(found, expected, "{shape:?}");
+        }
+    }
 }
 
 #[test]

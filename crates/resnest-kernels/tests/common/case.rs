@@ -1,6 +1,6 @@
 //! One convolution with random values, held against the naive loop.
 
-use super::{Rng, bits, relative_l2};
+use super::{Rng, THREADS, bits, relative_l2};
 use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, naive, with_threads};
 
 /// A convolution, its input and its epilogue.
@@ -122,7 +122,7 @@ impl Case {
         let found = self.run(&conv, 1, Some(&mut sums));
         self.check_sums(&found, &sums);
         let what = || format!("{isa:?} {algorithm:?} {:?} {:?}", self.spec, self.input);
-        for threads in [2, 3, 8] {
+        for &threads in THREADS {
             let mut again = vec![f32::NAN; sums.len()];
             let other = self.run(&conv, threads, Some(&mut again));
             assert!(

@@ -70,6 +70,9 @@ pub fn cases(wanted: usize) -> usize {
     wanted * times.map_or(1, |times| times.parse().expect("a number of cases"))
 }
 
+/// Numbers of threads that must give the bits of one.
+pub const THREADS: &[usize] = if cfg!(miri) { &[2] } else { &[2, 3, 8] };
+
 /// Most multiply-adds of a case.
 pub fn most_macs() -> usize {
     if cfg!(miri) { 15_000 } else { 6_000_000 }

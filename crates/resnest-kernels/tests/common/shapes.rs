@@ -51,7 +51,7 @@ pub fn convolutions(v: &Variant) -> Vec<(ConvSpec, usize)> {
     ];
     let mut input = 2 * stem;
     for (stage, planes) in [64, 128, 256, 512].into_iter().enumerate() {
-        let side = v.side / 4 >> stage;
+        let side = (v.side / 4) >> stage;
         let before = if stage == 0 { side } else { 2 * side };
         let (wide, width) = (4 * planes, planes * v.base_width / 64 * v.cardinality);
         let groups = v.cardinality * v.radix;
