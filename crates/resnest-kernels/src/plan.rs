@@ -15,7 +15,7 @@ pub enum Precision {
 
 /// Multiply-adds an f32 kernel does while one byte of weights comes from memory, with all threads
 /// sharing it: 200 GFLOP/s over 27 GB/s, halved for the pairs.
-const MACS_PER_BYTE: f64 = 4.0;
+const MACS_PER_BYTE: f64 = 2.5;
 /// What a value costs in Winograd's input and output transforms, in multiply-adds.
 const TRANSFORM: f64 = 10.0;
 

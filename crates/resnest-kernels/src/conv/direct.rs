@@ -127,7 +127,7 @@ impl Direct {
         let panels = self.panels.list.len();
         let (chunks, ranges) = if pixels * images >= SPLIT_PIXELS_FROM {
             let longest = (48 * 1024 / self.panels.k_block).max(96);
-            let chunk = (pixels * images).div_ceil(16).clamp(96, longest);
+            let chunk = (pixels * images).div_ceil(32).clamp(96, longest);
             (pixels.div_ceil(chunk), 1)
         } else {
             (1, panels.min(32usize.div_ceil(g.spec.groups)))

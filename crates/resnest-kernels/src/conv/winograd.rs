@@ -227,7 +227,7 @@ impl Run<'_> {
         let wants_sums = sums.is_some();
         let total = sums.map(SharedMut::new);
         with_scratch(groups * v_group, |v| {
-            let chunks = tiles.min(8usize.div_ceil(groups));
+            let chunks = tiles.min(16usize.div_ceil(groups));
             let shared = SharedMut::new(v);
             parallel_for(
                 groups * chunks,
@@ -239,7 +239,7 @@ impl Run<'_> {
                 },
             );
             let panels = self.packed.list.len();
-            let ranges = panels.min(32usize.div_ceil(groups));
+            let ranges = panels.min(64usize.div_ceil(groups));
             let v = &*v;
             parallel_for(groups * ranges, self.g.macs(), &|index| {
                 let (group, range) = (index / ranges, index % ranges);
