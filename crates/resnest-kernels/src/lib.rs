@@ -23,6 +23,7 @@ pub mod threads;
 
 pub use arch::{Isa, IsaKind};
 pub use attention::{PackedSplitAttention, SplitAttentionWeights};
+pub use buffer::settle_weights;
 pub use conv::{Algorithm, Epilogue, PackedConv};
 pub use error::Error;
 pub use fold::{BatchNorm, fold_batch_norm};

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -67,7 +69,16 @@ pub struct ResNet {
     config: ResNetConfig,
     /// Once the network is fused.
     plan: Option<Vec<PlannedLayer>>,
+    /// Forwards of the fused network, up to [`SETTLE_AT`].
+    forwards: AtomicUsize,
 }
+
+/// Bytes of a map of the first stage that are worth computing at once: several such maps stay in
+/// a last-level cache of 16 MB. Below it a batch's weights are shared, above it its maps travel.
+const MAP_BYTES: usize = 4 << 20;
+
+/// After so many forwards a fused network takes a process for one with many more to come.
+const SETTLE_AT: usize = 16;
 
 impl ResNet {
     /// Builds the network with the tensors of `vb`, whose names are those of timm's state dict.
@@ -94,6 +105,7 @@ impl ResNet {
             fc,
             config: config.clone(),
             plan: None,
+            forwards: AtomicUsize::new(0),
         })
     }
 
@@ -213,7 +225,7 @@ impl ResNet {
     /// [`Error::Input`] for another shape.
     pub fn forward_features(&self, x: &Tensor) -> ModelResult<Tensor> {
         self.check_input(x)?;
-        Ok(self.features(x, &mut Trace::off(), 4, &mut |_, _| {})?)
+        Ok(self.last_map(x, &mut Trace::off())?)
     }
 
     /// The last feature map → logits, or with `pre_logits` what enters the classifier.
@@ -267,8 +279,40 @@ impl ResNet {
 
     pub(crate) fn run(&self, x: &Tensor, trace: &mut Trace) -> ModelResult<Tensor> {
         self.check_input(x)?;
-        let x = self.features(x, trace, 4, &mut |_, _| {})?;
+        self.settle();
+        let x = self.last_map(x, trace)?;
         Ok(self.head(&x, false, trace)?)
+    }
+
+    /// Stem and all stages. The fused network computes stem and first stage, whose maps are large and
+    /// whose weights are few, for a few images at a time, unless steps are recorded.
+    fn last_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let (n, _, h, w) = x.dims4()?;
+        let map = h.div_ceil(4) * w.div_ceil(4) * self.num_features() / 8 * size_of::<f32>();
+        let at_once = (MAP_BYTES / map.max(1)).max(1);
+        if !self.is_fused() || trace.is_on() || n <= at_once {
+            return self.features(x, trace, 4, &mut |_, _| {});
+        }
+        let mut parts = Vec::with_capacity(n.div_ceil(at_once));
+        for first in (0..n).step_by(at_once) {
+            let part = x.narrow(0, first, at_once.min(n - first))?;
+            let map = self.features(&part, trace, 1, &mut |_, _| {})?;
+            parts.push(map.permute((0, 2, 3, 1))?);
+        }
+        let x = Tensor::cat(&parts, 0)?.permute((0, 3, 1, 2))?;
+        self.stages(x, trace, 1..4, &mut |_, _| {})
+    }
+
+    /// Moves the weights into larger pages, once, beside the forwards of a long-lived process.
+    fn settle(&self) {
+        if self.is_fused()
+            && self.forwards.load(Ordering::Relaxed) < SETTLE_AT
+            && self.forwards.fetch_add(1, Ordering::Relaxed) + 1 == SETTLE_AT
+        {
+            let helper = std::thread::Builder::new().name("resnest-settle".into());
+            // Without it everything works as well, only slower.
+            let _ = helper.spawn(resnest_kernels::settle_weights);
+        }
     }
 
     fn take(
@@ -302,8 +346,19 @@ impl ResNet {
             return Ok(x);
         }
         x = self.maxpool.forward(&x, trace)?;
-        for (i, stage) in self.layers.iter().take(stages).enumerate() {
-            for block in stage {
+        self.stages(x, trace, 0..stages, tap)
+    }
+
+    /// Some stages; `tap` sees stage n as n, counted from 1.
+    fn stages(
+        &self,
+        mut x: Tensor,
+        trace: &mut Trace,
+        stages: Range<usize>,
+        tap: &mut dyn FnMut(usize, &Tensor),
+    ) -> Result<Tensor> {
+        for i in stages {
+            for block in &self.layers[i] {
                 x = block.forward(&x, trace)?;
             }
             tap(i + 1, &x);

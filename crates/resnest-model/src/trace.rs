@@ -63,6 +63,11 @@ impl Trace {
         Self::default()
     }
 
+    /// Whether steps are reported to anybody.
+    pub(crate) fn is_on(&self) -> bool {
+        self.recording.is_some()
+    }
+
     pub(crate) fn recording() -> Self {
         Self {
             recording: Some(Recording::default()),

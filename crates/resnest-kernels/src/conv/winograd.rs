@@ -172,7 +172,7 @@ impl Run<'_> {
         let most = LOCAL_VALUES / (self.packed.form.products() * self.row());
         let chunk = most.min(tiles.div_ceil(8)).max(24).next_multiple_of(6);
         // An even number of even shares: two threads then end together.
-        let chunks = tiles.div_ceil(chunk).next_multiple_of(4);
+        let chunks = tiles.div_ceil(chunk).next_multiple_of(2);
         let channels = self.g.output.c;
         let task = |index: usize, partial: Option<&SharedMut>| {
             let (part, group) = (index / groups, index % groups);
