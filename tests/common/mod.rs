@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 /// The bundled demo model and photos.
 pub fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/resnest/demo")
@@ -49,4 +51,22 @@ pub fn stdout(output: &Output) -> String {
 /// What it wrote besides.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A field that is a number.
+pub fn number(object: &Value, field: &str) -> f64 {
+    let value = object[field].as_f64();
+    value.unwrap_or_else(|| panic!("{field} is {}", object[field]))
+}
+
+/// The names of an object's fields, sorted.
+pub fn fields(object: &Value) -> Vec<&str> {
+    let mut fields: Vec<&str> = object
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    fields.sort_unstable();
+    fields
 }

@@ -124,3 +124,23 @@ fn a_cut_download_is_resumed_by_the_same_command() {
         .collect();
     assert_eq!(starts, [None, Some(1_000_000), Some(1_500_000)]);
 }
+
+#[test]
+fn bench_downloads_what_it_measures_and_goes_on_after_what_it_cannot() {
+    let (server, home) = (hub_with_demo(), tempfile::tempdir().unwrap());
+    let names = ["hf-hub:acme/none", "hf-hub:acme/demo"];
+    let mut arguments = vec!["bench", "--format", "json", "--duration", "0.01"];
+    arguments.extend(names.iter().flat_map(|name| ["--model", name]));
+    let output = resnest(&server, home.path(), &arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let results: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!([0, 1].map(|i| results[i]["model"].as_str().unwrap()), names);
+    assert!(results[0]["error"].as_str().unwrap().contains("acme/none"));
+    assert!(text(&output.stderr).contains("acme/none"));
+    assert!(results[1]["images_per_second"].as_f64().unwrap() > 0.0);
+    assert!(
+        home.path()
+            .join("hub/models--acme--demo/snapshots")
+            .is_dir()
+    );
+}
