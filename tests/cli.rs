@@ -166,10 +166,11 @@ fn an_unknown_model_and_an_absent_one_end_with_status_3_and_a_way_out() {
 
 #[test]
 fn wrong_options_end_with_status_2_and_name_what_is_allowed() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--interpolation", "cubic"], "bicubic"),
         (&["--crop-mode", "middle"], "squash"),
         (&["--format", "xml"], "jsonl"),
+        (&["--precision", "half"], "exact"),
         (&["--device", "gpu"], "cuda"),
         (&["--topk", "0"], "at least 1"),
         (&["--crop-pct", "0"], "above 0"),
@@ -231,6 +232,29 @@ fn threads_and_transform_options_are_obeyed() {
             stderr(&other)
         );
         assert_ne!(other.stdout, plain.stdout, "{options:?}");
+    }
+}
+
+#[test]
+fn precision_chooses_among_kernels_that_agree() {
+    let cat = photo("chelsea.png");
+    let logits = |options: &[&str]| {
+        let base = ["classify", "--model", "demo", "--format", "csv", &cat];
+        let output = resnest(&[&base[..], &["--output-type", "logit"], options].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let text = stdout(&output);
+        let logits = text
+            .lines()
+            .skip(1)
+            .map(|row| row.split(',').nth(5).unwrap());
+        logits.map(|l| l.parse().unwrap()).collect::<Vec<f32>>()
+    };
+    let (default, fast) = (logits(&[]), logits(&["--precision", "fast"]));
+    let exact = logits(&["--precision", "exact"]);
+    assert_eq!(default, fast);
+    assert_ne!(fast, exact);
+    for (a, b) in fast.iter().zip(&exact) {
+        assert!((a - b).abs() <= 1e-4 * exact[0], "{fast:?} {exact:?}");
     }
 }
 

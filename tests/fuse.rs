@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
 use resnest_model::{
     Algorithm, Block, Error, FuseOptions, Isa, IsaKind, PlannedLayer, Precision, ResNestArgs,
     ResNet, ResNetConfig, TensorSpec, expected_tensors, gmacs, plan, random_weights, trace_shapes,
+    with_threads,
 };
 
 #[path = "golden/formula.rs"]
@@ -277,6 +279,48 @@ fn a_network_is_fused_once_and_only_from_f32() {
         let y = other.forward(&x.to_dtype(dtype).unwrap()).unwrap();
         assert_eq!((y.dims(), y.dtype()), (&[1, 10][..], dtype));
     }
+}
+
+#[test]
+fn a_network_built_fused_is_the_one_that_is_fused_later() {
+    let x = images(2, 96, 80);
+    let features = ResNetConfig {
+        num_classes: 0,
+        ..small()
+    };
+    for config in [small(), strided(), features] {
+        for precision in [Precision::Fast, Precision::Exact] {
+            let options = options(precision);
+            let later = with_threads(1, || fused(&config, &options));
+            let expected = logits(&later, &x);
+            for threads in [1, 2, 5] {
+                let weights = Formula::standard().var_builder();
+                let built = with_threads(threads, || ResNet::fused(&config, weights, &options));
+                let built = built.unwrap();
+                assert!(built.is_fused());
+                assert_eq!(built.plan(), later.plan());
+                assert_eq!(logits(&built, &x), expected, "{threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_network_that_cannot_be_built_fused_says_why() {
+    let weights = || Formula::standard().var_builder();
+    let wide = random_weights(0, DType::F64, &Device::Cpu);
+    let error = ResNet::fused(&small(), wide, &options(Precision::Fast)).unwrap_err();
+    assert!(error.to_string().contains("F64"), "{error}");
+    let empty = FuseOptions {
+        input_size: (0, 224),
+        ..FuseOptions::default()
+    };
+    let error = ResNet::fused(&small(), weights(), &empty).unwrap_err();
+    assert!(matches!(error, Error::Input { .. }), "{error}");
+    // Of many missing tensors the first of the network is named.
+    let nothing = VarBuilder::from_tensors(Default::default(), DType::F32, &Device::Cpu);
+    let error = ResNet::fused(&small(), nothing, &options(Precision::Fast)).unwrap_err();
+    assert!(error.to_string().contains("conv1.0.weight"), "{error}");
 }
 
 #[test]

@@ -32,4 +32,4 @@ pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};
 #[cfg(feature = "candle")]
 pub use tensor::{from_channels_last, to_channels_last};
-pub use threads::{current_threads, default_threads, with_threads};
+pub use threads::{current_threads, default_threads, parallel_map, with_threads};

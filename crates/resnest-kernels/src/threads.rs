@@ -92,6 +92,20 @@ pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sy
     job.finish();
 }
 
+/// What `task` gives for 0 to `tasks - 1`, in that order, made on up to [`current_threads`] threads.
+///
+/// A panic in a task is raised here after the others have ended.
+pub fn parallel_map<T: Send>(tasks: usize, task: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let made: Vec<Mutex<Option<T>>> = (0..tasks).map(|_| Mutex::default()).collect();
+    parallel_for(tasks, usize::MAX, &|index| {
+        let value = task(index);
+        *lock(&made[index]) = Some(value);
+    });
+    let made = made.into_iter();
+    made.filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect()
+}
+
 /// One parallel loop.
 struct Job {
     task: &'static (dyn Fn(usize) + Sync),
@@ -265,6 +279,15 @@ mod tests {
             });
             assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
         }
+    }
+
+    #[test]
+    fn a_map_keeps_its_order() {
+        for threads in [1, 2, 5] {
+            let squares = with_threads(threads, || parallel_map(97, |i| i * i));
+            assert!(squares.into_iter().eq((0..97).map(|i| i * i)));
+        }
+        assert!(parallel_map(0, |i| i).is_empty());
     }
 
     #[test]

@@ -55,9 +55,10 @@ impl SimpleBackend for CheckpointBackend<'_> {
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        self.entry(name)?
-            .to_tensor(dtype, device)
-            .map_err(candle_core::Error::wrap)
+        let entry = self.entry(name)?;
+        let tensor = entry.to_tensor(dtype, device);
+        entry.release();
+        tensor.map_err(candle_core::Error::wrap)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {

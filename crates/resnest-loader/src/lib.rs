@@ -47,8 +47,8 @@ pub use checkpoint::{Checkpoint, CheckpointFormat, ElementType, Stray, TensorEnt
 pub use config::{Labels, ModelConfig, PretrainedCfg};
 pub use error::{Error, Result};
 pub use loader::{
-    LoadReport, Loaded, Loader, LoaderOptions, Overrides, Resolved, Weights, load_checkpoint,
-    resolve_parts,
+    LoadReport, Loaded, Loader, LoaderOptions, Overrides, Resolved, Weights, compute_type,
+    load_checkpoint, load_fused, resolve_parts,
 };
 pub use manifest::{Entry, Found, Manifest, OfficialFile};
 pub use source::ModelSource;

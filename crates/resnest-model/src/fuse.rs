@@ -1,16 +1,18 @@
 //! From the network as it was read to the network as it runs fast: norms folded into the
 //! convolutions before them, an algorithm chosen for every layer by its shape, weights packed once.
 //!
-//! One explicit step, [`ResNet::fuse`](crate::ResNet::fuse). It walks the layers; each packs its own
-//! weights and drops the originals before the next one begins. Blocks neither know nor care: the
-//! helpers of `layers.rs` and the attention look at what a layer holds.
+//! One explicit step, [`ResNet::fuse`](crate::ResNet::fuse), or part of building the network,
+//! [`ResNet::fused`](crate::ResNet::fused). Each layer packs its own weights and drops the originals
+//! before the block's next one begins. Blocks neither know nor care: the helpers of `layers.rs` and
+//! the attention look at what a layer holds.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use candle_core::{CpuStorage, DType, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use resnest_kernels::{
     Algorithm, ConvSpec, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
-    SplitAttentionWeights, choose,
+    SplitAttentionWeights, choose, parallel_map,
 };
 
 use crate::error::{Error, Result};
@@ -70,6 +72,13 @@ pub struct PlannedLayer {
 /// Packs layer after layer and writes down what it did.
 #[derive(Debug)]
 pub(crate) struct Fuser {
+    choices: Arc<Choices>,
+    plan: Vec<PlannedLayer>,
+}
+
+/// What decides how a layer is packed.
+#[derive(Debug)]
+struct Choices {
     isa: Isa,
     precision: Precision,
     batch: usize,
@@ -77,7 +86,6 @@ pub(crate) struct Fuser {
     met: HashMap<String, Met>,
     /// Those whose algorithm is the caller's choice.
     algorithms: BTreeMap<String, Algorithm>,
-    plan: Vec<PlannedLayer>,
 }
 
 impl Fuser {
@@ -90,14 +98,42 @@ impl Fuser {
             Some(isa) => isa,
             None => Isa::detect().map_err(candle_core::Error::from)?,
         };
-        Ok(Self {
+        let choices = Choices {
             isa,
             precision: options.precision,
             batch: options.batch.max(1),
             met,
             algorithms: options.algorithms.clone(),
+        };
+        Ok(Self {
+            choices: Arc::new(choices),
             plan: Vec::new(),
         })
+    }
+
+    /// Makes and packs `parts` parts of the network on the kernels' threads, and notes them in their
+    /// order. The last come first: they are the largest, and what packing them takes besides is free
+    /// again before all is packed.
+    pub(crate) fn each<T: Send>(
+        &mut self,
+        parts: usize,
+        make: impl Fn(usize, &mut Fuser) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let choices = &self.choices;
+        let mut made = parallel_map(parts, |index| {
+            let mut fuser = Fuser {
+                choices: Arc::clone(choices),
+                plan: Vec::new(),
+            };
+            Ok((make(parts - 1 - index, &mut fuser)?, fuser.plan))
+        });
+        made.reverse();
+        let noted = |part: Result<(T, _)>| {
+            let (part, plan) = part?;
+            self.plan.extend(plan);
+            Ok(part)
+        };
+        made.into_iter().map(noted).collect()
     }
 
     /// What was packed, in the order of the network.
@@ -113,8 +149,8 @@ impl Fuser {
         weight: &[f32],
         bias: Option<&[f32]>,
     ) -> Result<PackedConv> {
-        let algorithm = self.choose(path, &spec);
-        let kernel = PackedConv::new(self.isa, spec, weight, bias, algorithm)
+        let algorithm = self.choices.algorithm(path, &spec);
+        let kernel = PackedConv::new(self.choices.isa, spec, weight, bias, algorithm)
             .map_err(|error| Error::fuse(path, error))?;
         self.note(path, &spec, "", algorithm, kernel.bytes());
         Ok(kernel)
@@ -127,8 +163,8 @@ impl Fuser {
         conv_path: &str,
         weights: SplitAttentionWeights,
     ) -> Result<PackedSplitAttention> {
-        let algorithm = self.choose(conv_path, &weights.conv);
-        let kernel = PackedSplitAttention::new(self.isa, weights, algorithm)
+        let algorithm = self.choices.algorithm(conv_path, &weights.conv);
+        let kernel = PackedSplitAttention::new(self.choices.isa, weights, algorithm)
             .map_err(|error| Error::fuse(path, error))?;
         let bytes = kernel.bytes();
         self.note(
@@ -139,22 +175,6 @@ impl Fuser {
             bytes,
         );
         Ok(kernel)
-    }
-
-    fn choose(&self, path: &str, spec: &ConvSpec) -> Algorithm {
-        if let Some(algorithm) = self.algorithms.get(path) {
-            return *algorithm;
-        }
-        let (h, w) = self.input_size(path);
-        choose(
-            spec,
-            Nhwc::new(self.batch, h, w, spec.in_channels),
-            self.precision,
-        )
-    }
-
-    fn input_size(&self, path: &str) -> (usize, usize) {
-        self.met.get(path).map_or((1, 1), |met| met.input_size)
     }
 
     fn note(
@@ -169,10 +189,28 @@ impl Fuser {
         self.plan.push(PlannedLayer {
             path: path.to_owned(),
             spec: format!("{}, {from} -> {to}{suffix}", describe(spec)),
-            input_size: self.input_size(path),
+            input_size: self.choices.input_size(path),
             algorithm,
             bytes,
         });
+    }
+}
+
+impl Choices {
+    fn algorithm(&self, path: &str, spec: &ConvSpec) -> Algorithm {
+        if let Some(algorithm) = self.algorithms.get(path) {
+            return *algorithm;
+        }
+        let (h, w) = self.input_size(path);
+        choose(
+            spec,
+            Nhwc::new(self.batch, h, w, spec.in_channels),
+            self.precision,
+        )
+    }
+
+    fn input_size(&self, path: &str) -> (usize, usize) {
+        self.met.get(path).map_or((1, 1), |met| met.input_size)
     }
 }
 
@@ -189,9 +227,8 @@ fn check_choice(path: &str, algorithm: Algorithm, met: Option<&Met>) -> Result<(
     Err(Error::fuse(path, reason))
 }
 
-/// Whether kernels can take over from tensors like this one.
-pub(crate) fn check_fusable(path: &str, weight: &Tensor) -> Result<()> {
-    let (dtype, device) = (weight.dtype(), weight.device());
+/// Whether kernels can take over from tensors of this type on this device.
+pub(crate) fn check_fusable(path: &str, dtype: DType, device: &Device) -> Result<()> {
     if dtype == DType::F32 && device.is_cpu() {
         return Ok(());
     }

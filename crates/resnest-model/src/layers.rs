@@ -159,7 +159,9 @@ impl Conv2d {
     /// Fails unless kernels can take over from weights like these.
     pub(crate) fn check_fusable(&self) -> ModelResult<()> {
         match &self.weights {
-            Weights::Plain { weight, .. } => check_fusable(&self.path, weight),
+            Weights::Plain { weight, .. } => {
+                check_fusable(&self.path, weight.dtype(), weight.device())
+            }
             Weights::Packed(_) => Ok(()),
         }
     }

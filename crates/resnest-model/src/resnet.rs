@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -14,10 +15,11 @@ use candle_nn::VarBuilder;
 use crate::config::{Block, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::feature::{self, FeatureInfo};
-use crate::fuse::{FuseOptions, Fuser, PlannedLayer};
+use crate::fuse::{FuseOptions, Fuser, PlannedLayer, check_fusable};
 use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, conv_norm_act};
 use crate::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, SelectAdaptivePool2d};
 use crate::resnest::ResNestBottleneck;
+use crate::spec::weightless;
 use crate::trace::{Met, TimedStep, Trace};
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').
@@ -34,6 +36,8 @@ pub(crate) trait ResidualBlock: Debug + Send + Sync {
 /// What the trunk tells a block about its place (the arguments of timm's block constructors).
 #[derive(Clone, Debug)]
 pub(crate) struct BlockSpec {
+    /// The checkpoint's name, such as `layer1.0`.
+    pub path: String,
     pub in_chans: usize,
     pub planes: usize,
     pub stride: usize,
@@ -88,25 +92,69 @@ impl ResNet {
     /// missing or misshaped.
     pub fn new(config: &ResNetConfig, vb: VarBuilder) -> ModelResult<Self> {
         config.validate()?;
-        let stem_chans = config.stem_type.out_chans(config.stem_width);
-        let conv1 = Stem::new(config, vb.pp("conv1"))?;
-        let bn1 = BatchNorm2d::new(stem_chans, vb.pp("bn1"))?;
-        let layers = make_blocks(config, stem_chans, &vb)?;
-        let fc = match config.num_classes {
-            0 => None,
-            classes => Some(Linear::new(config.head_features(), classes, vb.pp("fc"))?),
-        };
-        Ok(Self {
+        let stem = new_stem(config, &vb)?;
+        let specs = block_specs(config);
+        let blocks = specs.iter().map(|spec| new_block(config, spec, &vb));
+        let blocks = blocks.collect::<Result<_>>()?;
+        let fc = new_classifier(config, &vb)?;
+        Ok(Self::assemble(config, stem, blocks, fc))
+    }
+
+    /// Builds the network [fused](Self::fuse), in one go: each block is packed as soon as it is read,
+    /// on [`current_threads`](crate::current_threads) threads, so that at no time are all weights
+    /// held twice. `vb` must give f32 on the CPU.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`fuse`](Self::fuse).
+    pub fn fused(
+        config: &ResNetConfig,
+        vb: VarBuilder,
+        options: &FuseOptions,
+    ) -> ModelResult<Self> {
+        check_fusable(&vb.prefix(), vb.dtype(), vb.device())?;
+        let (nothing, _) = weightless(config)?;
+        let mut fuser = Fuser::new(options, nothing.meet(options.input_size)?)?;
+        let mut stem = new_stem(config, &vb)?;
+        stem.0.fuse(&stem.1, &mut fuser)?;
+        let specs = block_specs(config);
+        let parts = fuser.each(specs.len() + 1, |index, fuser| {
+            let Some(spec) = specs.get(index) else {
+                let mut fc = new_classifier(config, &vb)?;
+                fc.iter_mut().try_for_each(|fc| fc.fuse(fuser))?;
+                return Ok((None, fc));
+            };
+            let mut block = new_block(config, spec, &vb)?;
+            block.fuse(fuser)?;
+            Ok((Some(block), None))
+        })?;
+        let (blocks, fc): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let blocks = blocks.into_iter().flatten().collect();
+        let mut model = Self::assemble(config, stem, blocks, fc.into_iter().flatten().next());
+        model.maxpool.fuse();
+        model.global_pool.fuse();
+        model.plan = Some(fuser.into_plan());
+        Ok(model)
+    }
+
+    /// `blocks` are those of all stages, in order.
+    fn assemble(
+        config: &ResNetConfig,
+        (conv1, bn1): (Stem, BatchNorm2d),
+        blocks: Vec<Box<dyn ResidualBlock>>,
+        fc: Option<Linear>,
+    ) -> Self {
+        let mut blocks = blocks.into_iter();
+        Self {
             conv1,
             bn1,
             maxpool: MaxPool2d::default(),
-            layers,
+            layers: config.layers.map(|n| blocks.by_ref().take(n).collect()),
             global_pool: SelectAdaptivePool2d::new(config.global_pool),
             fc,
             config: config.clone(),
             plan: None,
             forwards: AtomicUsize::new(0),
-        })
+        }
     }
 
     /// Turns the network into one that runs on the kernels of `resnest-kernels`: norms folded into
@@ -115,8 +163,9 @@ impl ResNet {
     /// on the CPU of any size; results are equal in every bit for any number of threads. Maps it
     /// gives are ordinary (N, C, H, W) tensors whose memory is channels-last.
     ///
-    /// The original weights are dropped layer by layer, so the peak of memory is little more than
-    /// the larger of the two sets of weights.
+    /// Packs on [`current_threads`](crate::current_threads) threads. The original weights are dropped
+    /// layer by layer, so the peak of memory is little more than the larger of the two sets of weights;
+    /// [`fused`](Self::fused) does not even read them all at once.
     ///
     /// # Errors
     /// [`Error::Fuse`] if the weights are not f32 on the CPU, if the network is fused already, or
@@ -131,9 +180,11 @@ impl ResNet {
         let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
         self.conv1.fuse(&self.bn1, &mut fuser)?;
         self.maxpool.fuse();
-        for block in self.layers.iter_mut().flatten() {
-            block.fuse(&mut fuser)?;
-        }
+        let blocks: Vec<_> = self.layers.iter_mut().flatten().map(Mutex::new).collect();
+        fuser.each(blocks.len(), |index, fuser| {
+            let mut block = blocks[index].lock().unwrap_or_else(PoisonError::into_inner);
+            block.fuse(fuser)
+        })?;
         self.global_pool.fuse();
         if let Some(fc) = &mut self.fc {
             fc.fuse(&mut fuser)?;
@@ -185,7 +236,7 @@ impl ResNet {
     }
 
     /// Every layer as it is met by images of the given size.
-    fn meet(&self, size: (usize, usize)) -> ModelResult<HashMap<String, Met>> {
+    pub(crate) fn meet(&self, size: (usize, usize)) -> ModelResult<HashMap<String, Met>> {
         let shape = (0, self.config.in_chans, size.0, size.1);
         let nothing = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
         let mut trace = Trace::recording();
@@ -517,17 +568,28 @@ impl Downsample {
     }
 }
 
+/// `conv1` and `bn1`.
+fn new_stem(config: &ResNetConfig, vb: &VarBuilder) -> Result<(Stem, BatchNorm2d)> {
+    let chans = config.stem_type.out_chans(config.stem_width);
+    let conv1 = Stem::new(config, vb.pp("conv1"))?;
+    Ok((conv1, BatchNorm2d::new(chans, vb.pp("bn1"))?))
+}
+
+/// `fc`, unless there are no classes.
+fn new_classifier(config: &ResNetConfig, vb: &VarBuilder) -> Result<Option<Linear>> {
+    match config.num_classes {
+        0 => Ok(None),
+        classes => Linear::new(config.head_features(), classes, vb.pp("fc")).map(Some),
+    }
+}
+
 /// `make_blocks`: where each block gets its stride and dilation.
-fn make_blocks(
-    config: &ResNetConfig,
-    stem_chans: usize,
-    vb: &VarBuilder,
-) -> Result<[Vec<Box<dyn ResidualBlock>>; 4]> {
+fn block_specs(config: &ResNetConfig) -> Vec<BlockSpec> {
     let expansion = config.block.expansion();
     let (mut net_stride, mut dilation, mut first_dilation) = (4, 1, 1);
-    let mut in_chans = stem_chans;
-    let mut stages = [const { Vec::new() }; 4];
-    for (i, (stage, planes)) in stages.iter_mut().zip(config.channels).enumerate() {
+    let mut in_chans = config.stem_type.out_chans(config.stem_width);
+    let mut specs = Vec::new();
+    for (i, planes) in config.channels.into_iter().enumerate() {
         let mut stride = if i == 0 { 1 } else { 2 };
         if net_stride >= config.output_stride {
             dilation *= stride;
@@ -535,14 +597,14 @@ fn make_blocks(
         } else {
             net_stride *= stride;
         }
-        let vb = vb.pp(format!("layer{}", i + 1));
         for block in 0..config.layers[i] {
             let changes_shape = stride != 1 || in_chans != planes * expansion;
             let kind = match config.avg_down {
                 true => DownsampleKind::Avg,
                 false => DownsampleKind::Conv,
             };
-            let spec = BlockSpec {
+            specs.push(BlockSpec {
+                path: format!("layer{}.{block}", i + 1),
                 in_chans,
                 planes,
                 stride,
@@ -551,18 +613,22 @@ fn make_blocks(
                 cardinality: config.cardinality,
                 base_width: config.base_width,
                 downsample: (block == 0 && changes_shape).then_some(kind),
-            };
-            stage.push(new_block(&config.block, &spec, vb.pp(block))?);
+            });
             stride = 1;
             first_dilation = dilation;
             in_chans = planes * expansion;
         }
     }
-    Ok(stages)
+    specs
 }
 
-fn new_block(block: &Block, spec: &BlockSpec, vb: VarBuilder) -> Result<Box<dyn ResidualBlock>> {
-    match block {
+fn new_block(
+    config: &ResNetConfig,
+    spec: &BlockSpec,
+    vb: &VarBuilder,
+) -> Result<Box<dyn ResidualBlock>> {
+    let vb = vb.pp(&spec.path);
+    match &config.block {
         Block::ResNest(args) => Ok(Box::new(ResNestBottleneck::new(spec, args, vb)?)),
     }
 }

@@ -90,7 +90,7 @@ pub fn plan(config: &ResNetConfig, options: &FuseOptions) -> Result<Vec<PlannedL
 }
 
 /// The network without memory for its weights, and the tensors it asked for.
-fn weightless(config: &ResNetConfig) -> Result<(ResNet, Vec<TensorSpec>)> {
+pub(crate) fn weightless(config: &ResNetConfig) -> Result<(ResNet, Vec<TensorSpec>)> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let backend = Recorder {
         asked: Arc::clone(&asked),

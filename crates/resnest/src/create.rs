@@ -5,7 +5,7 @@ use resnest_image::Transform;
 use resnest_loader::hub::HubOptions;
 use resnest_loader::{
     Checkpoint, Loaded, Loader, LoaderOptions, Manifest, ModelSource, PretrainedCfg, Resolved,
-    load_checkpoint,
+    compute_type, load_checkpoint, load_fused,
 };
 use resnest_model::{FuseOptions, ResNet, ResNetConfig, random_weights};
 
@@ -47,11 +47,12 @@ fn untrained(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
     let device = options.device.open()?;
     let (config, size) = untrained_config(name, options)?;
     let dtype = options.dtype.unwrap_or(DType::F32);
-    let mut model = ResNet::new(&config, random_weights(0, dtype, &device))?;
-    if options.fuse && device.is_cpu() && dtype == DType::F32 {
-        model.fuse(&fuse_options(options, size))?;
-    }
-    Ok(model)
+    let weights = random_weights(0, dtype, &device);
+    Ok(if fuses(options, &device, dtype) {
+        ResNet::fused(&config, weights, &fuse_options(options, size))?
+    } else {
+        ResNet::new(&config, weights)?
+    })
 }
 
 /// The network of that name, and height and width of its images.
@@ -80,6 +81,11 @@ fn untrained_config(
 fn hinted(options: &ModelOptions, cfg: &PretrainedCfg) -> (usize, usize) {
     let [_, height, width] = cfg.input_size;
     options.size_hint.unwrap_or((height, width))
+}
+
+/// Whether the network runs on the fused kernels: where it is wanted and they can.
+fn fuses(options: &ModelOptions, device: &Device, dtype: DType) -> bool {
+    options.fuse && device.is_cpu() && dtype == DType::F32
 }
 
 fn fuse_options(options: &ModelOptions, input_size: (usize, usize)) -> FuseOptions {
@@ -141,12 +147,17 @@ impl Opened {
         options: &ModelOptions,
         input_size: (usize, usize),
     ) -> Result<Loaded, Error> {
-        let dtype = options.dtype.unwrap_or(DType::F32);
-        let mut loaded = load_checkpoint(&self.checkpoint, &self.resolved, &self.device, dtype)?;
-        if options.fuse && self.device.is_cpu() && loaded.report.dtype == DType::F32 {
-            loaded.model.fuse(&fuse_options(options, input_size))?;
-        }
-        Ok(loaded)
+        let Self {
+            checkpoint,
+            resolved,
+            device,
+        } = self;
+        let dtype = compute_type(device, options.dtype.unwrap_or(DType::F32))?;
+        Ok(if fuses(options, device, dtype) {
+            load_fused(checkpoint, resolved, &fuse_options(options, input_size))?
+        } else {
+            load_checkpoint(checkpoint, resolved, device, dtype)?
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ impl Deref for Bytes {
 }
 
 impl Bytes {
-    #[allow(unsafe_code)] // the crate's only unsafe block
+    #[allow(unsafe_code)] // one of the crate's two unsafe blocks
     /// Maps `file`. An empty file gives an empty slice, as it cannot be mapped.
     pub(crate) fn map(file: &File, path: &Path) -> Result<Self> {
         let io = |source| Error::Io {
@@ -50,5 +50,43 @@ impl Bytes {
         // never writes to a finished blob in place, and checkpoints are read once and unmapped.
         let map = unsafe { memmap2::Mmap::map(file) }.map_err(io)?;
         Ok(Bytes::Mapped(map))
+    }
+
+    /// Takes a range of a mapped file out of this process's memory; read again, it comes from the
+    /// file again. Without effect on anything else.
+    #[allow(unsafe_code)] // the other one
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let (Bytes::Mapped(map), Some(_)) = (self, self.get(range.clone())) {
+            let forget = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: what makes this advice unsafe is that pages may lose what was written to them.
+            // Nothing is ever written to this map: it is read-only and of a file.
+            let advised = unsafe { map.unchecked_advise_range(forget, range.start, range.len()) };
+            advised.unwrap_or_default(); // advice; refused, the pages stay until the map goes
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_was_released_is_read_again() {
+        let wanted: Vec<u8> = (0..1_000_003u32).map(|i| (i * 7 % 251) as u8).collect();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&wanted).unwrap();
+        let bytes = Bytes::map(file.as_file(), file.path()).unwrap();
+        for range in [0..1_000_003, 4095..4097, 5000..900_001, 7..7, 0..2_000_000] {
+            bytes.release(range);
+            assert!(*bytes == *wanted);
+        }
+        let memory = Bytes::Memory(Cow::Owned(wanted.clone()));
+        memory.release(0..wanted.len());
+        assert!(*memory == *wanted);
     }
 }

@@ -8,6 +8,9 @@ use half::{bf16, f16};
 use super::bytes::Bytes;
 use crate::error::{Error, Result};
 
+/// Bytes of a tensor from which it is worth a system call to give its pages back.
+const RELEASE_FROM: usize = 64 * 1024;
+
 /// Element types a checkpoint may hold. Only the floating ones can become weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the names are the documentation
@@ -122,6 +125,16 @@ impl TensorEntry {
             _ => Tensor::from_vec(self.to_f32()?, shape, device)?,
         };
         Ok(tensor.to_dtype(dtype)?)
+    }
+
+    /// Tells that the tensor has been read: a large one's part of a mapped file is then no longer
+    /// counted as this process's memory.
+    pub(crate) fn release(&self) {
+        let bytes = self.elements().saturating_mul(self.dtype.size());
+        if self.strides.is_none() && bytes >= RELEASE_FROM {
+            self.bytes
+                .release(self.start..self.start.saturating_add(bytes));
+        }
     }
 
     /// Reads every element with `read`, walking the strides where there are any.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
-use resnest_model::ResNet;
+use resnest_model::{FuseOptions, ResNet, ResNetConfig};
 
 use super::resolve::{apply, from_config};
 use super::{Loader, Overrides, Resolved, Weights};
@@ -71,6 +71,35 @@ pub fn load_checkpoint(
     dtype: DType,
 ) -> Result<Loaded> {
     let dtype = compute_type(device, dtype)?;
+    build(checkpoint, resolved, device, dtype, |config, weights| {
+        ResNet::new(config, weights)
+    })
+}
+
+/// The same for the CPU in f32, with a network that is [fused](ResNet::fused) block by block as it
+/// is read: all weights are in memory once, packed.
+///
+/// # Errors
+/// As [`Loader::load`].
+pub fn load_fused(
+    checkpoint: &Checkpoint,
+    resolved: &Resolved,
+    options: &FuseOptions,
+) -> Result<Loaded> {
+    let (device, dtype) = (Device::Cpu, DType::F32);
+    build(checkpoint, resolved, &device, dtype, |config, weights| {
+        ResNet::fused(config, weights, options)
+    })
+}
+
+/// Checks everything, and hands the weights to `network`.
+fn build(
+    checkpoint: &Checkpoint,
+    resolved: &Resolved,
+    device: &Device,
+    dtype: DType,
+    network: impl FnOnce(&ResNetConfig, VarBuilder) -> resnest_model::Result<ResNet>,
+) -> Result<Loaded> {
     let Resolved {
         config,
         pretrained,
@@ -86,7 +115,7 @@ pub fn load_checkpoint(
         plan: &plan,
     };
     let vb = VarBuilder::from_backend(Box::new(backend), dtype, device.clone());
-    let model = ResNet::new(config, vb).map_err(|e| Error::Model(e.to_string()))?;
+    let model = network(config, vb).map_err(|e| Error::Model(e.to_string()))?;
     let report = LoadReport {
         format: checkpoint.format(),
         wrapper: checkpoint.wrapper().map(str::to_string),
@@ -120,8 +149,12 @@ pub fn resolve_parts(
     Ok(resolved)
 }
 
+/// What a network asked for in some type computes in: on the CPU f16 and bf16 become f32, for
 /// candle's CPU convolutions know no bf16, and its f16 is slower and less exact than f32.
-fn compute_type(device: &Device, asked: DType) -> Result<DType> {
+///
+/// # Errors
+/// [`Error::Model`] for a type that is not floating point.
+pub fn compute_type(device: &Device, asked: DType) -> Result<DType> {
     match asked {
         DType::F16 | DType::BF16 if device.is_cpu() => Ok(DType::F32),
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(asked),

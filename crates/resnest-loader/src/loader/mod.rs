@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use resnest_model::{PoolType, ResNetConfig};
 
-pub use load::{LoadReport, Loaded, load_checkpoint, resolve_parts};
+pub use load::{LoadReport, Loaded, compute_type, load_checkpoint, load_fused, resolve_parts};
 
 use crate::adapt::HeadPolicy;
 use crate::config::{Labels, ModelConfig, PretrainedCfg};

@@ -1,0 +1,263 @@
+//! What a classifier promises beyond its answers, which `demo.rs` holds to timm's: the same bits on any number of
+//! threads and beside any other caller, and the network that its options ask for.
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use candle_core::DType;
+use resnest::model::{Algorithm, current_threads, with_threads};
+use resnest::{
+    Classifier, ClassifierOptions, DeviceChoice, Error, ModelOptions, Precision, Prediction,
+    TransformOverrides, create_model,
+};
+
+fn on_cpu() -> ModelOptions {
+    ModelOptions {
+        device: DeviceChoice::Cpu,
+        ..ModelOptions::default()
+    }
+}
+
+fn demo(model: ModelOptions, threads: Option<usize>) -> Classifier {
+    let options = ClassifierOptions {
+        model,
+        threads,
+        ..ClassifierOptions::default()
+    };
+    Classifier::load("demo", &options).unwrap()
+}
+
+/// A network of other shapes, fused for other images and direct convolution only.
+fn other(threads: Option<usize>) -> Classifier {
+    let options = ClassifierOptions {
+        model: ModelOptions {
+            precision: Precision::Exact,
+            ..on_cpu()
+        },
+        transform: TransformOverrides {
+            input_size: Some((72, 88)),
+            ..TransformOverrides::default()
+        },
+        threads,
+        ..ClassifierOptions::default()
+    };
+    Classifier::load("demo", &options).unwrap()
+}
+
+/// The bundled photos, often enough for a batch.
+fn photos() -> Vec<Vec<u8>> {
+    let photo = |name| std::fs::read(common::demo().join("photos").join(name)).unwrap();
+    let (cat, horse) = (photo("chelsea.png"), photo("horse.png"));
+    vec![cat.clone(), horse.clone(), horse, cat.clone(), cat]
+}
+
+/// Index and bits of the logit of every class, best first.
+type Bits = Vec<(usize, u32)>;
+
+fn bits(predictions: &[Prediction]) -> Bits {
+    let bits = |p: &Prediction| (p.index, p.logit.to_bits());
+    predictions.iter().map(bits).collect()
+}
+
+/// Of a whole batch and of single photos.
+fn answers(classifier: &Classifier, photos: &[Vec<u8>]) -> Vec<Bits> {
+    let batch = classifier.classify_batch(photos, 10).into_iter();
+    let batch = batch.map(|answer| bits(&answer.unwrap()));
+    let single = photos.iter().take(2);
+    let single = single.map(|photo| bits(&classifier.classify(photo, 10).unwrap()));
+    batch.chain(single).collect()
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let photos = photos();
+    for precision in [Precision::Fast, Precision::Exact] {
+        let model = ModelOptions {
+            precision,
+            ..on_cpu()
+        };
+        let expected = answers(&demo(model.clone(), Some(1)), &photos);
+        for threads in [2, 3] {
+            // Packed on as many threads as it computes on, or on others.
+            let packed_too = demo(model.clone(), Some(threads));
+            let later = demo(model.clone(), None).with_threads(threads).unwrap();
+            for classifier in [packed_too, later] {
+                assert!(
+                    answers(&classifier, &photos) == expected,
+                    "{threads} threads"
+                );
+            }
+        }
+        let default = demo(model, None);
+        assert!(with_threads(2, || answers(&default, &photos)) == expected);
+    }
+}
+
+#[test]
+fn each_classifier_keeps_its_number_of_threads() {
+    let (one, three) = (demo(on_cpu(), Some(1)), demo(on_cpu(), Some(3)));
+    // Of rayon's pool and of the kernels'.
+    let seen = |classifier: &Classifier| {
+        let seen = |_: &()| (rayon::current_num_threads(), current_threads());
+        classifier.prepare_each(&[()], seen)[0]
+    };
+    for _ in 0..2 {
+        assert_eq!((seen(&one), seen(&three)), ((1, 1), (3, 3)));
+    }
+    let two = three.with_threads(2).unwrap();
+    assert_eq!((seen(&one), seen(&two)), ((1, 1), (2, 2)));
+    // One without a number of its own takes its caller's.
+    let any = demo(on_cpu(), None);
+    assert_eq!(with_threads(5, || seen(&any)).1, 5);
+}
+
+#[test]
+fn callers_of_two_models_at_once_get_the_bits_they_get_alone() {
+    let photos = photos();
+    let models = [demo(on_cpu(), Some(2)), other(None)];
+    let expected = models.each_ref().map(|model| answers(model, &photos));
+    assert_ne!(expected[0], expected[1]);
+    std::thread::scope(|scope| {
+        for caller in 0..4 {
+            let (model, expected) = (&models[caller % 2], &expected[caller % 2]);
+            let photos = &photos;
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    assert!(answers(model, photos) == *expected, "caller {caller}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_panics_or_gives_up_costs_the_others_nothing() {
+    let photos = photos();
+    let models = [demo(on_cpu(), Some(2)), other(None)];
+    let expected = models.each_ref().map(|model| answers(model, &photos));
+    std::thread::scope(|scope| {
+        for (model, expected) in models.iter().zip(&expected) {
+            let photos = &photos;
+            // Panics between the photos of a batch, quietly.
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    let prepare = |photo: &Vec<u8>| match photo == &photos[1] {
+                        true => resume_unwind(Box::new("cancelled")),
+                        false => model.preprocess(photo),
+                    };
+                    let batch = || model.prepare_each(photos, prepare);
+                    assert!(catch_unwind(AssertUnwindSafe(batch)).is_err());
+                }
+            });
+            // Gives up one photo of a batch, and the others' answers with it.
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    let prepare = |photo: &Vec<u8>| match photo == &photos[1] {
+                        true => model.preprocess(b"no photo"),
+                        false => model.preprocess(photo),
+                    };
+                    let prepared = model.prepare_each(photos, prepare);
+                    let got: Vec<Result<Vec<Prediction>, Error>> =
+                        model.classify_prepared(prepared, 10);
+                    let failed: Vec<bool> = got.iter().map(Result::is_err).collect();
+                    assert_eq!(failed, [false, true, true, false, false]);
+                }
+            });
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    assert!(answers(model, photos) == *expected);
+                }
+            });
+        }
+    });
+    for (model, expected) in models.iter().zip(&expected) {
+        assert!(answers(model, &photos) == *expected, "afterwards");
+    }
+}
+
+#[test]
+fn test_time_pooling_runs_fused_and_gives_the_unfused_answers() {
+    let load = |fuse, precision| {
+        let options = ClassifierOptions {
+            model: ModelOptions {
+                fuse,
+                precision,
+                ..on_cpu()
+            },
+            transform: TransformOverrides {
+                input_size: Some((96, 112)),
+                ..TransformOverrides::default()
+            },
+            test_time_pool: true,
+            ..ClassifierOptions::default()
+        };
+        Classifier::load("demo", &options).unwrap()
+    };
+    let logits = |classifier: &Classifier, photo: &[u8]| {
+        let mut logits = [0.0; 10];
+        for p in classifier.classify(photo, 10).unwrap() {
+            logits[p.index] = p.logit;
+        }
+        logits
+    };
+    let plain = load(false, Precision::Fast);
+    assert!(!plain.model().is_fused());
+    assert_eq!(plain.transform().crop_pct, 1.0);
+    for precision in [Precision::Fast, Precision::Exact] {
+        let fused = load(true, precision);
+        assert!(fused.model().is_fused());
+        assert_eq!(fused.model().plan()[0].input_size, (96, 112));
+        for photo in photos().iter().take(2) {
+            let (got, expected) = (logits(&fused, photo), logits(&plain, photo));
+            let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            for (a, b) in got.iter().zip(expected) {
+                assert!((a - b).abs() <= 1e-5 * largest, "{got:?} {expected:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_is_fused_where_it_can_be_and_as_it_was_asked() {
+    let small = "resnest14d";
+    for (name, pretrained) in [("demo", true), ("demo", false), (small, false)] {
+        let options = ModelOptions {
+            pretrained,
+            size_hint: Some((64, 80)),
+            ..on_cpu()
+        };
+        let fast = create_model(name, &options).unwrap();
+        assert_eq!(fast.plan()[0].input_size, (64, 80));
+        let exact = ModelOptions {
+            precision: Precision::Exact,
+            ..options.clone()
+        };
+        let exact = create_model(name, &exact).unwrap();
+        assert!(
+            exact
+                .plan()
+                .iter()
+                .all(|l| l.algorithm == Algorithm::Direct)
+        );
+        assert!(fast.plan().iter().any(|l| l.algorithm != Algorithm::Direct));
+        let plain = ModelOptions {
+            fuse: false,
+            ..options.clone()
+        };
+        assert!(!create_model(name, &plain).unwrap().is_fused());
+        let wide = ModelOptions {
+            dtype: Some(DType::F64),
+            ..options
+        };
+        assert!(!create_model(name, &wide).unwrap().is_fused());
+    }
+    // The CPU computes half precision in f32.
+    let half = ModelOptions {
+        dtype: Some(DType::F16),
+        ..on_cpu()
+    };
+    assert!(create_model("demo", &half).unwrap().is_fused());
+    let native = create_model("demo", &on_cpu()).unwrap();
+    assert_eq!(native.plan()[0].input_size, (48, 48));
+}
