@@ -6,7 +6,10 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use peers_worker::{Args, Forward, serve};
 use resnest_loader::hub::HubOptions;
-use resnest_loader::{Loader, LoaderOptions, ModelSource, Overrides};
+use resnest_loader::{
+    Checkpoint, Loader, LoaderOptions, ModelSource, Overrides, Resolved, load_checkpoint,
+    load_fused,
+};
 use resnest_model::{FuseOptions, Precision, ResNet, with_threads};
 
 /// As in the product's binary.
@@ -19,8 +22,8 @@ fn main() -> Result<()> {
 
 fn build(args: &Args) -> Result<Forward> {
     let model = match args.options.get("path").map_or("fused", String::as_str) {
-        "plain" => load(args)?,
-        "fused" => fused(load(args)?, args)?,
+        "plain" => plain(args)?,
+        "fused" => fused(args)?,
         other => bail!("path={other}: `fused` or `plain`"),
     };
     let input = Tensor::from_vec(args.read_input()?, args.shape().to_vec(), &Device::Cpu)?;
@@ -32,28 +35,36 @@ fn build(args: &Args) -> Result<Forward> {
 }
 
 /// The network of the folder that the checkpoint lies in, as the product loads `local-dir:…`.
-fn load(args: &Args) -> Result<ResNet> {
+fn opened(args: &Args) -> Result<(Resolved, Checkpoint)> {
     let folder = args.artifact.parent().context("--artifact has no folder")?;
     let source: ModelSource = format!("local-dir:{}", folder.display()).parse()?;
     let loader = Loader::new(LoaderOptions::new(HubOptions::default()))?;
     let resolved = loader.resolve(&source, &Overrides::default())?;
-    Ok(loader.load(&resolved, &Device::Cpu, DType::F32)?.model)
+    let checkpoint = loader.open(&resolved)?;
+    Ok((resolved, checkpoint))
+}
+
+fn plain(args: &Args) -> Result<ResNet> {
+    let (resolved, checkpoint) = opened(args)?;
+    Ok(load_checkpoint(&checkpoint, &resolved, &Device::Cpu, DType::F32)?.model)
 }
 
 /// The fused network in the precision of `--set precision=fast|exact`.
-fn fused(mut model: ResNet, args: &Args) -> Result<ResNet> {
+fn fused(args: &Args) -> Result<ResNet> {
     let precision = match args.options.get("precision").map_or("fast", String::as_str) {
         "fast" => Precision::Fast,
         "exact" => Precision::Exact,
         other => bail!("precision={other}: `fast` or `exact`"),
     };
-    with_threads(args.threads, || {
-        model.fuse(&FuseOptions {
-            precision,
-            input_size: (args.size, args.size),
-            batch: args.batch,
-            ..FuseOptions::default()
-        })
+    let (resolved, checkpoint) = opened(args)?;
+    let options = FuseOptions {
+        precision,
+        input_size: (args.size, args.size),
+        batch: args.batch,
+        ..FuseOptions::default()
+    };
+    let loaded = with_threads(args.threads, || {
+        load_fused(&checkpoint, &resolved, &options)
     })?;
-    Ok(model)
+    Ok(loaded.model)
 }
