@@ -6,58 +6,22 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use resnest_model::{
-    Block, FuseOptions, Precision, ResNestArgs, ResNet, ResNetConfig, TestTimePoolHead,
-    with_threads,
-};
-use serde_json::Value;
+use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig, TestTimePoolHead, with_threads};
 
 #[path = "golden/fixture.rs"]
 mod fixture;
 #[path = "golden/formula.rs"]
 mod formula;
+#[path = "golden/small_model.rs"]
+mod small_model;
 
 use fixture::{Fixture, first_departure, folder, max_abs, max_diff, values};
 use formula::Formula;
+use small_model::{config, small_model};
 
 /// Largest difference from timm's f32, as a share of the largest value of the tensor.
 const TOLERANCE: f64 = 1e-4;
 const TAPS: [&str; 5] = ["act1", "layer1", "layer2", "layer3", "layer4"];
-
-/// timm's constructor arguments as a configuration.
-fn config(fixture: &Fixture) -> ResNetConfig {
-    let (options, args) = (fixture.json("options"), fixture.json("block_args"));
-    let number = |v: &Value| v.as_u64().unwrap() as usize;
-    let four = |v: &Value| std::array::from_fn(|i| number(&v[i]));
-    ResNetConfig {
-        block: Block::ResNest(ResNestArgs {
-            radix: number(&args["radix"]),
-            avd: args["avd"].as_bool().unwrap(),
-            avd_first: args["avd_first"].as_bool().unwrap(),
-        }),
-        layers: four(&options["layers"]),
-        channels: four(&options["channels"]),
-        cardinality: number(&options["cardinality"]),
-        base_width: number(&options["base_width"]),
-        stem_type: options["stem_type"].as_str().unwrap().parse().unwrap(),
-        stem_width: number(&options["stem_width"]),
-        avg_down: options["avg_down"].as_bool().unwrap(),
-        num_classes: number(&options["num_classes"]),
-        in_chans: number(&options["in_chans"]),
-        global_pool: options["global_pool"].as_str().unwrap().parse().unwrap(),
-        output_stride: number(&options["output_stride"]),
-    }
-}
-
-fn small_model(fixture: &Fixture, dtype: DType) -> ResNet {
-    let weights = fixture.tensors.iter().filter_map(|(name, tensor)| {
-        let name = name.strip_prefix("weights.")?;
-        Some((name.to_owned(), tensor.to_dtype(dtype).unwrap()))
-    });
-    let vb = VarBuilder::from_tensors(weights.collect(), dtype, &Device::Cpu);
-    ResNet::new(&config(fixture), vb).unwrap_or_else(|e| panic!("{}: {e}", fixture.name))
-}
 
 /// Every way a network runs on the CPU: by candle's operations, and fused.
 const MODES: [Option<Precision>; 3] = [None, Some(Precision::Exact), Some(Precision::Fast)];

@@ -3,6 +3,32 @@
 use crate::resize::Rect;
 use crate::{CropMode, Error, Result, Transform};
 
+/// The rectangle of an image that becomes a model's input, in the image's pixels: x to the right, y down, (0, 0) the
+/// upper left corner of the first pixel. Where the input is padded the rectangle reaches beyond the image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Left edge.
+    pub x: f64,
+    /// Upper edge.
+    pub y: f64,
+    /// Extent to the right.
+    pub width: f64,
+    /// Extent downwards.
+    pub height: f64,
+}
+
+impl Window {
+    /// The same rectangle on the image resized by these factors, a thumbnail for example.
+    pub fn scaled(self, across: f64, down: f64) -> Self {
+        Self {
+            x: self.x * across,
+            y: self.y * down,
+            width: self.width * across,
+            height: self.height * down,
+        }
+    }
+}
+
 /// Where along one axis the crop lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Axis {
@@ -88,6 +114,23 @@ impl Geometry {
             y: self.y.start,
             width: self.x.len,
             height: self.y.len,
+        }
+    }
+
+    /// Where the whole of the result, padding included, lies on a `width` x `height` image.
+    pub fn on_source(&self, width: u32, height: u32) -> Window {
+        let along = |axis: Axis, wanted: u32, resized: u32, source: u32| {
+            let scale = f64::from(source) / f64::from(resized);
+            let first = f64::from(axis.start) - f64::from(axis.pad);
+            (first * scale, f64::from(wanted) * scale)
+        };
+        let (x, across) = along(self.x, self.size.1, self.resized.0, width);
+        let (y, down) = along(self.y, self.size.0, self.resized.1, height);
+        Window {
+            x,
+            y,
+            width: across,
+            height: down,
         }
     }
 

@@ -46,6 +46,7 @@ mod transform;
 pub use batch::{apply_batch, decode_batch};
 pub use decode::{DecodeOptions, Format, Header, decode, decode_as, decode_with, probe};
 pub use error::{Error, Result};
+pub use geometry::Window;
 pub use limits::{Limits, PILLOW_MAX_PIXELS};
 pub use options::{ColorMode, CropMode, Interpolation, PassOrder};
 pub use pixels::Image;

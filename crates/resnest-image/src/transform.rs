@@ -2,7 +2,7 @@
 //! `transforms_imagenet_eval`).
 
 use crate::decode::{self, DecodeOptions};
-use crate::geometry::{Axis, Geometry};
+use crate::geometry::{Axis, Geometry, Window};
 use crate::resize::{Kernel, Plan, Rect};
 use crate::{
     ColorMode, CropMode, Error, Image, Interpolation, Limits, PassOrder, Result, normalise,
@@ -124,6 +124,22 @@ impl Transform {
     /// [`Error::BadTransform`] for impossible options, [`Error::PixelCount`] for an inconsistent image.
     pub fn crop(&self, image: &Image) -> Result<Image> {
         self.crop_with(image, Kernel::Auto)
+    }
+
+    /// Which part of a `width` x `height` image [`Self::crop`] shows the model: what is drawn on a photo to say
+    /// where the model looked, and how its maps are laid back over it.
+    ///
+    /// # Errors
+    /// [`Error::BadTransform`] for impossible options, or an image without pixels.
+    pub fn window(&self, width: u32, height: u32) -> Result<Window> {
+        if width == 0 || height == 0 {
+            let detail = format!("the image has {width}x{height} pixels");
+            return Err(Error::BadTransform {
+                option: "size",
+                detail,
+            });
+        }
+        Ok(self.geometry(width, height)?.on_source(width, height))
     }
 
     /// As [`Self::crop`] by a chosen kernel; for tests and measurements, the bytes are the same.

@@ -75,6 +75,11 @@ impl PackedSplitAttention {
         &self.conv
     }
 
+    /// Splits.
+    pub fn radix(&self) -> usize {
+        self.radix
+    }
+
     /// Bytes of packed weights.
     pub fn bytes(&self) -> usize {
         self.conv.bytes() + self.fc1.bytes() + self.fc2.bytes()
@@ -129,6 +134,14 @@ impl PackedSplitAttention {
                 next.run(sums, output, epilogue)
             })
         })
+    }
+
+    /// (N, H, W, in) => the weights of each split's channels, `[n][radix][channels]`.
+    ///
+    /// # Errors
+    /// When `x` does not have the given shape or the shape does not fit.
+    pub fn run_attention(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
+        self.with_splits(x, input, |weighted, _| Ok(weighted.attention.to_vec()))
     }
 
     /// Makes splits and attention and hands them to `f` with the output's shape.

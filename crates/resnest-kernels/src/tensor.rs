@@ -161,6 +161,23 @@ impl PackedSplitAttention {
         })
     }
 
+    /// The weights alone that `forward` gives the splits: (N, C, H, W) => (N, radix, channels).
+    /// Costs as much as `forward`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn attention(&self, x: &Tensor) -> Result<Tensor> {
+        let weights = apply(x, "resnest-attention", |x, input| {
+            let splits = self.conv().spec().output(input)?;
+            Ok((
+                self.run_attention(x, input)?,
+                Nhwc::new(input.n, 1, 1, splits.c),
+            ))
+        })?;
+        let (n, width, ..) = weights.dims4()?;
+        weights.reshape((n, self.radix(), width / self.radix()))
+    }
+
     /// The same followed by the convolution `next` (plus `residual`, then ReLU if `relu`), in one
     /// operation: cheaper than the two, with the same values.
     ///

@@ -402,6 +402,23 @@ impl Linear {
         Ok(y)
     }
 
+    /// What the layer without its bias makes of every pixel: (N, in, H, W) → (N, out, H, W).
+    pub(crate) fn at_every_pixel(&self, map: &Tensor) -> Result<Tensor> {
+        let (n, c, h, w) = map.dims4()?;
+        let rows = map.permute((0, 2, 3, 1))?.reshape((n * h * w, c))?;
+        let y = match &self.weights {
+            Weights::Plain { weight, .. } => self.compute(weight, None, &rows)?,
+            // The packed bias cannot be left out, but nothing in gives the bias alone.
+            Weights::Packed(kernel) => {
+                let nothing = Tensor::zeros((1, c), map.dtype(), map.device())?;
+                let bias = kernel.forward_rows(&nothing)?;
+                kernel.forward_rows(&rows)?.broadcast_sub(&bias)?
+            }
+        };
+        y.reshape((n, h, w, self.out_features))?
+            .permute((0, 3, 1, 2))
+    }
+
     fn compute(&self, weight: &Tensor, bias: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
         if x.dim(0)? == 0 {
             return Tensor::zeros((0, self.out_features), x.dtype(), x.device());

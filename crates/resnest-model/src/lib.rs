@@ -10,6 +10,8 @@
 //! * [`ResNet::new`] builds it; [`ResNet::forward`] gives logits, [`ResNet::forward_features`] the
 //!   last map, [`ResNet::forward_features_at`] the maps of chosen stages, [`TestTimePoolHead`]
 //!   timm's `--test-pool`.
+//! * [`ResNet::class_activation_maps`] and [`ResNet::split_weights`] tell where a network saw a class,
+//!   and how it weighed its splits.
 //! * [`ResNet::fuse`] turns a loaded network into one that runs on the kernels of
 //!   `resnest-kernels`, many times faster, on the CPU in f32; [`ResNet::plan`] and
 //!   [`ResNet::profile`] tell what was chosen and what it costs.
@@ -20,7 +22,7 @@
 //! # Where things are
 //! One file per file of timm: `resnet.rs` is the trunk (stem, stages, head), `resnest.rs` the block
 //! and the named configurations, `split_attn.rs` the attention, `pool.rs` and `layers.rs` what they
-//! are made of, `fuse.rs` what fusing is, `test_time_pool.rs` and `feature.rs` the rest. `spec.rs` and `trace.rs` answer
+//! are made of, `fuse.rs` what fusing is, `test_time_pool.rs`, `feature.rs` and `explain.rs` the rest. `spec.rs` and `trace.rs` answer
 //! questions about a network by running it over nothing.
 //!
 //! ```
@@ -39,6 +41,7 @@
 
 mod config;
 mod error;
+mod explain;
 mod feature;
 mod fuse;
 mod init;
@@ -53,6 +56,7 @@ mod trace;
 
 pub use config::{Block, PoolType, ResNestArgs, ResNetConfig, StemType};
 pub use error::{Error, Result};
+pub use explain::SplitWeights;
 pub use feature::FeatureInfo;
 pub use fuse::{FuseOptions, PlannedLayer};
 pub use init::random_weights;

@@ -328,6 +328,11 @@ impl ResNet {
         self.fc.take()
     }
 
+    /// The layer behind [`forward_head`](Self::forward_head), if there are classes.
+    pub(crate) fn classifier(&self) -> Option<&Linear> {
+        self.fc.as_ref()
+    }
+
     pub(crate) fn run(&self, x: &Tensor, trace: &mut Trace) -> ModelResult<Tensor> {
         self.check_input(x)?;
         self.settle();

@@ -119,6 +119,7 @@ impl SplitAttn {
         match &self.how {
             How::Composed(layers) => layers.forward(x, trace),
             How::Fused(fused) => {
+                trace.attention(&self.path, || fused.kernel.attention(x))?;
                 let y = fused.kernel.forward(x)?;
                 let macs = || fused.macs(&y);
                 let layers = [fused.conv_path.as_str()];
@@ -139,6 +140,7 @@ impl SplitAttn {
         trace: &mut Trace,
     ) -> Result<Tensor> {
         if let (How::Fused(fused), Some(next)) = (&self.how, conv.packed()) {
+            trace.attention(&self.path, || fused.kernel.attention(x))?;
             let y = fused.kernel.forward_then(x, next, Some(shortcut), true)?;
             let operation = || fused.describe() + ", then conv3, norm, + shortcut, relu";
             let macs = || fused.macs(&y).saturating_add(per_image(&y, conv.taps()));
@@ -175,6 +177,11 @@ impl Layers {
         let gap = conv_norm_act(&self.fc1, &self.bn1, Act::Relu, &gap, trace)?;
         let logits = self.fc2.forward(&gap, trace)?; // (N, K·R·c, 1, 1)
         let weights = self.rsoftmax.forward(&logits, trace)?; // (N, R·C)
+        let by_split = || {
+            let ((n, width), radix) = (weights.dims2()?, self.rsoftmax.radix);
+            weights.reshape((n, radix, width / radix))
+        };
+        trace.attention(&self.path, by_split)?;
         self.weigh(&splits, &weights, trace)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use candle_core::Tensor;
+use candle_core::{Result, Tensor};
 use resnest_kernels::ConvSpec;
 
 /// One step of a forward.
@@ -50,6 +50,8 @@ struct Recording {
     steps: Vec<Step>,
     met: HashMap<String, Met>,
     clock: Option<Clock>,
+    /// The weights of each split attention, (N, R, C), if they are wanted.
+    attention: Option<Vec<(String, Tensor)>>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,34 @@ impl Trace {
                 ..Recording::default()
             }),
         }
+    }
+
+    /// Keeps the weights that every split attention gives its splits.
+    pub(crate) fn keeping_attention() -> Self {
+        Self {
+            recording: Some(Recording {
+                attention: Some(Vec::new()),
+                ..Recording::default()
+            }),
+        }
+    }
+
+    /// Reports the weights (N, R, C) of a split attention, which are only computed if they are wanted.
+    pub(crate) fn attention(
+        &mut self,
+        path: &str,
+        weights: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<()> {
+        if let Some(kept) = self.recording.as_mut().and_then(|r| r.attention.as_mut()) {
+            kept.push((path.to_owned(), weights()?));
+        }
+        Ok(())
+    }
+
+    /// The weights of every split attention that ran, in the network's order.
+    pub(crate) fn into_attention(self) -> Vec<(String, Tensor)> {
+        let recording = self.recording.unwrap_or_default();
+        recording.attention.unwrap_or_default()
     }
 
     pub(crate) fn into_steps(self) -> Vec<Step> {

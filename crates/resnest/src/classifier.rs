@@ -22,6 +22,14 @@ impl Pixels {
     }
 }
 
+/// Computes a batch (N, C, H, W): an answer an image, or why there is none for the whole batch.
+pub(crate) type Rows<'a, T> = &'a dyn Fn(&Tensor) -> Result<Vec<Result<T, Error>>, Error>;
+
+/// The model's output as f32 on the CPU.
+pub(crate) fn from_model(y: &Tensor) -> Result<Tensor, Error> {
+    Ok(y.to_dtype(DType::F32)?.to_device(&Device::Cpu)?)
+}
+
 /// The network, or the network with its classifier applied to every window of the trained size.
 #[derive(Debug)]
 enum Network {
@@ -270,8 +278,17 @@ impl Classifier {
         prepared: Vec<Result<Pixels, E>>,
         k: usize,
     ) -> Vec<Result<Vec<Prediction>, E>> {
+        self.answer_prepared(prepared, &|x| self.rows(&self.logits(x)?, k))
+    }
+
+    /// What `rows` makes of prepared images (N, C, H, W), at once where it can: one answer an image, in order.
+    pub(crate) fn answer_prepared<T, E: From<Error>>(
+        &self,
+        prepared: Vec<Result<Pixels, E>>,
+        rows: Rows<T>,
+    ) -> Vec<Result<T, E>> {
         let ready: Vec<&Pixels> = prepared.iter().filter_map(|p| p.as_ref().ok()).collect();
-        let mut answers = self.answers(&ready, k).into_iter();
+        let mut answers = self.answers(&ready, rows).into_iter();
         prepared
             .into_iter()
             .filter_map(|pixels| match pixels {
@@ -287,10 +304,14 @@ impl Classifier {
     /// Anything the computation gives.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor, Error> {
         self.on_threads(|| {
-            let x = x.to_device(&self.device)?.to_dtype(self.dtype)?;
-            let logits = self.network.forward(&x)?;
-            Ok(logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?)
+            let logits = self.network.forward(&self.to_model(x)?)?;
+            from_model(&logits)
         })
+    }
+
+    /// `x` where the model computes and in what it computes.
+    pub(crate) fn to_model(&self, x: &Tensor) -> Result<Tensor, Error> {
+        Ok(x.to_device(&self.device)?.to_dtype(self.dtype)?)
     }
 
     /// The model's name, such as `resnest50d.in1k`.
@@ -329,24 +350,24 @@ impl Classifier {
     }
 
     /// Exactly one answer an image.
-    fn answers(&self, images: &[&Pixels], k: usize) -> Vec<Result<Vec<Prediction>, Error>> {
+    fn answers<T>(&self, images: &[&Pixels], rows: Rows<T>) -> Vec<Result<T, Error>> {
         if images.is_empty() {
             return Vec::new();
         }
-        let at_once = || self.rows(&self.logits(&self.to_tensor(images)?)?, k);
+        let at_once = || rows(&self.to_tensor(images)?);
         match at_once() {
             Ok(rows) => rows,
             Err(error) if images.len() == 1 => vec![Err(error)],
             // What is too much for all of them at once (memory, say) may do for each alone.
             Err(_) => images
                 .iter()
-                .flat_map(|&image| self.answers(&[image], k))
+                .flat_map(|&image| self.answers(&[image], rows))
                 .collect(),
         }
     }
 
     /// Prepared images to one (N, C, H, W).
-    fn to_tensor(&self, images: &[&Pixels]) -> Result<Tensor, Error> {
+    pub(crate) fn to_tensor(&self, images: &[&Pixels]) -> Result<Tensor, Error> {
         let (c, h, w) = self.transform.shape();
         let shape = (images.len(), c, h, w);
         let values: Vec<f32> = images
@@ -367,7 +388,7 @@ impl Classifier {
     }
 
     /// Both pools are told: rayon's, which decodes, and the kernels' own.
-    fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.pool {
             Some(pool) => {
                 let threads = pool.current_num_threads();

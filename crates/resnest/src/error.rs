@@ -49,6 +49,47 @@ pub enum Error {
         /// The model's name.
         model: String,
     },
+    /// No class of this name.
+    #[error(
+        "unknown class {text:?}: {}",
+        if nearest.is_empty() { "the model has no classes".to_owned() } else {
+            format!("give an index (0 to {}), a name or words of its description; nearest: {}", classes - 1, nearest.join(", "))
+        }
+    )]
+    UnknownClass {
+        /// What was asked for.
+        text: String,
+        /// How many classes there are.
+        classes: usize,
+        /// The classes with the most similar names.
+        nearest: Vec<String>,
+    },
+    /// A name that several classes have.
+    #[error("class {text:?} may be any of: {}; choose one by index or name", candidates.join(", "))]
+    AmbiguousClass {
+        /// What was asked for.
+        text: String,
+        /// The classes it may be.
+        candidates: Vec<String>,
+    },
+    /// A class index beyond the model's classes.
+    #[error("class {index} is out of range: the model has classes 0 to {}", classes.saturating_sub(1))]
+    ClassIndex {
+        /// What was asked for.
+        index: usize,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// Values that do not make a map of the given sides.
+    #[error("{values} values are no map of {height}x{width}")]
+    MapSize {
+        /// How many values there are.
+        values: usize,
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
     /// The number of labels and the number of classes differ.
     #[error(
         "{labels} labels for {classes} classes: the labels in the model's config.json do not fit its classifier"

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use crate::Error;
+
 /// synset, lemmas, definition of the 1000 ImageNet classes, in index order; from timm's `data/_info`.
 const IMAGENET_1K: &str = include_str!("../data/imagenet1k.tsv");
 
@@ -72,6 +74,66 @@ impl Labels {
         self.descriptions.get(index)?.as_deref()
     }
 
+    /// The class that `text` names: an index, a class name (a synset for ImageNet), or a description or one of its
+    /// comma-separated parts ("tabby"), without regard to case.
+    ///
+    /// # Errors
+    /// [`Error::UnknownClass`] with the nearest names, [`Error::AmbiguousClass`] if it names several.
+    pub fn find(&self, text: &str) -> Result<usize, Error> {
+        let text = text.trim();
+        let index = text.parse().ok();
+        let named =
+            |&class: &usize| Some(class) == index || self.names[class].as_deref() == Some(text);
+        let mut found: Vec<usize> = (0..self.len()).filter(named).collect();
+        if found.is_empty() {
+            let called = |class: &usize| self.words(*class).any(|word| same(word, text));
+            found = (0..self.len()).filter(called).collect();
+        }
+        match found[..] {
+            [class] => Ok(class),
+            [] => Err(Error::UnknownClass {
+                text: text.to_owned(),
+                classes: self.len(),
+                nearest: self.nearest(text),
+            }),
+            _ => Err(Error::AmbiguousClass {
+                text: text.to_owned(),
+                candidates: found.iter().map(|&class| self.shown(class)).collect(),
+            }),
+        }
+    }
+
+    /// All that a class may be called but its index.
+    fn words(&self, class: usize) -> impl Iterator<Item = &str> {
+        let description = self.description(class);
+        let parts = description.into_iter().flat_map(|text| text.split(','));
+        let name = self.names[class].as_deref();
+        name.into_iter().chain(description).chain(parts)
+    }
+
+    fn shown(&self, class: usize) -> String {
+        match self.description(class) {
+            Some(text) => format!("{class} {} ({text})", self.name(class)),
+            None if self.names[class].is_none() => class.to_string(),
+            None => format!("{class} {}", self.name(class)),
+        }
+    }
+
+    /// The three classes whose names are most like `text`.
+    fn nearest(&self, text: &str) -> Vec<String> {
+        let text = text.to_lowercase();
+        let likeness = |class: usize| {
+            let words = self.words(class).map(|word| word.trim().to_lowercase());
+            words.fold(0.0, |most, word| {
+                strsim::jaro_winkler(&word, &text).max(most)
+            })
+        };
+        let mut ranked: Vec<(f64, usize)> = (0..self.len()).map(|c| (likeness(c), c)).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let best = ranked.iter().take(3);
+        best.map(|&(_, class)| self.shown(class)).collect()
+    }
+
     /// The class in words and its definition (timm's label type `detailed`), where known.
     pub fn detailed(&self, index: usize) -> Option<String> {
         let words = self.description(index)?;
@@ -80,6 +142,10 @@ impl Labels {
             None => words.to_owned(),
         })
     }
+}
+
+fn same(a: &str, b: &str) -> bool {
+    a.trim().to_lowercase() == b.to_lowercase()
 }
 
 fn parse_imagenet() -> Labels {
@@ -113,6 +179,37 @@ mod tests {
             "tabby, tabby cat: a cat with a grey or tawny coat mottled with black"
         );
         assert_eq!(labels.name(1000), "1000");
+    }
+
+    #[test]
+    fn a_class_is_found_by_index_synset_and_words() {
+        let labels = Labels::imagenet();
+        for text in ["281", "n02123045", "tabby", "Tabby Cat", "tabby, tabby cat"] {
+            assert_eq!(labels.find(text).unwrap(), 281, "{text}");
+        }
+        let Err(Error::AmbiguousClass { candidates, .. }) = labels.find("crane") else {
+            panic!("a bird and a machine");
+        };
+        assert_eq!(candidates.len(), 2);
+        assert!(candidates[0].contains("n02012849"), "{candidates:?}");
+        for (text, hint) in [("taby", "tabby"), ("1000", "0 to 999"), ("-1", "0 to 999")] {
+            let error = labels.find(text).unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_one_class_and_names_another_is_not_guessed() {
+        let labels = Labels::new([(Some("1"), None), (Some("0"), None), (Some("7"), None)]);
+        assert!(matches!(
+            labels.find("1"),
+            Err(Error::AmbiguousClass { .. })
+        ));
+        assert_eq!(
+            (labels.find("7").unwrap(), labels.find("2").unwrap()),
+            (2, 2)
+        );
+        assert!(Labels::numbered(0).find("0").is_err());
     }
 
     #[test]

@@ -12,12 +12,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Classifier`] goes the whole way from encoded bytes to predictions; [`create_model`] gives the network alone. The
+//! [`Classifier`] goes the whole way from encoded bytes to predictions; [`explain`] shows where it saw them;
+//! [`create_model`] gives the network alone. The
 //! parts are crates of their own, re-exported here: [`image`] (decoding and preprocessing, equal to Pillow), [`model`]
 //! (the networks), [`loader`] and [`hub`] (names, checkpoints, downloads).
 #![forbid(unsafe_code)]
 
 pub mod demo;
+pub mod explain;
 
 mod classifier;
 mod create;

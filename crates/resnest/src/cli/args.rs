@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnest::model::Algorithm;
+
+use super::explain::ExplainArgs;
 use resnest::{CropMode, DeviceChoice, Interpolation, Precision};
 
 /// Classify images with timm's pretrained ResNeSt checkpoints, with the same answers as timm.
@@ -24,6 +26,8 @@ Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS
 pub enum Command {
     /// Classify image files, folders, globs, or one image from standard input
     Classify(ClassifyArgs),
+    /// Show where in an image its class was seen, and how each block weighed its splits
+    Explain(ExplainArgs),
     /// List the pretrained models
     Models(ModelsArgs),
     /// Download pretrained models into the cache
@@ -308,11 +312,11 @@ pub struct BenchArgs {
     pub only: Option<usize>,
 }
 
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+pub fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| e.to_string())
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(number) => Ok(number),

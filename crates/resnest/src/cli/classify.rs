@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::{Context, Result};
-use resnest::{Classifier, Pixels, Transform, device_name};
+use resnest::{Classifier, Pixels};
 
 use super::args::ClassifyArgs;
 use super::inputs::{Input, expand};
@@ -17,15 +17,8 @@ type Batch = (Vec<String>, Vec<Result<Pixels>>);
 /// Classifies everything the user named.
 pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
-    let classifier = load::classifier(args, inputs.len())?;
-    if !args.model.hub.quiet {
-        eprintln!(
-            "{} on {}: {}",
-            classifier.name(),
-            device_name(classifier.device()),
-            summary(classifier.transform())
-        );
-    }
+    let batch = args.batch_size.min(inputs.len());
+    let classifier = load::classifier(&args.model, &args.compute, &args.transform, batch)?;
     let labels = classifier.labels().clone();
     let mut report = Report::new(BufWriter::new(std::io::stdout().lock()), args, labels);
     let tally = std::thread::scope(|scope| {
@@ -35,18 +28,6 @@ pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
     })
     .map_err(Failure::Other)?;
     tally.finish(args.model.hub.quiet)
-}
-
-/// The preprocessing in a few words.
-fn summary(transform: &Transform) -> String {
-    let (height, width) = transform.size;
-    let Transform {
-        crop_mode,
-        crop_pct,
-        interpolation,
-        ..
-    } = transform;
-    format!("{height}x{width}, crop {crop_mode} {crop_pct}, {interpolation}")
 }
 
 /// Reads and prepares batch after batch, until done or until nobody listens any more.

@@ -4,30 +4,35 @@ use anyhow::Error;
 use resnest::hub::HubOptions;
 use resnest::loader::Loader;
 use resnest::{
-    Classifier, ClassifierOptions, HeadPolicy, ModelOptions, ModelSource, Overrides,
-    TransformOverrides,
+    Classifier, ClassifierOptions, HeadPolicy, ModelOptions, ModelSource, Overrides, Transform,
+    TransformOverrides, device_name,
 };
 
 use super::Failure;
-use super::args::{ClassifyArgs, HubArgs, TransformArgs};
+use super::args::{ComputeArgs, HubArgs, ModelArgs, TransformArgs};
 use super::progress::hub_options;
 
-/// The classifier that `classify`'s options describe, for so many images.
-pub fn classifier(args: &ClassifyArgs, images: usize) -> Result<Classifier, Failure> {
+/// The classifier that the options describe, for so many images at once.
+pub fn classifier(
+    model: &ModelArgs,
+    compute: &ComputeArgs,
+    transform: &TransformArgs,
+    batch: usize,
+) -> Result<Classifier, Failure> {
     let options = ClassifierOptions {
         model: ModelOptions {
-            device: args.compute.device,
-            precision: args.compute.precision.into(),
-            batch_hint: args.batch_size.min(images),
-            overrides: overrides(&args.model.hub, args.model.num_classes),
-            ..model_options(&args.model.hub)?
+            device: compute.device,
+            precision: compute.precision.into(),
+            batch_hint: batch,
+            overrides: overrides(&model.hub, model.num_classes),
+            ..model_options(&model.hub)?
         },
-        transform: transform_overrides(&args.transform),
-        threads: args.compute.threads,
+        transform: transform_overrides(transform),
+        threads: compute.threads,
         ..ClassifierOptions::default()
     };
-    let name = &args.model.model;
-    let loaded = match &args.model.checkpoint {
+    let name = &model.model;
+    let loaded = match &model.checkpoint {
         None => Classifier::load(name, &options),
         Some(path) => Classifier::from_source(
             &ModelSource::File {
@@ -38,13 +43,29 @@ pub fn classifier(args: &ClassifyArgs, images: usize) -> Result<Classifier, Fail
         ),
     };
     let classifier = loaded.map_err(|error| failure(name, error))?;
-    if !args.model.hub.quiet {
-        classifier
-            .warnings()
-            .iter()
-            .for_each(|w| eprintln!("warning: {w}"));
+    if !model.hub.quiet {
+        tell(&classifier);
     }
     Ok(classifier)
+}
+
+/// Says which model runs where on what kind of input, and what should be known about it.
+fn tell(classifier: &Classifier) {
+    for warning in classifier.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    let Transform {
+        size: (height, width),
+        crop_mode,
+        crop_pct,
+        interpolation,
+        ..
+    } = classifier.transform();
+    eprintln!(
+        "{} on {}: {height}x{width}, crop {crop_mode} {crop_pct}, {interpolation}",
+        classifier.name(),
+        device_name(classifier.device()),
+    );
 }
 
 /// A loader with the user's cache, manifests and progress bar.

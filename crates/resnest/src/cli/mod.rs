@@ -2,8 +2,10 @@
 
 mod args;
 mod bench;
+mod cam_files;
 mod classify;
 mod download;
+mod explain;
 mod info;
 mod inputs;
 mod load;
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match &cli.command {
         Command::Classify(args) => classify::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Models(args) => models::run(args),
         Command::Download(args) => download::run(args),
         Command::Info(args) => info::run(args),

@@ -1,0 +1,121 @@
+//! `resnest explain`: where in an image its class was seen, as an overlay and as numbers, and how each block weighed its
+//! splits.
+
+mod args;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use resnest::Classifier;
+use resnest::explain::{ActivationMap, Classes, Explanation, OverlayStyle, npy, split_chart};
+use resnest::image::decode_as;
+use serde_json::{Value, json};
+
+pub use args::ExplainArgs;
+use report::Seen;
+
+use super::args::TableFormat;
+use super::cam_files::{Folder, beside, in_file_name, write, write_png};
+use super::inputs::{Input, expand};
+use super::{Failure, Status, load, say};
+
+/// Explains everything the user named, one image after the other.
+pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
+    let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
+    let classifier = load::classifier(&args.model, &args.compute, &args.transform, 1)?;
+    let can = classifier.model().check_class_activation_maps();
+    can.map_err(|error| Failure::Usage(error.into()))?;
+    let classes = classes(args, &classifier)?;
+    let mut folder = Folder::create(&args.out).map_err(Failure::Other)?;
+    let (mut objects, mut failed) = (Vec::new(), 0);
+    for input in &inputs {
+        let seen = explain(&classifier, input, &classes, args, &mut folder);
+        let json = match seen {
+            Ok(seen) if args.format == TableFormat::Json => seen.json(),
+            Ok(seen) => {
+                say(&seen.text())?;
+                continue;
+            }
+            Err(error) => {
+                eprintln!("error: {}: {error:#}", input.name());
+                failed += 1;
+                json!({"file": input.name(), "error": format!("{error:#}")})
+            }
+        };
+        objects.push(json);
+    }
+    if args.format == TableFormat::Json {
+        say(&format!("{:#}", Value::Array(objects)))?;
+    }
+    Ok(match failed {
+        0 => Status::Done,
+        _ => Status::SomeFailed,
+    })
+}
+
+fn classes(args: &ExplainArgs, classifier: &Classifier) -> Result<Classes, Failure> {
+    if args.classes.is_empty() {
+        return Ok(Classes::Top(args.topk));
+    }
+    let found = args
+        .classes
+        .iter()
+        .map(|text| classifier.labels().find(text));
+    let found: Result<Vec<usize>, _> = found.collect();
+    Ok(Classes::These(
+        found.map_err(|error| Failure::Usage(error.into()))?,
+    ))
+}
+
+fn explain(
+    classifier: &Classifier,
+    input: &Input,
+    classes: &Classes,
+    args: &ExplainArgs,
+    folder: &mut Folder,
+) -> Result<Seen> {
+    let limits = classifier.limits();
+    let bytes = input.read(limits.max_bytes)?;
+    let image = decode_as(&bytes, classifier.transform().color_mode(), limits)?;
+    let splits = match args.no_splits {
+        true => None,
+        false => Some(classifier.split_weights_rgb(&image)?),
+    };
+    let explanation = classifier.cam_rgb(image, classes)?;
+    let stem = folder.stem(input);
+    let mut files = Vec::new();
+    for map in &explanation.maps {
+        files.push(write_map(&explanation, map, &stem, &args.style.style())?);
+    }
+    let chart = match &splits {
+        Some(blocks) if !blocks.is_empty() => {
+            let path = beside(&stem, "splits.svg");
+            let title = format!("{}: {}", classifier.name(), input.name());
+            write(&path, split_chart(&title, blocks).as_bytes())?;
+            Some(path)
+        }
+        _ => None,
+    };
+    Ok(Seen {
+        file: input.name(),
+        explanation,
+        files,
+        splits,
+        chart,
+    })
+}
+
+fn write_map(
+    explanation: &Explanation,
+    map: &ActivationMap,
+    stem: &Path,
+    style: &OverlayStyle,
+) -> Result<(PathBuf, PathBuf)> {
+    let class = in_file_name(&map.prediction.label);
+    let overlay = beside(stem, &format!("cam-{class}.png"));
+    let raw = beside(stem, &format!("cam-{class}.npy"));
+    write_png(&overlay, &explanation.overlay(map, style))?;
+    write(&raw, &npy(map)?)?;
+    Ok((overlay, raw))
+}
