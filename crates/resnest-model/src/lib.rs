@@ -20,7 +20,7 @@
 //!   would be computed; none of them needs weights.
 //!
 //! # Where things are
-//! One file per file of timm: `resnet.rs` is the trunk (stem, stages, head), `resnest.rs` the block
+//! One file per file of timm: `resnet/` is the trunk (stem, stages, head), `resnest.rs` the block
 //! and the named configurations, `split_attn.rs` the attention, `pool.rs` and `layers.rs` what they
 //! are made of, `fuse.rs` what fusing is, `test_time_pool.rs`, `feature.rs` and `explain.rs` the rest. `spec.rs` and `trace.rs` answer
 //! questions about a network by running it over nothing.

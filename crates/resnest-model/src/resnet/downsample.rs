@@ -1,0 +1,69 @@
+//! The shortcut of a block that changes shape (`downsample_avg`, `downsample_conv`).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::stages::BlockSpec;
+use crate::error::Result as ModelResult;
+use crate::fuse::Fuser;
+use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::pool::{AvgPool2d, AvgPoolRule};
+use crate::trace::Trace;
+
+/// How a shortcut changes shape.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DownsampleKind {
+    /// `downsample_avg`.
+    Avg,
+    /// `downsample_conv`.
+    Conv,
+}
+
+/// The shortcut of a block that changes shape: an optional pool, a 1x1 convolution and a norm.
+#[derive(Debug)]
+pub(crate) struct Downsample {
+    pool: Option<AvgPool2d>,
+    conv: Conv2d,
+    norm: BatchNorm2d,
+}
+
+impl Downsample {
+    /// `None` where the shortcut is the input itself.
+    pub(crate) fn new(spec: &BlockSpec, out_chans: usize, vb: VarBuilder) -> Result<Option<Self>> {
+        let Some(kind) = spec.downsample else {
+            return Ok(None);
+        };
+        // `downsample_avg` has its pool at index 0, be it an Identity; `downsample_conv` has none.
+        let (pool, stride, first) = match kind {
+            DownsampleKind::Conv => (None, spec.stride, 0),
+            DownsampleKind::Avg if spec.dilation > 1 => (Some(AvgPoolRule::Same2x2), 1, 1),
+            DownsampleKind::Avg if spec.stride > 1 => (Some(AvgPoolRule::Ceil2x2), 1, 1),
+            DownsampleKind::Avg => (None, 1, 1),
+        };
+        let conv = Conv2dConfig::new(1, stride);
+        Ok(Some(Self {
+            pool: pool.map(|rule| AvgPool2d::new(rule, vb.pp(0).prefix())),
+            conv: Conv2d::new(spec.in_chans, out_chans, conv, vb.pp(first))?,
+            norm: BatchNorm2d::new(out_chans, vb.pp(first + 1))?,
+        }))
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let pooled = match &self.pool {
+            Some(pool) => &pool.forward(x, trace)?,
+            None => x,
+        };
+        conv_norm_act(&self.conv, &self.norm, Act::Identity, pooled, trace)
+    }
+
+    pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        if let Some(pool) = &mut self.pool {
+            pool.fuse();
+        }
+        self.conv.fuse(Some(&self.norm), fuser)
+    }
+
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.conv.bytes()
+    }
+}

@@ -1,0 +1,139 @@
+//! Fusing the whole network: built so from the start, or turned into it.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+
+use super::stages::{block_specs, new_block};
+use super::stem::new_stem;
+use super::{ResNet, new_classifier};
+use crate::config::ResNetConfig;
+use crate::error::{Error, Result as ModelResult};
+use crate::fuse::{FuseOptions, Fuser, PlannedLayer, check_fusable};
+use crate::spec::weightless;
+use crate::trace::{Met, Trace};
+
+/// After so many forwards a fused network takes a process for one with many more to come.
+const SETTLE_AT: usize = 16;
+
+impl ResNet {
+    /// Builds the network [fused](Self::fuse), in one go: each block is packed as soon as it is read,
+    /// on [`current_threads`](crate::current_threads) threads, so that at no time are all weights
+    /// held twice. `vb` must give f32 on the CPU.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`fuse`](Self::fuse).
+    pub fn fused(
+        config: &ResNetConfig,
+        vb: VarBuilder,
+        options: &FuseOptions,
+    ) -> ModelResult<Self> {
+        check_fusable(&vb.prefix(), vb.dtype(), vb.device())?;
+        let (nothing, _) = weightless(config)?;
+        let mut fuser = Fuser::new(options, nothing.meet(options.input_size)?)?;
+        let mut stem = new_stem(config, &vb)?;
+        stem.0.fuse(&stem.1, &mut fuser)?;
+        let specs = block_specs(config);
+        let parts = fuser.each(specs.len() + 1, |index, fuser| {
+            let Some(spec) = specs.get(index) else {
+                let mut fc = new_classifier(config, &vb)?;
+                fc.iter_mut().try_for_each(|fc| fc.fuse(fuser))?;
+                return Ok((None, fc));
+            };
+            let mut block = new_block(config, spec, &vb)?;
+            block.fuse(fuser)?;
+            Ok((Some(block), None))
+        })?;
+        let (blocks, fc): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let blocks = blocks.into_iter().flatten().collect();
+        let mut model = Self::assemble(config, stem, blocks, fc.into_iter().flatten().next());
+        model.maxpool.fuse();
+        model.global_pool.fuse();
+        model.plan = Some(fuser.into_plan());
+        Ok(model)
+    }
+
+    /// Turns the network into one that runs on the kernels of `resnest-kernels`: norms folded into
+    /// convolutions, an algorithm for every layer, weights packed once. It answers the same calls
+    /// with the same values, within the bounds of [`Precision`](crate::Precision), for f32 images
+    /// on the CPU of any size; results are equal in every bit for any number of threads. Maps it
+    /// gives are ordinary (N, C, H, W) tensors whose memory is channels-last.
+    ///
+    /// Packs on [`current_threads`](crate::current_threads) threads. The original weights are dropped
+    /// layer by layer, so the peak of memory is little more than the larger of the two sets of weights;
+    /// [`fused`](Self::fused) does not even read them all at once.
+    ///
+    /// # Errors
+    /// [`Error::Fuse`] if the weights are not f32 on the CPU, if the network is fused already, or
+    /// for a choice in `algorithms` that names no layer or that the layer cannot take;
+    /// [`Error::Input`] for an empty `input_size`. The network then runs as before.
+    pub fn fuse(&mut self, options: &FuseOptions) -> ModelResult<()> {
+        if self.is_fused() {
+            let reason = "it is fused already; load it again for other options";
+            return Err(Error::fuse("", reason));
+        }
+        self.conv1.first().check_fusable()?;
+        let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
+        self.conv1.fuse(&self.bn1, &mut fuser)?;
+        self.maxpool.fuse();
+        let blocks: Vec<_> = self.layers.iter_mut().flatten().map(Mutex::new).collect();
+        fuser.each(blocks.len(), |index, fuser| {
+            let mut block = blocks[index].lock().unwrap_or_else(PoisonError::into_inner);
+            block.fuse(fuser)
+        })?;
+        self.global_pool.fuse();
+        if let Some(fc) = &mut self.fc {
+            fc.fuse(&mut fuser)?;
+        }
+        self.plan = Some(fuser.into_plan());
+        Ok(())
+    }
+
+    /// Whether the network runs on the fused kernels.
+    pub fn is_fused(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// How every layer is computed, in the order of the network; empty unless it is fused.
+    pub fn plan(&self) -> &[PlannedLayer] {
+        self.plan.as_deref().unwrap_or_default()
+    }
+
+    /// The plan of [`fuse`](Self::fuse), each block's packed weights freed before the next one's are
+    /// made.
+    pub(crate) fn into_plan(mut self, options: &FuseOptions) -> ModelResult<Vec<PlannedLayer>> {
+        let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
+        self.conv1.fuse(&self.bn1, &mut fuser)?;
+        for mut block in self.layers.into_iter().flatten() {
+            block.fuse(&mut fuser)?;
+        }
+        if let Some(fc) = &mut self.fc {
+            fc.fuse(&mut fuser)?;
+        }
+        Ok(fuser.into_plan())
+    }
+
+    /// Every layer as it is met by images of the given size.
+    pub(crate) fn meet(&self, size: (usize, usize)) -> ModelResult<HashMap<String, Met>> {
+        let shape = (0, self.config.in_chans, size.0, size.1);
+        let nothing = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
+        let mut trace = Trace::recording();
+        self.run(&nothing, &mut trace)?;
+        Ok(trace.into_met())
+    }
+
+    /// Moves the weights into larger pages, once, beside the forwards of a long-lived process.
+    pub(super) fn settle(&self) {
+        if self.is_fused()
+            && self.forwards.load(Ordering::Relaxed) < SETTLE_AT
+            && self.forwards.fetch_add(1, Ordering::Relaxed) + 1 == SETTLE_AT
+        {
+            let helper = std::thread::Builder::new().name("resnest-settle".into());
+            // Without it everything works as well, only slower.
+            let _ = helper.spawn(resnest_kernels::settle_weights);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The trunk: stem, four stages of residual blocks, head (`timm/models/resnet.py`).
+//!
+//! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm
+//! in [`stages::new_block`] and a variant of [`Block`](crate::Block).
+
+mod downsample;
+mod forward;
+mod fusing;
+mod stages;
+mod stem;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::AtomicUsize;
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::config::ResNetConfig;
+use crate::error::Result as ModelResult;
+use crate::feature::{self, FeatureInfo};
+use crate::fuse::PlannedLayer;
+use crate::layers::{BatchNorm2d, Linear};
+use crate::pool::{MaxPool2d, SelectAdaptivePool2d};
+pub(crate) use downsample::Downsample;
+pub(crate) use stages::{BlockSpec, ResidualBlock};
+use stages::{block_specs, new_block};
+use stem::{Stem, new_stem};
+
+/// timm's ResNet, built from a [`ResNetConfig`]. Immutable and shareable between threads.
+#[derive(Debug)]
+pub struct ResNet {
+    conv1: Stem,
+    bn1: BatchNorm2d,
+    maxpool: MaxPool2d,
+    /// `layer1` … `layer4`.
+    layers: [Vec<Box<dyn ResidualBlock>>; 4],
+    global_pool: SelectAdaptivePool2d,
+    fc: Option<Linear>,
+    config: ResNetConfig,
+    /// Once the network is fused.
+    plan: Option<Vec<PlannedLayer>>,
+    /// Forwards of the fused network, up to the number after which its weights are settled.
+    forwards: AtomicUsize,
+}
+
+impl ResNet {
+    /// Builds the network with the tensors of `vb`, whose names are those of timm's state dict.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the options do not fit together, [`Error::Candle`] if a tensor is
+    /// missing or misshaped.
+    pub fn new(config: &ResNetConfig, vb: VarBuilder) -> ModelResult<Self> {
+        config.validate()?;
+        let stem = new_stem(config, &vb)?;
+        let specs = block_specs(config);
+        let blocks = specs.iter().map(|spec| new_block(config, spec, &vb));
+        let blocks = blocks.collect::<Result<_>>()?;
+        let fc = new_classifier(config, &vb)?;
+        Ok(Self::assemble(config, stem, blocks, fc))
+    }
+
+    /// `blocks` are those of all stages, in order.
+    fn assemble(
+        config: &ResNetConfig,
+        (conv1, bn1): (Stem, BatchNorm2d),
+        blocks: Vec<Box<dyn ResidualBlock>>,
+        fc: Option<Linear>,
+    ) -> Self {
+        let mut blocks = blocks.into_iter();
+        Self {
+            conv1,
+            bn1,
+            maxpool: MaxPool2d::default(),
+            layers: config.layers.map(|n| blocks.by_ref().take(n).collect()),
+            global_pool: SelectAdaptivePool2d::new(config.global_pool),
+            fc,
+            config: config.clone(),
+            plan: None,
+            forwards: AtomicUsize::new(0),
+        }
+    }
+
+    /// Bytes of weights held by convolutions and classifier, packed or as read.
+    pub fn weight_bytes(&self) -> usize {
+        let blocks = self.layers.iter().flatten();
+        self.conv1.weight_bytes()
+            + blocks.map(|block| block.weight_bytes()).sum::<usize>()
+            + self.fc.as_ref().map_or(0, Linear::bytes)
+    }
+
+    /// What the network was built from.
+    pub fn config(&self) -> &ResNetConfig {
+        &self.config
+    }
+
+    /// Channels of the last feature map.
+    pub fn num_features(&self) -> usize {
+        self.config.num_features()
+    }
+
+    /// The places where [`forward_intermediates`](Self::forward_intermediates) takes features, as
+    /// timm lists them.
+    pub fn feature_info(&self) -> Vec<FeatureInfo> {
+        feature::feature_info(&self.config)
+    }
+
+    /// The classifier, leaving a network that ends with its pool (`reset_classifier(0)`).
+    pub(crate) fn take_classifier(&mut self) -> Option<Linear> {
+        self.config.num_classes = 0;
+        self.fc.take()
+    }
+
+    /// The layer behind [`forward_head`](Self::forward_head), if there are classes.
+    pub(crate) fn classifier(&self) -> Option<&Linear> {
+        self.fc.as_ref()
+    }
+}
+
+/// `fc`, unless there are no classes.
+fn new_classifier(config: &ResNetConfig, vb: &VarBuilder) -> Result<Option<Linear>> {
+    match config.num_classes {
+        0 => Ok(None),
+        classes => Linear::new(config.head_features(), classes, vb.pp("fc")).map(Some),
+    }
+}
