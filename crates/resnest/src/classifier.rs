@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use resnest_image::{Image, Limits, Transform};
 use resnest_loader::{Loaded, ModelSource, PretrainedCfg, Resolved};
-use resnest_model::{ResNet, TestTimePoolHead, with_threads};
+use resnest_model::{ResNet, TestTimePoolHead, current_threads, with_threads};
 
 use crate::create::Opened;
 use crate::options::{ClassifierOptions, ModelOptions};
@@ -314,6 +314,11 @@ impl Classifier {
         Ok(x.to_device(&self.device)?.to_dtype(self.dtype)?)
     }
 
+    /// A row of logits for each prepared image, computed at once.
+    pub(crate) fn logits_of(&self, images: &[&Pixels]) -> Result<Vec<Vec<f32>>, Error> {
+        Ok(self.logits(&self.to_tensor(images)?)?.to_vec2()?)
+    }
+
     /// The model's name, such as `resnest50d.in1k`.
     pub fn name(&self) -> &str {
         &self.name
@@ -342,6 +347,14 @@ impl Classifier {
     /// Where it computes.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Threads it computes on.
+    pub fn threads(&self) -> usize {
+        match &self.pool {
+            Some(pool) => pool.current_num_threads(),
+            None => current_threads(),
+        }
     }
 
     /// What one image may cost.

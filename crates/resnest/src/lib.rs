@@ -18,8 +18,10 @@
 //! (the networks), [`loader`] and [`hub`] (names, checkpoints, downloads).
 #![forbid(unsafe_code)]
 
+pub mod dataset;
 pub mod demo;
 pub mod explain;
+pub mod validate;
 
 mod classifier;
 mod create;

@@ -26,11 +26,22 @@ pub struct Prediction {
 /// # Errors
 /// [`Error::NotFinite`] if any logit is NaN or infinite.
 pub fn top_k(logits: &[f32], k: usize, labels: &Labels) -> Result<Vec<Prediction>, Error> {
-    if let Some((index, &value)) = logits.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-        return Err(Error::NotFinite { index, value });
-    }
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|&v| f64::from(v - max).exp()).sum();
+    let softmax = Softmax::new(logits)?;
+    let order = best(logits, k);
+    Ok(order
+        .into_iter()
+        .map(|index| Prediction {
+            index,
+            label: labels.name(index),
+            description: labels.description(index).map(str::to_owned),
+            probability: softmax.probability(logits[index]),
+            logit: logits[index],
+        })
+        .collect())
+}
+
+/// The indices of the `k` largest logits, largest first; equal ones keep the order of their indices.
+pub(crate) fn best(logits: &[f32], k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     let best_first = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
     if k < order.len() {
@@ -39,16 +50,37 @@ pub fn top_k(logits: &[f32], k: usize, labels: &Labels) -> Result<Vec<Prediction
         order.truncate(k);
     }
     order.sort_unstable_by(best_first);
-    Ok(order
-        .into_iter()
-        .map(|index| Prediction {
-            index,
-            label: labels.name(index),
-            description: labels.description(index).map(str::to_owned),
-            probability: (f64::from(logits[index] - max).exp() / total) as f32,
-            logit: logits[index],
-        })
-        .collect())
+    order
+}
+
+/// The softmax of a row of logits, one value at a time.
+pub(crate) struct Softmax {
+    max: f32,
+    total: f64,
+}
+
+impl Softmax {
+    /// # Errors
+    /// [`Error::NotFinite`] if any logit is NaN or infinite.
+    pub(crate) fn new(logits: &[f32]) -> Result<Self, Error> {
+        if let Some((index, &value)) = logits.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+            return Err(Error::NotFinite { index, value });
+        }
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total = logits.iter().map(|&v| f64::from(v - max).exp()).sum();
+        Ok(Self { max, total })
+    }
+
+    /// In 0..=1.
+    pub(crate) fn probability(&self, logit: f32) -> f32 {
+        (f64::from(logit - self.max).exp() / self.total) as f32
+    }
+
+    /// Minus the natural logarithm of the probability, without its rounding to 0.
+    pub(crate) fn loss(&self, logit: f32) -> f32 {
+        let loss = self.total.ln() - (f64::from(logit) - f64::from(self.max));
+        loss.min(f64::from(f32::MAX)) as f32
+    }
 }
 
 #[cfg(test)]

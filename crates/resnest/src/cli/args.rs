@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnest::model::Algorithm;
 
 use super::explain::ExplainArgs;
+use super::validate::args::ValidateArgs;
 use resnest::{CropMode, DeviceChoice, Interpolation, Precision};
 
 /// Classify images with timm's pretrained ResNeSt checkpoints, with the same answers as timm.
@@ -19,7 +20,8 @@ pub struct Cli {
 }
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 3 the model could not be had.
+Exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 3 the model could not be had,
+130 interrupted.
 Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, RAYON_NUM_THREADS.";
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +38,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Measure how fast models run here: time, throughput, memory; layer by layer on request
     Bench(BenchArgs),
+    /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration
+    Validate(ValidateArgs),
 }
 
 /// Which model, from where, and how it is changed.

@@ -19,7 +19,17 @@ pub fn classifier(
     transform: &TransformArgs,
     batch: usize,
 ) -> Result<Classifier, Failure> {
-    let options = ClassifierOptions {
+    open(model, &options(model, compute, transform, batch)?)
+}
+
+/// What the options say of a classifier for so many images at once.
+pub fn options(
+    model: &ModelArgs,
+    compute: &ComputeArgs,
+    transform: &TransformArgs,
+    batch: usize,
+) -> Result<ClassifierOptions, Failure> {
+    Ok(ClassifierOptions {
         model: ModelOptions {
             device: compute.device,
             precision: compute.precision.into(),
@@ -30,16 +40,20 @@ pub fn classifier(
         transform: transform_overrides(transform),
         threads: compute.threads,
         ..ClassifierOptions::default()
-    };
+    })
+}
+
+/// The classifier of this model or checkpoint; says what there is to say.
+pub fn open(model: &ModelArgs, options: &ClassifierOptions) -> Result<Classifier, Failure> {
     let name = &model.model;
     let loaded = match &model.checkpoint {
-        None => Classifier::load(name, &options),
+        None => Classifier::load(name, options),
         Some(path) => Classifier::from_source(
             &ModelSource::File {
                 path: path.clone(),
                 architecture: Some(name.clone()),
             },
-            &options,
+            options,
         ),
     };
     let classifier = loaded.map_err(|error| failure(name, error))?;

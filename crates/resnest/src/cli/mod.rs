@@ -13,6 +13,7 @@ mod models;
 mod output;
 mod plan;
 mod progress;
+mod validate;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ pub enum Status {
     Done,
     /// Some inputs failed, the others were done: exit status 1.
     SomeFailed,
+    /// Stopped by Ctrl-C, what was done until then said: exit status 130.
+    Interrupted,
 }
 
 /// Why a command could not run.
@@ -76,10 +79,12 @@ pub fn main() -> ExitCode {
         Command::Download(args) => download::run(args),
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Validate(args) => validate::run(args),
     };
     match ended {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::SomeFailed) => ExitCode::from(1),
+        Ok(Status::Interrupted) => ExitCode::from(validate::INTERRUPTED),
         Err(failure) => {
             eprintln!("error: {:#}", failure.error());
             ExitCode::from(failure.status())

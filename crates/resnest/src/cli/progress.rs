@@ -63,3 +63,20 @@ pub fn hub_options(args: &HubArgs) -> anyhow::Result<HubOptions> {
     }
     Ok(options)
 }
+
+/// A bar that counts images, from those already done on; drawn only where standard error is a terminal.
+pub fn images(name: &str, total: usize, done: usize, quiet: bool) -> ProgressBar {
+    let target = match quiet {
+        true => ProgressDrawTarget::hidden(),
+        false => ProgressDrawTarget::stderr_with_hz(10),
+    };
+    let style = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} to go";
+    let bar = ProgressBar::with_draw_target(Some(total as u64), target)
+        .with_style(
+            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        )
+        .with_message(name.to_owned())
+        .with_position(done as u64);
+    bar.reset_eta();
+    bar
+}

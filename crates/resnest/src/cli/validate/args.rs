@@ -1,0 +1,86 @@
+//! What `resnest validate` is asked.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::super::args::{ComputeArgs, HubArgs, TableFormat, TransformArgs, at_least_one};
+
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// A folder of class folders; a .tar of such; WebDataset shards, 'shard-{000..146}.tar' or a glob
+    #[arg(value_name = "DATA")]
+    pub data: String,
+    /// `demo`, ARCH[.TAG], hf-hub:USER/REPO[@REV] or local-dir:PATH; * and ? are wildcards over `resnest models`
+    /// (repeatable)
+    #[arg(long = "model", value_name = "NAME", default_value = "resnest50d.in1k")]
+    pub models: Vec<String>,
+    /// Weights from this file for the architecture of the one --model
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    pub labels: LabelArgs,
+    /// Only the first N images of the data set's order
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub num_samples: Option<usize>,
+    #[command(flatten)]
+    pub transform: TransformArgs,
+    /// At input sizes above the checkpoint's, pool in windows of its size (crop_pct is then 1)
+    #[arg(long)]
+    pub test_pool: bool,
+    /// Images computed at once
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = at_least_one)]
+    pub batch_size: usize,
+    /// Threads that read, decode and resize beside the network [default: as many as --threads]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub workers: Option<usize>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    /// Stop at the first image that cannot be read
+    #[arg(long)]
+    pub strict: bool,
+    /// What is written to standard output: a summary, or everything in an array with one object a model
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableFormat,
+    #[command(flatten)]
+    pub files: FileArgs,
+    #[command(flatten)]
+    pub hub: HubArgs,
+}
+
+/// What the images show.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// Text file with the class folder of index 0 in its first line, and so on
+    #[arg(long, value_name = "FILE")]
+    pub class_map: Option<PathBuf>,
+    /// Text file with the class indices that take part, one a line; folders are numbered among them
+    #[arg(long, value_name = "FILE")]
+    pub valid_labels: Option<PathBuf>,
+    /// ImageNet ReaL's real.json: count top-1 and top-5 by its labels of ILSVRC2012_val_*
+    #[arg(long, value_name = "FILE", conflicts_with = "valid_labels")]
+    pub real_labels: Option<PathBuf>,
+}
+
+/// What is written to files.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// timm's table of results, one row a model, best first
+    #[arg(long, value_name = "FILE")]
+    pub results_file: Option<PathBuf>,
+    /// csv or json [default: by the ending of --results-file, else csv]
+    #[arg(long, value_enum, requires = "results_file")]
+    pub results_format: Option<ResultsFormat>,
+    /// Every image's outcome as it comes, JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub outcomes: Option<PathBuf>,
+    /// Go on from the --outcomes of an interrupted run
+    #[arg(long, requires = "outcomes")]
+    pub resume: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ResultsFormat {
+    Csv,
+    Json,
+}

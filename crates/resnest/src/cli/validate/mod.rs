@@ -1,0 +1,248 @@
+//! `resnest validate`: timm's `validate.py` for this engine.
+
+pub mod args;
+mod results;
+mod stop;
+mod text;
+
+use std::ops::ControlFlow;
+
+use anyhow::{Error, anyhow};
+use indicatif::ProgressBar;
+use resnest::dataset::Dataset;
+use resnest::validate::{
+    Answer, ClassMap, Evaluation, Header, Options, Outcome, OutcomesFile, RealLabels, Targets,
+    Validation, read_valid_labels,
+};
+use resnest::{Classifier, ClassifierOptions};
+use serde_json::json;
+
+use super::args::{ModelArgs, TableFormat};
+use super::{Failure, Status, load, progress, say};
+use args::ValidateArgs;
+pub use stop::INTERRUPTED;
+use stop::Stop;
+
+/// Everything that is the same for all models.
+struct Job<'a> {
+    args: &'a ValidateArgs,
+    dataset: Dataset,
+    class_map: Option<ClassMap>,
+    valid: Option<Vec<usize>>,
+    real: Option<RealLabels>,
+    stop: Stop,
+}
+
+/// Validates each model; one that fails does not keep the others from it.
+pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
+    let models = expand(args)?;
+    let job = Job::new(args).map_err(Failure::Usage)?;
+    let mut outcomes = job.outcomes_file()?;
+    let (mut all, mut failed) = (Vec::new(), None);
+    for name in &models {
+        match job.validate(name, outcomes.as_mut()) {
+            Ok(validation) => all.push(validation),
+            Err(failure) if models.len() == 1 => return Err(failure),
+            Err(failure) => {
+                eprintln!("error: {name}: {:#}", failure.error());
+                failed = Some(failure);
+            }
+        }
+        if job.stop.asked() {
+            break;
+        }
+    }
+    results::write(&args.files, &all).map_err(Failure::Other)?;
+    write(args, &all)?;
+    let unread = all.iter().any(|v| v.failed > 0);
+    match (job.stop.asked(), failed) {
+        (true, _) => Ok(job.interrupted(&all)),
+        (false, Some(failure)) if all.is_empty() => Err(failure),
+        (false, Some(_)) => Ok(Status::SomeFailed),
+        (false, None) if unread => Ok(Status::SomeFailed),
+        (false, None) => Ok(Status::Done),
+    }
+}
+
+/// The models' names, wildcards replaced by what the manifest has.
+fn expand(args: &ValidateArgs) -> Result<Vec<String>, Failure> {
+    let mut names: Vec<String> = Vec::new();
+    for name in &args.models {
+        if !name.contains(['*', '?']) {
+            names.push(name.clone());
+            continue;
+        }
+        let loader = load::loader(&args.hub)?;
+        let before = names.len();
+        names.extend(
+            loader
+                .manifest()
+                .matching(name)
+                .map(|entry| entry.name.clone()),
+        );
+        if names.len() == before {
+            let problem = anyhow!("no model matches {name:?}; `resnest models` lists them");
+            return Err(Failure::Usage(problem));
+        }
+    }
+    if args.checkpoint.is_some() && names.len() > 1 {
+        let problem = "--checkpoint goes with one --model, whose weights it holds";
+        return Err(Failure::Usage(anyhow!(problem)));
+    }
+    Ok(names)
+}
+
+fn write(args: &ValidateArgs, all: &[Validation]) -> Result<Status, Failure> {
+    match args.format {
+        TableFormat::Json => say(&serde_json::to_string_pretty(all).unwrap_or_default()),
+        TableFormat::Text if all.is_empty() => Ok(Status::Done),
+        TableFormat::Text => say(&text::summary(all)),
+    }
+}
+
+impl<'a> Job<'a> {
+    fn new(args: &'a ValidateArgs) -> Result<Self, Error> {
+        let labels = &args.labels;
+        let valid = labels.valid_labels.as_deref().map(read_valid_labels);
+        let mut dataset = Dataset::open(&args.data)?;
+        if let Some(images) = args.num_samples {
+            dataset.truncate(images);
+        }
+        Ok(Self {
+            class_map: labels
+                .class_map
+                .as_deref()
+                .map(ClassMap::read)
+                .transpose()?,
+            valid: valid.transpose()?,
+            real: labels
+                .real_labels
+                .as_deref()
+                .map(RealLabels::read)
+                .transpose()?,
+            dataset,
+            args,
+            stop: Stop::new()?,
+        })
+    }
+
+    fn outcomes_file(&self) -> Result<Option<OutcomesFile>, Failure> {
+        let path = self.args.files.outcomes.as_deref();
+        path.map(match self.args.files.resume {
+            true => OutcomesFile::resume,
+            false => OutcomesFile::create,
+        })
+        .transpose()
+        .map_err(usage)
+    }
+
+    /// One model on all images.
+    fn validate(
+        &self,
+        name: &str,
+        mut outcomes: Option<&mut OutcomesFile>,
+    ) -> Result<Validation, Failure> {
+        let classifier = self.classifier(name)?;
+        let valid = self.valid.clone();
+        let labels = classifier.labels();
+        let targets =
+            Targets::new(&self.dataset, labels, self.class_map.as_ref(), valid).map_err(usage)?;
+        let mut evaluation =
+            Evaluation::new(&classifier, &self.dataset, targets, self.options()).map_err(usage)?;
+        if let Some(file) = &mut outcomes {
+            file.begin(&self.header(&classifier), &mut evaluation)
+                .map_err(usage)?;
+        }
+        let total = self.dataset.samples().len();
+        let bar = progress::images(name, total, evaluation.done(), self.args.hub.quiet);
+        let mut written = Ok(());
+        let validation = evaluation.run(|outcome| {
+            if let Some(file) = &mut outcomes {
+                written = file.add(outcome);
+            }
+            show(&bar, outcome);
+            match written.is_err() || self.stop.asked() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        bar.finish_and_clear();
+        written.map_err(other)?;
+        validation.map_err(other)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            batch_size: self.args.batch_size,
+            workers: self.args.workers.unwrap_or(0),
+            strict: self.args.strict,
+            real_labels: self.real.clone(),
+            ..Options::default()
+        }
+    }
+
+    fn classifier(&self, name: &str) -> Result<Classifier, Failure> {
+        let args = self.args;
+        let model = ModelArgs {
+            model: name.to_owned(),
+            checkpoint: args.checkpoint.clone(),
+            num_classes: None,
+            hub: args.hub.clone(),
+        };
+        let batch = args.batch_size.min(self.dataset.samples().len());
+        let options = ClassifierOptions {
+            test_time_pool: args.test_pool,
+            ..load::options(&model, &args.compute, &args.transform, batch)?
+        };
+        load::open(&model, &options)
+    }
+
+    /// What outcomes depend on, beside the model and its preprocessing.
+    fn header(&self, classifier: &Classifier) -> Header {
+        let args = self.args;
+        let settings = json!({
+            "data": args.data,
+            "checkpoint": args.checkpoint,
+            "class_map": args.labels.class_map,
+            "valid_labels": args.labels.valid_labels,
+            "test_pool": args.test_pool,
+            "precision": args.compute.precision.to_string(),
+        });
+        Header::new(classifier, settings)
+    }
+
+    /// Says how far it came and how to go on.
+    fn interrupted(&self, all: &[Validation]) -> Status {
+        if let Some(v) = all.last().filter(|v| v.interrupted) {
+            let done = v.images + v.failed as u64;
+            eprintln!(
+                "interrupted after {done} of {} images of {}",
+                v.total, v.row.model
+            );
+        }
+        match &self.args.files.outcomes {
+            Some(path) => eprintln!(
+                "to go on: the same command with --outcomes {} --resume",
+                path.display()
+            ),
+            None => eprintln!("with --outcomes FILE an interrupted run can be gone on with"),
+        }
+        Status::Interrupted
+    }
+}
+
+fn show(bar: &ProgressBar, outcome: &Outcome) {
+    if let Answer::Failed { error } = &outcome.answer {
+        bar.suspend(|| eprintln!("error: {}: {error}", outcome.file));
+    }
+    bar.inc(1);
+}
+
+/// What is wrong with files and folders the user named is wrong usage.
+fn usage(error: resnest::validate::Error) -> Failure {
+    Failure::Usage(error.into())
+}
+
+fn other(error: resnest::validate::Error) -> Failure {
+    Failure::Other(error.into())
+}
