@@ -486,3 +486,89 @@ fn what_cannot_be_explained_is_said_and_ends_with_its_status() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("no images"), "{}", stderr(&output));
 }
+
+#[test]
+fn classify_writes_an_overlay_of_each_images_best_class_beside_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for name in ["a", "b"] {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::copy(photo("horse"), at(&format!("{name}/1.png"))).unwrap();
+    }
+    std::fs::write(at("b/2.png"), b"no photo").unwrap();
+    let (a, b, out, cat) = (at("a"), at("b"), at("out"), photo("chelsea"));
+    let run = |batch: &str| {
+        let output = resnest(&[
+            "classify",
+            "--model",
+            "demo",
+            "--format",
+            "json",
+            "--cam",
+            &out,
+            "--batch-size",
+            batch,
+            &a,
+            &b,
+            &cat,
+        ]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap()
+    };
+    let array = run("3");
+    let written: Vec<Option<&str>> = array.iter().map(|image| image["cam"].as_str()).collect();
+    let expected = [
+        "1.cam-horse.png",
+        "1-2.cam-horse.png",
+        "chelsea.cam-cat.png",
+    ];
+    let paths = expected.map(|name| at(&format!("out/{name}")));
+    assert_eq!(
+        written,
+        [Some(&*paths[0]), Some(&*paths[1]), None, Some(&*paths[2])]
+    );
+    assert!(array[2]["error"].is_string() && array[2].get("predictions").is_none());
+    // One by one, as here, every bit is that of the call without overlays.
+    let one_by_one = run("1");
+    let plain = resnest(&["classify", "--model", "demo", "--format", "json", &cat]);
+    let plain: Vec<Value> = serde_json::from_slice(&plain.stdout).unwrap();
+    assert_eq!(plain[0]["predictions"], one_by_one[3]["predictions"]);
+    assert!(plain[0].get("cam").is_none());
+    for (image, again) in array.iter().zip(&one_by_one) {
+        assert_eq!(image["cam"], again["cam"]);
+    }
+    // The same picture as `explain` makes.
+    let (explained, output) = explain(&[&cat]);
+    assert_eq!(output.status.code(), Some(0));
+    let one = std::fs::read(explained.path().join("out/chelsea.cam-cat.png")).unwrap();
+    assert_eq!(one, std::fs::read(&paths[2]).unwrap());
+}
+
+#[test]
+fn an_overlay_that_cannot_be_written_loses_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    // A folder in the overlay's place.
+    std::fs::create_dir(folder.path().join("horse.cam-horse.png")).unwrap();
+    let output = resnest(&[
+        "classify",
+        "--model",
+        "demo",
+        "--format",
+        "json",
+        "--cam",
+        &out,
+        &photo("horse"),
+        &photo("chelsea"),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("horse.cam-horse.png"),
+        "{}",
+        stderr(&output)
+    );
+    let array: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(array[0]["predictions"][0]["label"], "horse");
+    assert!(array[0]["error"].as_str().unwrap().contains("cannot write"));
+    assert!(array[1].get("error").is_none() && array[1]["cam"].is_string());
+}

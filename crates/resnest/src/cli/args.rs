@@ -104,6 +104,9 @@ pub struct ClassifyArgs {
     pub label_type: LabelType,
     #[command(flatten)]
     pub transform: TransformArgs,
+    /// Also write, into this folder, each image with the places where its best class was seen
+    #[arg(long, value_name = "DIR")]
+    pub cam: Option<PathBuf>,
 }
 
 /// Where and how to compute.

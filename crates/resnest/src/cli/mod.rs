@@ -11,6 +11,7 @@ mod inputs;
 mod load;
 mod models;
 mod output;
+mod overlays;
 mod plan;
 mod progress;
 mod validate;

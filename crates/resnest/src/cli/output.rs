@@ -1,6 +1,7 @@
 //! The four ways results are written. The machine formats are documented in the README and stable.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use resnest::{Labels, Prediction};
 use serde::Serialize;
@@ -9,6 +10,31 @@ use super::args::{ClassifyArgs, Format, LabelType, OutputType};
 
 /// What is known of one image: its classes, or why there are none.
 pub type Outcome = Result<Vec<Prediction>, String>;
+
+/// Everything said of one image.
+pub struct Answer {
+    /// What it is called.
+    pub file: String,
+    /// Its classes.
+    pub outcome: Outcome,
+    /// Where its overlay is, or why there is none; nothing if none was asked for.
+    pub overlay: Option<Result<PathBuf, String>>,
+}
+
+impl Answer {
+    /// What went wrong.
+    pub fn failure(&self) -> Option<&str> {
+        let overlay = self
+            .overlay
+            .as_ref()
+            .and_then(|overlay| overlay.as_ref().err());
+        self.outcome.as_ref().err().or(overlay).map(String::as_str)
+    }
+
+    fn cam(&self) -> Option<&Path> {
+        self.overlay.as_ref()?.as_deref().ok()
+    }
+}
 
 /// Writes one image after another to `out`.
 pub struct Report<W: Write> {
@@ -30,6 +56,8 @@ struct JsonImage<'a> {
     file: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     predictions: Option<Vec<JsonPrediction<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cam: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
@@ -76,18 +104,18 @@ impl<W: Write> Report<W> {
     }
 
     /// One image, flushed so that a reader sees it at once.
-    pub fn image(&mut self, file: &str, outcome: &Outcome) -> io::Result<()> {
+    pub fn image(&mut self, answer: &Answer) -> io::Result<()> {
         match self.format {
-            Format::Text => self.text(file, outcome)?,
+            Format::Text => self.text(answer)?,
             Format::Json => {
                 write!(self.out, "{}", if self.written == 0 { "\n" } else { ",\n" })?;
-                serde_json::to_writer(&mut self.out, &self.style.json(file, outcome))?;
+                serde_json::to_writer(&mut self.out, &self.style.json(answer))?;
             }
             Format::Jsonl => {
-                serde_json::to_writer(&mut self.out, &self.style.json(file, outcome))?;
+                serde_json::to_writer(&mut self.out, &self.style.json(answer))?;
                 writeln!(self.out)?;
             }
-            Format::Csv => self.csv(file, outcome)?,
+            Format::Csv => self.csv(&answer.file, &answer.outcome)?,
         }
         self.written += 1;
         self.out.flush()
@@ -101,19 +129,22 @@ impl<W: Write> Report<W> {
         self.out.flush()
     }
 
-    fn text(&mut self, file: &str, outcome: &Outcome) -> io::Result<()> {
+    fn text(&mut self, answer: &Answer) -> io::Result<()> {
         // A failed image is in the log on standard error; a table of nothing would only hide it.
-        let Ok(predictions) = outcome else {
+        let Ok(predictions) = &answer.outcome else {
             return Ok(());
         };
         if self.written > 0 {
             writeln!(self.out)?;
         }
-        writeln!(self.out, "{file}")?;
+        writeln!(self.out, "{}", answer.file)?;
         for prediction in predictions {
             let (bar, score) = self.style.bar(prediction);
             let words = self.style.words(prediction);
             writeln!(self.out, "  {score} {bar} {words}")?;
+        }
+        if let Some(path) = answer.cam() {
+            writeln!(self.out, "  {}", path.display())?;
         }
         Ok(())
     }
@@ -141,7 +172,7 @@ impl<W: Write> Report<W> {
 const BAR: usize = 20;
 
 impl Style {
-    fn json<'a>(&self, file: &'a str, outcome: &'a Outcome) -> JsonImage<'a> {
+    fn json<'a>(&self, answer: &'a Answer) -> JsonImage<'a> {
         let predictions = |list: &'a Vec<Prediction>| {
             list.iter()
                 .map(|p| JsonPrediction {
@@ -154,9 +185,10 @@ impl Style {
                 .collect()
         };
         JsonImage {
-            file,
-            predictions: outcome.as_ref().ok().map(predictions),
-            error: outcome.as_ref().err().map(String::as_str),
+            file: &answer.file,
+            predictions: answer.outcome.as_ref().ok().map(predictions),
+            cam: answer.cam(),
+            error: answer.failure(),
         }
     }
 

@@ -1,0 +1,69 @@
+//! `classify --cam`: for each image an overlay of its best class.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use resnest::explain::{Mapped, OverlayStyle, overlay};
+use resnest::{Classifier, Image};
+
+use super::Failure;
+use super::cam_files::{Folder, beside, in_file_name, write_png};
+use super::inputs::Input;
+
+/// The folder of overlays.
+#[derive(Debug)]
+pub struct Overlays {
+    folder: Folder,
+}
+
+impl Overlays {
+    /// Makes the folder, unless the classifier has no maps to show.
+    pub fn new(classifier: &Classifier, folder: &Path) -> Result<Self, Failure> {
+        let can = classifier.model().check_class_activation_maps();
+        can.map_err(|error| Failure::Usage(error.into()))?;
+        Ok(Self {
+            folder: Folder::create(folder).map_err(Failure::Other)?,
+        })
+    }
+
+    /// Writes the overlays of a batch on the classifier's threads: for each image where it is or why there is none, and
+    /// nothing for an image that failed.
+    pub fn write<E: Sync>(
+        &mut self,
+        classifier: &Classifier,
+        inputs: &[Input],
+        mapped: &[Result<Mapped, E>],
+        photos: &[Option<Image>],
+    ) -> Vec<Option<Result<PathBuf, String>>> {
+        // Named in input order, so that the same call gives the same names.
+        let images = inputs.iter().zip(mapped).zip(photos);
+        let named: Vec<_> = images
+            .map(|((input, mapped), photo)| match (mapped, photo) {
+                (Ok(mapped), Some(photo)) => Some((self.folder.stem(input), mapped, photo)),
+                _ => None,
+            })
+            .collect();
+        classifier.prepare_each(&named, |image| {
+            let (stem, mapped, photo) = image.as_ref()?;
+            Some(write_one(classifier, stem, mapped, photo).map_err(|e| format!("{e:#}")))
+        })
+    }
+}
+
+fn write_one(
+    classifier: &Classifier,
+    stem: &Path,
+    mapped: &Mapped,
+    photo: &Image,
+) -> Result<PathBuf> {
+    let map = mapped.maps.first();
+    let map = map.ok_or_else(|| anyhow::anyhow!("the model has no class to map"))?;
+    let window = classifier.transform().window(photo.width, photo.height)?;
+    let class = in_file_name(&map.prediction.label);
+    let path = beside(stem, &format!("cam-{class}.png"));
+    write_png(
+        &path,
+        &overlay(photo, &window, map, &OverlayStyle::default()),
+    )?;
+    Ok(path)
+}
