@@ -48,7 +48,7 @@ impl ResNet {
     /// Builds the network with the tensors of `vb`, whose names are those of timm's state dict.
     ///
     /// # Errors
-    /// [`Error::Config`] if the options do not fit together, [`Error::Candle`] if a tensor is
+    /// [`Error::Config`](crate::Error::Config) if the options do not fit together, [`Error::Candle`](crate::Error::Candle) if a tensor is
     /// missing or misshaped.
     pub fn new(config: &ResNetConfig, vb: VarBuilder) -> ModelResult<Self> {
         config.validate()?;
