@@ -208,6 +208,17 @@ fn activation_map(height: usize, width: usize, values: Vec<f32>) -> ActivationMa
     ActivationMap::new(prediction, height, width, values).unwrap()
 }
 
+/// Holds what each block gave to what was recorded.
+fn hold_stages<'a>(stages: impl Iterator<Item = (&'a str, Vec<f64>, Vec<f64>)>, what: &str) {
+    let stages: Vec<_> = stages.collect();
+    let off = |(_, got, expected): &(_, Vec<f64>, Vec<f64>)| max_diff(got, expected);
+    let most = stages.iter().map(off).fold(0.0, f64::max);
+    println!("{what}: weights within {most:.1e}");
+    if let Some(departure) = first_departure(stages, BAR) {
+        panic!("{what}: {departure}");
+    }
+}
+
 #[test]
 fn split_weights_are_those_timms_modules_gave() {
     let fixtures: Vec<Fixture> = demo_fixtures().collect();
@@ -224,9 +235,7 @@ fn split_weights_are_those_timms_modules_gave() {
                 values(expected),
             )
         });
-        if let Some(departure) = first_departure(stages, BAR) {
-            panic!("{} {mode:?}: {departure}", fixture.name);
-        }
+        hold_stages(stages, &format!("{} {mode:?}", fixture.name));
     }
 }
 
@@ -252,9 +261,7 @@ fn radix_and_cardinality_of_any_kind_are_told_apart() {
                     values(expected),
                 )
             });
-            if let Some(departure) = first_departure(stages, BAR) {
-                panic!("{name} {mode:?}: {departure}");
-            }
+            hold_stages(stages, &format!("{name} {mode:?}"));
         }
     }
     let (model, x) = small("radix0");
@@ -348,20 +355,16 @@ fn hold_overlay(map: &ActivationMap, transform: &Transform, size: (u32, u32), la
     let grey = Image::new(width, height, 1, vec![200; laid.len()]).unwrap();
     let window = transform.window(width, height).unwrap();
     let style = OverlayStyle::default();
-    let drawn = overlay(&grey, &window, map, &style);
+    let drawn = overlay(&grey, &window, map, &style).unwrap();
     assert_eq!(
         (drawn.width, drawn.height, drawn.channels),
         (width, height, 3)
     );
-    let plain = overlay(
-        &grey,
-        &window,
-        map,
-        &OverlayStyle {
-            outline: false,
-            ..style
-        },
-    );
+    let bare = OverlayStyle {
+        outline: false,
+        ..style
+    };
+    let plain = overlay(&grey, &window, map, &bare).unwrap();
     let (pixels, plain) = (drawn.data.chunks_exact(3), plain.data.chunks_exact(3));
     let mut lines = 0;
     for ((pixel, plain), laid) in pixels.zip(plain).zip(laid) {
@@ -571,4 +574,62 @@ fn an_overlay_that_cannot_be_written_loses_no_answer() {
     assert_eq!(array[0]["predictions"][0]["label"], "horse");
     assert!(array[0]["error"].as_str().unwrap().contains("cannot write"));
     assert!(array[1].get("error").is_none() && array[1]["cam"].is_string());
+}
+
+#[test]
+fn a_library_call_that_makes_no_sense_is_an_error() {
+    let classifier = classifier(None, TransformOverrides::default());
+    let bytes = std::fs::read(photo_path("horse")).unwrap();
+    let error = classifier
+        .cam(&bytes, &Classes::These(vec![3, 10]))
+        .unwrap_err();
+    assert!(error.to_string().contains("classes 0 to 9"), "{error}");
+    let none = classifier.cam(&bytes, &Classes::These(vec![])).unwrap();
+    assert!(none.maps.is_empty());
+    assert!(classifier.cam(b"no photo", &Classes::Top(1)).is_err());
+    assert!(classifier.split_weights(b"no photo").is_err());
+    let mut seen = classifier.cam(&bytes, &Classes::Top(99)).unwrap();
+    assert_eq!(seen.maps.len(), 10);
+    for (width, height, channels) in [(0, 0, 3), (u32::MAX, u32::MAX, 3), (9, 9, 2)] {
+        seen.image = Image {
+            width,
+            height,
+            channels,
+            data: vec![0; 9],
+        };
+        assert!(
+            seen.overlay(&seen.maps[0], &OverlayStyle::default())
+                .is_err()
+        );
+        assert!(resnest::explain::png(&seen.image).is_err());
+    }
+}
+
+#[test]
+fn test_time_pooling_has_no_exact_maps_and_a_grey_model_shows_a_grey_photo() {
+    let bytes = std::fs::read(photo_path("horse")).unwrap();
+    let pooled = ClassifierOptions {
+        test_time_pool: true,
+        transform: TransformOverrides {
+            input_size: Some((96, 96)),
+            ..TransformOverrides::default()
+        },
+        ..ClassifierOptions::default()
+    };
+    let pooled = Classifier::load("demo", &pooled).unwrap();
+    let error = pooled
+        .cam(&bytes, &Classes::Top(1))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("test-time pooling"), "{error}");
+    assert_eq!(pooled.split_weights(&bytes).unwrap().len(), 6);
+    let mut grey = ClassifierOptions::default();
+    grey.model.overrides.in_chans = Some(1);
+    let grey = Classifier::load("demo", &grey).unwrap();
+    let seen = grey.cam(&bytes, &Classes::Top(1)).unwrap();
+    assert_eq!(seen.image.channels, 1);
+    let drawn = seen
+        .overlay(&seen.maps[0], &OverlayStyle::default())
+        .unwrap();
+    assert_eq!(drawn.data.len(), seen.image.data.len() * 3);
 }

@@ -32,8 +32,12 @@ impl Image {
         Ok(image)
     }
 
-    /// The fields are public, so every consumer checks them again before indexing.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Whether the pixels' count fits their size. The fields are public, so every consumer checks them again before
+    /// indexing.
+    ///
+    /// # Errors
+    /// As [`Image::new`].
+    pub fn check(&self) -> Result<()> {
         let Self {
             width,
             height,

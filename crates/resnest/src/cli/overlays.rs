@@ -61,9 +61,7 @@ fn write_one(
     let window = classifier.transform().window(photo.width, photo.height)?;
     let class = in_file_name(&map.prediction.label);
     let path = beside(stem, &format!("cam-{class}.png"));
-    write_png(
-        &path,
-        &overlay(photo, &window, map, &OverlayStyle::default()),
-    )?;
+    let style = OverlayStyle::default();
+    write_png(&path, &overlay(photo, &window, map, &style)?)?;
     Ok(path)
 }

@@ -10,7 +10,7 @@ use super::map::ActivationMap;
 /// # Errors
 /// [`resnest_image::Error::PixelCount`] if the pixels' count does not fit their size.
 pub fn png(image: &Image) -> Result<Vec<u8>, crate::Error> {
-    // The fields are public: only a checked copy of the header goes on, not of the pixels.
+    image.check()?;
     let Image {
         width,
         height,

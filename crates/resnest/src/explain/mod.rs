@@ -9,7 +9,7 @@
 //! let seen = classifier.cam(&std::fs::read(photo)?, &Classes::Top(1))?;
 //! let map = &seen.maps[0];
 //! assert_eq!((map.prediction.label.as_str(), map.size()), ("cat", (2, 2)));
-//! let overlay = seen.overlay(map, &OverlayStyle::default()); // as large as the photo
+//! let overlay = seen.overlay(map, &OverlayStyle::default())?; // as large as the photo
 //! let file: Vec<u8> = png(&overlay)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -57,7 +57,10 @@ pub struct Explanation {
 
 impl Explanation {
     /// The image under a map, as large as the image: RGB.
-    pub fn overlay(&self, map: &ActivationMap, style: &OverlayStyle) -> Image {
+    ///
+    /// # Errors
+    /// [`Error::Image`] if the image was changed to one whose pixels' count does not fit its size.
+    pub fn overlay(&self, map: &ActivationMap, style: &OverlayStyle) -> Result<Image, Error> {
         overlay(&self.image, &self.window, map, style)
     }
 }
@@ -93,12 +96,14 @@ impl Classifier {
     pub fn cam_rgb(&self, image: Image, classes: &Classes) -> Result<Explanation, Error> {
         let pixels = self.preprocess_rgb(&image)?;
         let window = self.transform().window(image.width, image.height)?;
-        let maps = self.mapped(&self.to_tensor(&[&pixels])?, 0, classes)?;
-        let maps = maps.into_iter().flatten().flat_map(|mapped| mapped.maps);
+        let mut maps = Vec::new();
+        for mapped in self.mapped(&self.to_tensor(&[&pixels])?, 0, classes)? {
+            maps.extend(mapped?.maps);
+        }
         Ok(Explanation {
             image,
             window,
-            maps: maps.collect(),
+            maps,
         })
     }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use resnest_image::{Image, Window};
 
 use super::map::ActivationMap;
+use crate::Error;
 
 /// The colours of a map, from nothing to most; Mike Bostock's and matplotlib's, by the crate `colorous`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,12 +106,21 @@ const UNSEEN: f32 = 0.45;
 ///
 /// `window` is the part of `image` that the model was shown ([`resnest_image::Transform::window`]); for a thumbnail,
 /// the same rectangle [scaled](Window::scaled).
-pub fn overlay(image: &Image, window: &Window, map: &ActivationMap, style: &OverlayStyle) -> Image {
+///
+/// # Errors
+/// [`Error::Image`] if the pixels' count does not fit their size.
+pub fn overlay(
+    image: &Image,
+    window: &Window,
+    map: &ActivationMap,
+    style: &OverlayStyle,
+) -> Result<Image, Error> {
+    image.check()?;
     let (width, height) = (image.width as usize, image.height as usize);
     let table = style.color_map.table();
     let opacity = style.opacity.clamp(0.0, 1.0);
     let values = map.over(window, width, height);
-    let pixels = image.data.chunks_exact(usize::from(image.channels).max(1));
+    let pixels = image.data.chunks_exact(usize::from(image.channels));
     let mut data = Vec::with_capacity(values.len() * 3);
     for (pixel, value) in pixels.zip(values) {
         let photo: [u8; 3] = std::array::from_fn(|c| pixel[c % pixel.len()]);
@@ -132,7 +142,7 @@ pub fn overlay(image: &Image, window: &Window, map: &ActivationMap, style: &Over
     if style.outline {
         draw_outline(&mut out, window);
     }
-    out
+    Ok(out)
 }
 
 fn blend(photo: [u8; 3], color: [u8; 3], opacity: f32) -> [u8; 3] {

@@ -115,7 +115,7 @@ fn write_map(
     let class = in_file_name(&map.prediction.label);
     let overlay = beside(stem, &format!("cam-{class}.png"));
     let raw = beside(stem, &format!("cam-{class}.npy"));
-    write_png(&overlay, &explanation.overlay(map, style))?;
+    write_png(&overlay, &explanation.overlay(map, style)?)?;
     write(&raw, &npy(map)?)?;
     Ok((overlay, raw))
 }

@@ -51,11 +51,12 @@ impl Seen {
         let Some(splits) = &self.splits else {
             return String::new();
         };
-        let about = match splits.first().map_or(0, BlockSplits::radix) {
-            0 => return "  no split attention in this network (radix 0)\n".into(),
-            1 => "  radix 1: there is one split, so nothing is weighed against it; a sigmoid gates it.\n  Mean gate of each block, and the middle 80% of its channels:".to_owned(),
-            radix => format!(
-                "  Mean weight of each split over channels and cardinal groups ({:.2}: no preference),\n  and the middle 80% of its channels:",
+        let radix = splits.first().map_or(0, BlockSplits::radix);
+        let about = match radix {
+            0 => return "\n  no split attention in this network (radix 0)\n".into(),
+            1 => "\n  radix 1: one split, which nothing is weighed against; a sigmoid gates it. Mean gate of each block,\n  and in brackets the middle 80% of channels:".to_owned(),
+            _ => format!(
+                "\n  mean weight of each split over channels and cardinal groups ({:.2}: no preference),\n  in brackets the middle 80% of channels:",
                 1.0 / radix as f64
             ),
         };
