@@ -379,8 +379,11 @@ impl Classifier {
         }
     }
 
-    /// Prepared images to one (N, C, H, W).
-    pub(crate) fn to_tensor(&self, images: &[&Pixels]) -> Result<Tensor, Error> {
+    /// Prepared images to one batch, f32 (N, C, H, W) on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] if they are not all of this classifier's own preparation.
+    pub fn to_tensor(&self, images: &[&Pixels]) -> Result<Tensor, Error> {
         let (c, h, w) = self.transform.shape();
         let shape = (images.len(), c, h, w);
         let values: Vec<f32> = images

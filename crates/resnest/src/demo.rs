@@ -11,6 +11,12 @@ pub const CONFIG: &str = include_str!("../demo/config.json");
 /// Its weights, a safetensors file.
 pub const WEIGHTS: &[u8] = include_bytes!("../demo/model.safetensors");
 
+/// The bundled photos by name: what `verify --self` looks at.
+pub const PHOTOS: [(&str, &[u8]); 2] = [
+    ("chelsea.png", include_bytes!("../demo/photos/chelsea.png")),
+    ("horse.png", include_bytes!("../demo/photos/horse.png")),
+];
+
 /// Everything about it but the loaded network.
 ///
 /// # Errors

@@ -110,6 +110,14 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A recorded reference that cannot be read, or is of another network.
+    #[error("reference {name}: {reason}")]
+    Reference {
+        /// The file.
+        name: String,
+        /// What is missing or does not fit.
+        reason: String,
+    },
     /// The thread pool could not be made.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! [`Classifier`] goes the whole way from encoded bytes to predictions; [`explain`] shows where it saw them;
-//! [`create_model`] gives the network alone. The
+//! [`verify`] holds a network against a recorded reference; [`create_model`] gives the network alone. The
 //! parts are crates of their own, re-exported here: [`image`] (decoding and preprocessing, equal to Pillow), [`model`]
 //! (the networks), [`loader`] and [`hub`] (names, checkpoints, downloads).
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ pub mod dataset;
 pub mod demo;
 pub mod explain;
 pub mod validate;
+pub mod verify;
 
 mod classifier;
 mod create;

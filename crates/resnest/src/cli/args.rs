@@ -9,6 +9,7 @@ use resnest::model::Algorithm;
 
 use super::explain::ExplainArgs;
 use super::validate::args::ValidateArgs;
+use super::verify::VerifyArgs;
 use resnest::{CropMode, DeviceChoice, Interpolation, Precision};
 
 /// Classify images with timm's pretrained ResNeSt checkpoints, with the same answers as timm.
@@ -40,6 +41,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration
     Validate(ValidateArgs),
+    /// Hold a model against what timm computed, stage by stage
+    Verify(VerifyArgs),
 }
 
 /// Which model, from where, and how it is changed.

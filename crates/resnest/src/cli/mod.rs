@@ -15,6 +15,7 @@ mod overlays;
 mod plan;
 mod progress;
 mod validate;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Validate(args) => validate::run(args),
+        Command::Verify(args) => verify::run(args),
     };
     match ended {
         Ok(Status::Done) => ExitCode::SUCCESS,
