@@ -7,8 +7,10 @@ fmt:
 clippy:
     cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
+# The benches run each of their functions once.
 test:
     cargo test --release --workspace --locked
+    cargo test --release --locked --bench image --bench kernels --bench model
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --locked

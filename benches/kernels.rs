@@ -1,14 +1,19 @@
-//! The kernels on the real shapes of resnest50d at 224, batch 1, each with the algorithm that the
-//! cost model chooses and with direct convolution.
+//! The kernels on the real shapes of the 224-pixel ResNeSts, batch 1, each with direct convolution
+//! and with the algorithm that the cost model chooses.
 //!
 //! `cargo bench --bench kernels`; `cargo test --bench kernels` runs each once.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use resnest_kernels::pool::pool2d;
+use resnest_kernels::pool::{global_pool, pool2d};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, PoolSpec, Precision, choose,
+    Algorithm, ConvSpec, Epilogue, GlobalPool, Isa, Nhwc, PackedConv, PackedSplitAttention,
+    PoolSpec, Precision, SplitAttentionWeights, choose, layout,
 };
 use std::time::Duration;
+
+#[path = "../crates/resnest-kernels/tests/common/shapes.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod shapes;
 
 fn values(len: usize) -> Vec<f32> {
     (0..len)
@@ -16,17 +21,13 @@ fn values(len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The distinct convolutions: specification and side of the input.
-fn shapes() -> Vec<(ConvSpec, usize)> {
-    let mut list = vec![
-        (ConvSpec::new(3, 32, 3).stride(2), 224),
-        (ConvSpec::new(32, 32, 3), 112),
-        (ConvSpec::new(32, 64, 3), 112),
-    ];
-    for (planes, side) in [(64, 56), (128, 28), (256, 14), (512, 7)] {
-        list.push((ConvSpec::new(4 * planes, planes, 1), side));
-        list.push((ConvSpec::new(planes, 2 * planes, 3).groups(2), side));
-        list.push((ConvSpec::new(planes, 4 * planes, 1), side));
+/// All convolutions of resnest50d, then those of the other two that it does not have.
+fn convolution_shapes() -> Vec<(ConvSpec, usize)> {
+    let mut list = Vec::new();
+    for shape in shapes::SMALL.iter().flat_map(shapes::convolutions) {
+        if !list.contains(&shape) {
+            list.push(shape);
+        }
     }
     list
 }
@@ -34,7 +35,7 @@ fn shapes() -> Vec<(ConvSpec, usize)> {
 fn convolutions(c: &mut Criterion) {
     let isa = Isa::detect().expect("an instruction set");
     let mut group = c.benchmark_group("conv");
-    for (spec, side) in shapes() {
+    for (spec, side) in convolution_shapes() {
         let input = Nhwc::new(1, side, side, spec.in_channels);
         let (x, weight) = (values(input.len()), values(spec.weight_len()));
         let mut out = vec![0.0; spec.output(input).expect("fits").len()];
@@ -80,12 +81,59 @@ fn pools(c: &mut Criterion) {
     }
 }
 
+/// The attentions of resnest50d, each a 3x3 in two groups and its weighing.
+fn attentions(c: &mut Criterion) {
+    let isa = Isa::detect().expect("an instruction set");
+    for (channels, side) in [(64, 56), (128, 28), (256, 14), (512, 7)] {
+        let conv = ConvSpec::new(channels, 2 * channels, 3).groups(2);
+        let input = Nhwc::new(1, side, side, channels);
+        let hidden = channels / 2;
+        let weights = [conv.weight_len(), hidden * channels, 2 * channels * hidden].map(values);
+        let weights = SplitAttentionWeights {
+            conv,
+            radix: 2,
+            cardinality: 1,
+            attention_channels: hidden,
+            conv_weight: &weights[0],
+            conv_bias: None,
+            fc1_weight: &weights[1],
+            fc1_bias: None,
+            fc2_weight: &weights[2],
+            fc2_bias: None,
+        };
+        let algorithm = choose(&conv, input, Precision::Fast);
+        let packed = PackedSplitAttention::new(isa, weights, algorithm).expect("packs");
+        let x = values(input.len());
+        let name = format!("split attention {channels} @{side} {algorithm:?}");
+        c.bench_function(&name, |b| b.iter(|| packed.run(&x, input)));
+    }
+}
+
+fn ends(c: &mut Criterion) {
+    let isa = Isa::detect().expect("an instruction set");
+    let last = Nhwc::new(1, 7, 7, 2048);
+    let x = values(last.len());
+    c.bench_function("global average 2048 @7", |b| {
+        b.iter(|| global_pool(isa, &x, last, GlobalPool::Avg));
+    });
+    let image = Nhwc::new(1, 224, 224, 3);
+    let bytes = vec![100; image.len()];
+    c.bench_function("bytes to values 224", |b| {
+        b.iter(|| layout::from_bytes(&bytes, image, &[0.5; 3], &[0.2; 3]));
+    });
+    let planes = values(image.len());
+    let strides = layout::Strides::nchw(image);
+    c.bench_function("planes to channels last 224", |b| {
+        b.iter(|| layout::to_nhwc(&planes, strides, image));
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1));
-    targets = convolutions, pools
+    targets = convolutions, attentions, pools, ends
 }
 criterion_main!(benches);

@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use common::{Rng, bits};
+use common::{Rng, bits, cases};
 use resnest_kernels::{
     Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, PackedSplitAttention, PoolSpec,
     SplitAttentionWeights, pool, with_threads,
@@ -97,8 +97,6 @@ fn two_networks(isa: Isa) -> [Network; 2] {
     ]
 }
 
-const ROUNDS: usize = if cfg!(miri) { 2 } else { 60 };
-
 #[test]
 fn two_networks_on_four_threads_give_the_bits_of_one_alone() {
     let x = input();
@@ -111,7 +109,7 @@ fn two_networks_on_four_threads_give_the_bits_of_one_alone() {
             for caller in 0..4 {
                 let (network, alone, x) = (&networks[caller % 2], &alone[caller % 2], &x);
                 scope.spawn(move || {
-                    for round in 0..ROUNDS {
+                    for round in 0..cases(60) {
                         let threads = 1 + (caller + round) % 4;
                         let found = with_threads(threads, || network.forward(x, |_| ()));
                         assert!(bits(&found) == *alone, "caller {caller}, round {round}");
@@ -133,7 +131,7 @@ fn a_cancelled_caller_disturbs_no_other() {
         for caller in 0..4 {
             let (network, alone, x) = (&networks[caller % 2], &alone[caller % 2], &x);
             scope.spawn(move || {
-                for round in 0..ROUNDS {
+                for round in 0..cases(60) {
                     // Half of the callers give up after some layer.
                     let cut = |layer| assert!(caller < 2 || layer != round % 3, "cancelled");
                     let forward = || with_threads(3, || network.forward(x, cut));

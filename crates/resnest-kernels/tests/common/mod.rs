@@ -61,13 +61,14 @@ pub fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 /// How many random cases to try: a few under Miri, which is a thousand times slower;
-/// `RESNEST_TEST_CASES=20` tries twenty times as many.
+/// `RESNEST_TEST_CASES=20` tries twenty times as many, `0.1` a tenth.
 pub fn cases(wanted: usize) -> usize {
     if cfg!(miri) {
         return wanted.div_ceil(25);
     }
     let times = std::env::var("RESNEST_TEST_CASES").ok();
-    wanted * times.map_or(1, |times| times.parse().expect("a number of cases"))
+    let times = times.map_or(1.0, |times| times.parse().expect("a number"));
+    (wanted as f64 * times).ceil() as usize
 }
 
 /// Numbers of threads that must give the bits of one.
