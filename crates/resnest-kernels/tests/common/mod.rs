@@ -55,6 +55,14 @@ pub fn relative_l2(found: &[f32], expected: &[f64]) -> f64 {
     }
 }
 
+/// |found - expected| / |terms|: for means, whose terms may cancel; `terms` are those of |x|.
+pub fn error_of_means(found: &[f32], expected: &[f64], terms: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let off = found.iter().zip(expected);
+    let error: f64 = off.map(|(f, e)| (f64::from(*f) - e).powi(2)).sum();
+    (error / terms.iter().map(|t| t * t).sum::<f64>()).sqrt()
+}
+
 /// The bits of every value: what "the same result" means.
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
