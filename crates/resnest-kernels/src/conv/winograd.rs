@@ -1,6 +1,6 @@
 //! Winograd convolution of 3x3 kernels at stride 1: transform, multiply, transform back.
 //!
-//! U is `[group][panel][product][k][width]`, V `[product][tile][k]` (rows a little longer than k,
+//! U is `[group][panel][product][k][width]`, V `[tile][product][k]` (rows a little longer than k,
 //! against aliasing in the cache), M of one panel `[tile][product][width]`.
 
 use super::panel::{PanelShape, panels};
@@ -23,6 +23,9 @@ const LOCAL_VALUES: usize = 44 * 1024;
 /// Up to this many tiles the whole V is made first and tasks divide the panels: chunks of fewer
 /// tiles would stream U again and again.
 const SHARED_TILES: usize = 64;
+/// Values of U (16 MB) that no cache keeps from one chunk to the next: then four times as many tiles
+/// are worth a whole V.
+const LARGE_U: usize = 4 * 1024 * 1024;
 
 /// What a value of V costs to make, in multiply-adds.
 const TRANSFORM_WORK: usize = 10;
@@ -136,7 +139,12 @@ impl Winograd {
             out,
             finish,
         };
-        if run.tiles() <= SHARED_TILES {
+        let shared_tiles = if self.u.len() > LARGE_U {
+            4 * SHARED_TILES
+        } else {
+            SHARED_TILES
+        };
+        if run.tiles() <= shared_tiles {
             run.shared(sums);
         } else {
             run.local(sums);
@@ -157,6 +165,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn tiles(&self) -> usize {
         self.g.output.n * self.tiling.down * self.tiling.across
+    }
+
+    /// Length of a tile's rows of V.
+    fn tile_rows(&self) -> usize {
+        self.packed.form.products() * self.row()
     }
 
     /// Length of a row of V.
@@ -180,7 +193,7 @@ impl Run<'_> {
             let first = part / chunks * tiles;
             let range = first + share.start..first + share.end;
             let all = 0..self.packed.list.len();
-            let v_len = self.packed.form.products() * range.len() * self.row();
+            let v_len = range.len() * self.tile_rows();
             with_scratch(v_len, |v| {
                 self.fill_v(group, range.clone(), range.clone(), &SharedMut::new(v), 0);
                 // SAFETY: the part's row of sums is this task's for the channels of its group.
@@ -222,7 +235,7 @@ impl Run<'_> {
     /// V of all tiles is made first; then tasks divide the panels, so that U is read once.
     fn shared(&self, sums: Option<&mut [f32]>) {
         let (tiles, groups) = (self.tiles(), self.g.spec.groups);
-        let v_group = self.packed.form.products() * tiles * self.row();
+        let v_group = tiles * self.tile_rows();
         let channels = self.g.output.c;
         let wants_sums = sums.is_some();
         let total = sums.map(SharedMut::new);
@@ -274,7 +287,6 @@ impl Run<'_> {
         v: &SharedMut,
         start: usize,
     ) {
-        let stride = all.len() * self.row();
         for tile in some {
             let input = InputTile {
                 form: self.packed.form,
@@ -282,9 +294,9 @@ impl Run<'_> {
                 offsets: self.tiling.offsets(self.g, tile, group * self.packed.k),
                 channels: self.packed.k,
             };
-            let at = start + (tile - all.start) * self.row();
+            let at = start + (tile - all.start) * self.tile_rows();
             // SAFETY: the tile's rows of V are written by nobody else.
-            unsafe { input.transform(self.g.isa, v, at, stride) };
+            unsafe { input.transform(self.g.isa, v, at, self.row()) };
         }
     }
 
@@ -300,9 +312,9 @@ impl Run<'_> {
         wants_sums: bool,
     ) {
         let packed = self.packed;
-        let (products, row) = (packed.form.products(), self.row());
+        let products = packed.form.products();
         let mut table = OffsetTable::default();
-        table.fill_rows(tiles.len(), 0, row);
+        table.fill_rows(tiles.len(), 0, self.tile_rows());
         for index in panels.clone() {
             let shape = packed.list[index];
             let width = shape.registers * packed.lanes;
@@ -314,7 +326,7 @@ impl Run<'_> {
             with_scratch(tiles.len() * products * width, |m| {
                 let panel = Panel {
                     batches: products,
-                    x_batch: tiles.len() * row,
+                    x_batch: self.row(),
                     out_batch: width,
                     x: v,
                     x_start: 0,
