@@ -25,6 +25,7 @@
 //!   RESNEST_TEST_CASES=0.2 cargo test --release -p resnest-kernels --no-default-features
 //!   --target aarch64-unknown-linux-gnu --test conv --test rest --test attention`
 
+mod allocator;
 pub mod arch;
 pub mod attention;
 mod buffer;
@@ -41,6 +42,7 @@ mod share;
 pub mod tensor;
 pub mod threads;
 
+pub use allocator::keep_freed_memory;
 pub use arch::{Isa, IsaKind};
 pub use attention::{PackedSplitAttention, SplitAttentionWeights};
 pub use buffer::settle_weights;

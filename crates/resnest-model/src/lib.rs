@@ -60,7 +60,9 @@ pub use explain::SplitWeights;
 pub use feature::FeatureInfo;
 pub use fuse::{FuseOptions, PlannedLayer};
 pub use init::random_weights;
-pub use resnest_kernels::{Algorithm, Isa, IsaKind, Precision, current_threads, with_threads};
+pub use resnest_kernels::{
+    Algorithm, Isa, IsaKind, Precision, current_threads, keep_freed_memory, with_threads,
+};
 pub use resnet::ResNet;
 pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, plan, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;

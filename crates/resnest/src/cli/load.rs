@@ -3,6 +3,7 @@
 use anyhow::Error;
 use resnest::hub::HubOptions;
 use resnest::loader::Loader;
+use resnest::model::keep_freed_memory;
 use resnest::{
     Classifier, ClassifierOptions, HeadPolicy, ModelOptions, ModelSource, Overrides, Transform,
     TransformOverrides, device_name,
@@ -59,6 +60,10 @@ pub fn open(model: &ModelArgs, options: &ClassifierOptions) -> Result<Classifier
     let classifier = loaded.map_err(|error| failure(name, error))?;
     if !model.hub.quiet {
         tell(&classifier);
+    }
+    // The process is the command's own, and only now has loading given its memory back.
+    if options.model.batch_hint > 1 {
+        keep_freed_memory();
     }
     Ok(classifier)
 }

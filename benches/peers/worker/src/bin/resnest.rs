@@ -10,11 +10,7 @@ use resnest_loader::{
     Checkpoint, Loader, LoaderOptions, ModelSource, Overrides, Resolved, load_checkpoint,
     load_fused,
 };
-use resnest_model::{FuseOptions, Precision, ResNet, with_threads};
-
-/// As in the product's binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use resnest_model::{FuseOptions, Precision, ResNet, keep_freed_memory, with_threads};
 
 fn main() -> Result<()> {
     serve(build)
@@ -66,5 +62,9 @@ fn fused(args: &Args) -> Result<ResNet> {
     let loaded = with_threads(args.threads, || {
         load_fused(&checkpoint, &resolved, &options)
     })?;
+    // As the product's command does.
+    if args.batch > 1 {
+        keep_freed_memory();
+    }
     Ok(loaded.model)
 }

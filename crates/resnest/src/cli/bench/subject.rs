@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
 use candle_core::{DType, Device};
-use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint};
-use resnest::model::{FuseOptions, random_weights};
+use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint, load_fused};
+use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
 use resnest::{ModelSource, ResNet, ResNetConfig, demo};
 
 use super::super::args::BenchArgs;
@@ -48,15 +48,18 @@ impl Subject {
         let size = args
             .input_size
             .map_or(described.size, |(h, w)| (h as usize, w as usize));
-        let start = Instant::now();
-        let mut model = build(&described, &loader, &device).map_err(Failure::Model)?;
-        if device.is_cpu() && !args.unfused {
-            let options = fuse_options(args, size);
-            model
-                .fuse(&options)
-                .map_err(|error| Failure::Usage(error.into()))?;
+        let fuse = (device.is_cpu() && !args.unfused).then(|| fuse_options(args, size));
+        if let Some(options) = &fuse {
+            // An --algorithm that cannot be is wrong usage: found before the weights are read.
+            plan(&described.config, options).map_err(|error| Failure::Usage(error.into()))?;
         }
+        let start = Instant::now();
+        let built = described.build(&loader, &device, fuse.as_ref());
+        let model = built.map_err(Failure::Model)?;
         let load = start.elapsed();
+        if args.batch_size > 1 {
+            keep_freed_memory();
+        }
         Ok(Self {
             model,
             size,
@@ -113,16 +116,30 @@ fn resolve(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Resolved, Er
     Ok(loader.resolve(&source, &overrides)?)
 }
 
-fn build(described: &Described, loader: &Loader, device: &Device) -> Result<ResNet, Error> {
-    let Some((resolved, path)) = &described.from else {
-        let weights = random_weights(SEED, DType::F32, device);
-        return Ok(ResNet::new(&described.config, weights)?);
-    };
-    let checkpoint = match path {
-        Some(path) => Checkpoint::open(path)?,
-        None => loader.open(resolved)?,
-    };
-    Ok(load_checkpoint(&checkpoint, resolved, device, DType::F32)?.model)
+impl Described {
+    fn build(
+        &self,
+        loader: &Loader,
+        device: &Device,
+        fuse: Option<&FuseOptions>,
+    ) -> Result<ResNet, Error> {
+        let Some((resolved, path)) = &self.from else {
+            let weights = random_weights(SEED, DType::F32, device);
+            return Ok(match fuse {
+                Some(options) => ResNet::fused(&self.config, weights, options)?,
+                None => ResNet::new(&self.config, weights)?,
+            });
+        };
+        let checkpoint = match path {
+            Some(path) => Checkpoint::open(path)?,
+            None => loader.open(resolved)?,
+        };
+        let loaded = match fuse {
+            Some(options) => load_fused(&checkpoint, resolved, options)?,
+            None => load_checkpoint(&checkpoint, resolved, device, DType::F32)?,
+        };
+        Ok(loaded.model)
+    }
 }
 
 fn fuse_options(args: &BenchArgs, input_size: (usize, usize)) -> FuseOptions {
