@@ -9,9 +9,11 @@ use crate::error::{Error, Result as ModelResult};
 use crate::feature;
 use crate::trace::{TimedStep, Trace};
 
-/// Bytes of a map of the first stage that are worth computing at once: several such maps stay in
+/// Bytes of a stage's map that are worth computing at once: several such maps stay in
 /// a last-level cache of 16 MB. Below it a batch's weights are shared, above it its maps travel.
 const MAP_BYTES: usize = 4 << 20;
+/// Stages with less memory in their weights than in their maps of a batch.
+const PARTED_STAGES: usize = 2;
 
 impl ResNet {
     /// Normalised images (N, in_chans, H, W), any H and W → logits (N, num_classes). Without
@@ -93,23 +95,40 @@ impl ResNet {
         Ok(self.head(&x, false, trace)?)
     }
 
-    /// Stem and all stages. The fused network computes stem and first stage, whose maps are large and
-    /// whose weights are few, for a few images at a time, unless steps are recorded.
+    /// Stem and all stages. The fused network computes stem and first stages, whose maps are large
+    /// and whose weights are few, for a few images at a time, unless steps are recorded.
     fn last_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let (n, _, h, w) = x.dims4()?;
-        let map = h.div_ceil(4) * w.div_ceil(4) * self.num_features() / 8 * size_of::<f32>();
-        let at_once = (MAP_BYTES / map.max(1)).max(1);
-        if !self.is_fused() || trace.is_on() || n <= at_once {
+        if !self.is_fused() || trace.is_on() {
             return self.features(x, trace, 4, &mut |_, _| {});
         }
-        let mut parts = Vec::with_capacity(n.div_ceil(at_once));
-        for first in (0..n).step_by(at_once) {
-            let part = x.narrow(0, first, at_once.min(n - first))?;
-            let map = self.features(&part, trace, 1, &mut |_, _| {})?;
-            parts.push(map.permute((0, 2, 3, 1))?);
+        let x = self.in_parts(x, PARTED_STAGES)?;
+        self.stages(x, trace, PARTED_STAGES..4, &mut |_, _| {})
+    }
+
+    /// The map after the first `stages` stages, each computed for as many images at a time as
+    /// [`MAP_BYTES`] allow.
+    fn in_parts(&self, x: &Tensor, stages: usize) -> Result<Tensor> {
+        let (n, _, h, w) = x.dims4()?;
+        let reduction = 2 << stages;
+        let chans = self.num_features() >> (4 - stages);
+        let map = h.div_ceil(reduction) * w.div_ceil(reduction) * chans * size_of::<f32>();
+        let at_once = (MAP_BYTES / map.max(1)).max(1);
+        if n > at_once {
+            let firsts = (0..n).step_by(at_once);
+            let parts = firsts.map(|first| {
+                let part = x.narrow(0, first, at_once.min(n - first))?;
+                // Channels-last memory in its own order is joined as a whole.
+                self.in_parts(&part, stages)?.permute((0, 2, 3, 1))
+            });
+            let joined = Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?;
+            return joined.permute((0, 3, 1, 2));
         }
-        let x = Tensor::cat(&parts, 0)?.permute((0, 3, 1, 2))?;
-        self.stages(x, trace, 1..4, &mut |_, _| {})
+        let (trace, no_tap) = (&mut Trace::off(), &mut |_: usize, _: &Tensor| {});
+        if stages == 1 {
+            return self.features(x, trace, 1, no_tap);
+        }
+        let x = self.in_parts(x, stages - 1)?;
+        self.stages(x, trace, stages - 1..stages, no_tap)
     }
 
     fn take(
