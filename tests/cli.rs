@@ -340,3 +340,21 @@ fn a_closed_pipe_is_no_error() {
     assert!(!stderr(&output).contains("panic"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
+
+#[test]
+fn an_error_quotes_its_cause_once() {
+    let absent = "/nonexistent/weights.safetensors";
+    let photos = photos();
+    let output = resnest(&[
+        "classify",
+        "--model",
+        "resnest50d",
+        "--checkpoint",
+        absent,
+        &photos,
+    ]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = stderr(&output);
+    assert!(text.contains(absent), "{text}");
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
+}

@@ -69,6 +69,19 @@ impl Failure {
             Self::Other(error) | Self::Usage(error) | Self::Model(error) => error,
         }
     }
+
+    /// The error and its causes, but for those that it quotes already.
+    fn told(&self) -> String {
+        let mut text = String::new();
+        for cause in self.error().chain().map(ToString::to_string) {
+            if text.is_empty() {
+                text = cause;
+            } else if !text.ends_with(&cause) {
+                text = format!("{text}: {cause}");
+            }
+        }
+        text
+    }
 }
 
 /// Reads the options, runs the command, reports on standard error and returns the exit status.
@@ -89,7 +102,7 @@ pub fn main() -> ExitCode {
         Ok(Status::SomeFailed) => ExitCode::from(1),
         Ok(Status::Interrupted) => ExitCode::from(validate::INTERRUPTED),
         Err(failure) => {
-            eprintln!("error: {:#}", failure.error());
+            eprintln!("error: {}", failure.told());
             ExitCode::from(failure.status())
         }
     }

@@ -57,7 +57,7 @@ fn answer(args: &BenchArgs, index: usize) -> Result<Status, Failure> {
         Ok(measured) => Reply::Done(Box::new(measured)),
         Err(failure) => Reply::Failed {
             status: failure.status(),
-            error: format!("{:#}", failure.error()),
+            error: failure.told(),
         },
     };
     say(&serde_json::to_string(&reply).unwrap_or_default())

@@ -44,7 +44,7 @@ pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
             Ok(validation) => all.push(validation),
             Err(failure) if models.len() == 1 => return Err(failure),
             Err(failure) => {
-                eprintln!("error: {name}: {:#}", failure.error());
+                eprintln!("error: {name}: {}", failure.told());
                 failed = Some(failure);
             }
         }
