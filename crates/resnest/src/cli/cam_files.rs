@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use resnest::Image;
 use resnest::explain::png;
+use resnest::{Image, Prediction};
 
 use super::inputs::Input;
 
@@ -60,6 +60,21 @@ pub fn in_file_name(label: &str) -> String {
     label.chars().take(60).map(kept).collect()
 }
 
+/// The classes of several maps in the names of their files: two that would be called the same have their index behind.
+pub fn in_file_names(classes: &[&Prediction]) -> Vec<String> {
+    let plain = |class: &Prediction| in_file_name(&class.label).to_lowercase();
+    let name = |class: &&Prediction| {
+        let name = in_file_name(&class.label);
+        let alike =
+            |other: &&Prediction| other.index != class.index && plain(other) == name.to_lowercase();
+        match classes.iter().any(alike) {
+            true => format!("{name}-{}", class.index),
+            false => name,
+        }
+    };
+    classes.iter().map(name).collect()
+}
+
 /// Writes a picture as PNG.
 pub fn write_png(path: &Path, image: &Image) -> Result<()> {
     write(path, &png(image)?)
@@ -83,6 +98,25 @@ mod tests {
             stem.file_name().unwrap().to_str().unwrap().to_owned()
         });
         assert_eq!(names, ["1", "1-2", "1-2-2", "1-3", "A", "a-2"]);
+    }
+
+    #[test]
+    fn classes_of_one_name_get_files_of_their_own() {
+        let class = |index, label: &str| Prediction {
+            index,
+            label: label.into(),
+            description: None,
+            probability: 0.5,
+            logit: 0.0,
+        };
+        let classes = [
+            class(7, "a b"),
+            class(8, "A/b"),
+            class(9, "c"),
+            class(9, "c"),
+        ];
+        let classes = classes.each_ref();
+        assert_eq!(in_file_names(&classes), ["a_b-7", "A_b-8", "c", "c"]);
     }
 
     #[test]

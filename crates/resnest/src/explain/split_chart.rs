@@ -61,7 +61,7 @@ impl Chart {
             r##"<rect width="100%" height="100%" fill="#fff"/>
 <text x="14" y="24" font-size="15" font-weight="bold">{}</text>
 <text x="14" y="44" fill="#666">{}</text>"##,
-            escaped(title),
+            escaped(&shortened(title)),
             self.subtitle()
         )?;
         self.legend(svg)?;
@@ -181,6 +181,18 @@ fn color(split: usize) -> String {
     format!("#{:x}", colors[split % colors.len()])
 }
 
+/// As much of a title as fits: its end is more telling than its beginning.
+fn shortened(title: &str) -> String {
+    const MOST: usize = 70;
+    let chars = title.chars().count();
+    match chars > MOST {
+        true => std::iter::once('…')
+            .chain(title.chars().skip(chars - MOST + 1))
+            .collect(),
+        false => title.to_owned(),
+    }
+}
+
 fn escaped(text: &str) -> String {
     let replaced = text.replace('&', "&amp;").replace('<', "&lt;");
     // Control characters have no place in XML, escaped or not.
@@ -205,5 +217,7 @@ mod tests {
             assert!(svg.contains(&dot), "{dot} in {svg}");
         }
         assert!(split_chart("", &[]).contains("</svg>"));
+        let long = split_chart(&"é".repeat(999), &[]);
+        assert!(long.contains(&format!(">…{}<", "é".repeat(69))), "{long}");
     }
 }

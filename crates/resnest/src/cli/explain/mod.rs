@@ -16,7 +16,7 @@ pub use args::ExplainArgs;
 use report::Seen;
 
 use super::args::TableFormat;
-use super::cam_files::{Folder, beside, in_file_name, write, write_png};
+use super::cam_files::{Folder, beside, in_file_names, write, write_png};
 use super::inputs::{Input, expand};
 use super::{Failure, Status, load, say};
 
@@ -85,13 +85,18 @@ fn explain(
     let explanation = classifier.cam_rgb(image, classes)?;
     let stem = folder.stem(input);
     let mut files = Vec::new();
-    for map in &explanation.maps {
-        files.push(write_map(&explanation, map, &stem, &args.style.style())?);
+    let classes: Vec<_> = explanation.maps.iter().map(|map| &map.prediction).collect();
+    for (map, class) in explanation.maps.iter().zip(in_file_names(&classes)) {
+        let paths = ["png", "npy"].map(|ending| beside(&stem, &format!("cam-{class}.{ending}")));
+        write_map(&explanation, map, &paths, &args.style.style())?;
+        files.push(paths);
     }
     let chart = match &splits {
         Some(blocks) if !blocks.is_empty() => {
             let path = beside(&stem, "splits.svg");
-            let title = format!("{}: {}", classifier.name(), input.name());
+            let name = input.name();
+            let name = Path::new(&name).file_name().unwrap_or_default();
+            let title = format!("{}: {}", classifier.name(), name.display());
             write(&path, split_chart(&title, blocks).as_bytes())?;
             Some(path)
         }
@@ -109,13 +114,9 @@ fn explain(
 fn write_map(
     explanation: &Explanation,
     map: &ActivationMap,
-    stem: &Path,
+    [overlay, raw]: &[PathBuf; 2],
     style: &OverlayStyle,
-) -> Result<(PathBuf, PathBuf)> {
-    let class = in_file_name(&map.prediction.label);
-    let overlay = beside(stem, &format!("cam-{class}.png"));
-    let raw = beside(stem, &format!("cam-{class}.npy"));
-    write_png(&overlay, &explanation.overlay(map, style)?)?;
-    write(&raw, &npy(map)?)?;
-    Ok((overlay, raw))
+) -> Result<()> {
+    write_png(overlay, &explanation.overlay(map, style)?)?;
+    write(raw, &npy(map)?)
 }

@@ -13,7 +13,7 @@ pub struct Seen {
     /// Its maps.
     pub explanation: Explanation,
     /// Overlay and raw map of each map.
-    pub files: Vec<(PathBuf, PathBuf)>,
+    pub files: Vec<[PathBuf; 2]>,
     /// The weights each block gave its splits, if they were asked for.
     pub splits: Option<Vec<BlockSplits>>,
     /// Their picture.
@@ -29,7 +29,7 @@ impl Seen {
             "{} ({}x{}; the model saw {:.0}x{:.0} from {:.0},{:.0})\n",
             self.file, image.width, image.height, window.width, window.height, window.x, window.y
         );
-        for (map, (overlay, _)) in self.maps() {
+        for (map, [overlay, _]) in self.maps() {
             let prediction = &map.prediction;
             let name = prediction.description.as_ref().unwrap_or(&prediction.label);
             let ((height, width), (least, most)) = (map.size(), map.range());
@@ -90,12 +90,12 @@ impl Seen {
         })
     }
 
-    fn maps(&self) -> impl Iterator<Item = (&ActivationMap, &(PathBuf, PathBuf))> {
+    fn maps(&self) -> impl Iterator<Item = (&ActivationMap, &[PathBuf; 2])> {
         self.explanation.maps.iter().zip(&self.files)
     }
 }
 
-fn map_json(map: &ActivationMap, (overlay, raw): &(PathBuf, PathBuf)) -> Value {
+fn map_json(map: &ActivationMap, [overlay, raw]: &[PathBuf; 2]) -> Value {
     let (prediction, (height, width)) = (&map.prediction, map.size());
     let (least, most) = map.range();
     json!({
