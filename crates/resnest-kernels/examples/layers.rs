@@ -1,6 +1,6 @@
 //! GFLOP/s of every distinct convolution of a resnest50d at 224.
 //!
-//! `cargo run --release -p resnest-kernels --example layers -- [batch] [4s2x40d|1s4x24d]`
+//! `cargo run --release -p resnest-kernels --example layers -- [batch] [4s2x40d|1s4x24d|32x4d]`
 
 use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv};
 use std::time::Instant;
@@ -18,6 +18,8 @@ fn variant(name: &str) -> (usize, usize, usize, bool) {
     match name {
         "4s2x40d" => (4, 2, 40, true),
         "1s4x24d" => (1, 4, 24, true),
+        // ResNeXt-50 32x4d has these convolutions too, but for its stem.
+        "32x4d" => (1, 32, 4, false),
         _ => (2, 1, 64, false),
     }
 }

@@ -25,7 +25,9 @@ const TRANSFORM: f64 = 10.0;
 /// transforms of tiles. Shapes of no use (too small an input) get [`Algorithm::Direct`].
 pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     let mut best = (Algorithm::Direct, cost(spec, input, Algorithm::Direct));
-    if precision == Precision::Fast {
+    // A product of Winograd's takes a whole register for each of such groups.
+    let narrow = spec.groups > 1 && spec.group_in() <= 8;
+    if precision == Precision::Fast && !narrow {
         for algorithm in [Algorithm::WinogradF2, Algorithm::WinogradF4] {
             let found = cost(spec, input, algorithm);
             if algorithm.supports(spec) && found < best.1 {

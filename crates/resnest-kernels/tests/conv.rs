@@ -62,6 +62,20 @@ fn depthwise_equals_the_definition_on_random_shapes() {
 }
 
 #[test]
+fn narrow_groups_equal_the_definition_on_random_shapes() {
+    check_random(6, 90, 13, &DIRECT, |rng| {
+        let group = *rng.pick(&[2, 4, 4, 8, 8]);
+        let c = group * *rng.pick(&[2, 3, 5, 8, 16, 32]);
+        let kernel = *rng.pick(&[1, 2, 3, 3, 3, 5]);
+        ConvSpec::new(c, c, kernel)
+            .groups(c / group)
+            .stride(1 + rng.below(3))
+            .dilation(1 + rng.below(3))
+            .padding(rng.below(kernel + 1))
+    });
+}
+
+#[test]
 fn winograd_equals_the_definition_on_random_shapes() {
     check_random(3, 120, 29, &WINOGRAD, |rng| {
         let groups = *rng.pick(&[1, 1, 2, 3, 8]);

@@ -84,6 +84,13 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    fn spread<const G: usize>(self, i: usize) -> Self {
+        let at = std::array::from_fn::<i32, 8, _>(|lane| (lane / G * G + i) as i32);
+        // SAFETY: see the impl; `at` holds 8 integers.
+        F32x8(unsafe { _mm256_permutevar8x32_ps(self.0, _mm256_loadu_si256(at.as_ptr().cast())) })
+    }
+
+    #[inline(always)]
     fn prefetch(p: *const f32) {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }

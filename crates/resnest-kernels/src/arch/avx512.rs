@@ -79,6 +79,13 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    fn spread<const G: usize>(self, i: usize) -> Self {
+        let at = std::array::from_fn::<i32, 16, _>(|lane| (lane / G * G + i) as i32);
+        // SAFETY: see the impl; `at` holds 16 integers.
+        F32x16(unsafe { _mm512_permutexvar_ps(_mm512_loadu_si512(at.as_ptr().cast()), self.0) })
+    }
+
+    #[inline(always)]
     fn prefetch(p: *const f32) {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }

@@ -11,6 +11,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod block;
 mod isa;
+mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -22,6 +23,7 @@ pub(crate) mod window;
 pub(crate) mod winograd;
 
 pub use isa::{Isa, IsaKind};
+use narrow::NarrowFn;
 use rows::{ColumnFn, ReduceFn, WeightedFn};
 use tile::TileFn;
 use winograd::{InputFn, OutputFn};
@@ -38,6 +40,8 @@ pub(crate) struct Kernels {
     /// By `Reduce`.
     reduce: [ReduceFn; 3],
     weighted: WeightedFn,
+    /// Groups of 2, 4 and 8 channels.
+    narrow: [NarrowFn; 3],
     column_sum: ColumnFn,
     column_max: ColumnFn,
 }
@@ -85,6 +89,12 @@ macro_rules! kernel_table {
         }
 
         $(#[$feature])?
+        unsafe fn narrow<const G: usize>(args: &super::narrow::NarrowArgs) {
+            // SAFETY: as above.
+            unsafe { super::narrow::narrow::<$v, G>(args) }
+        }
+
+        $(#[$feature])?
         unsafe fn columns<R: super::rows::Reduction>(args: &super::rows::ColumnArgs) {
             // SAFETY: as above.
             unsafe { super::rows::columns::<$v, R>(args) }
@@ -111,6 +121,7 @@ macro_rules! kernel_table {
                 reduce::<super::rows::Dot>,
             ],
             weighted,
+            narrow: [narrow::<2>, narrow::<4>, narrow::<8>],
             column_sum: columns::<super::rows::Sum>,
             column_max: columns::<super::rows::Max>,
         };

@@ -40,6 +40,19 @@ pub(crate) trait Vector: Copy {
     /// `self * factor + addend`, in one rounding where the instruction set can.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 
+    /// In groups of `G` neighbouring lanes, lane `i` of its group to each; `G` divides `LANES`.
+    #[inline(always)]
+    fn spread<const G: usize>(self, i: usize) -> Self {
+        let mut lanes = [0.0; 16];
+        debug_assert!(Self::LANES <= 16 && Self::LANES.is_multiple_of(G) && i < G);
+        // SAFETY: 16 values hold a register.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            let spread: [f32; 16] = std::array::from_fn(|lane| lanes[lane / G * G + i]);
+            Self::load(spread.as_ptr())
+        }
+    }
+
     /// Asks for the cache line at `p`; any address is allowed.
     #[inline(always)]
     fn prefetch(_p: *const f32) {}

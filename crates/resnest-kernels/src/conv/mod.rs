@@ -2,6 +2,7 @@
 
 mod depthwise;
 pub(crate) mod direct;
+mod narrow;
 mod panel;
 mod winograd;
 mod winograd_weights;
@@ -14,6 +15,7 @@ use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use depthwise::Depthwise;
 use direct::{Direct, Source, Weighted};
+use narrow::Narrow;
 use std::ops::Range;
 use winograd::Winograd;
 
@@ -90,6 +92,7 @@ pub(crate) struct Finish<'a> {
 enum Packed {
     Direct(Direct),
     Depthwise(Depthwise),
+    Narrow(Narrow),
     Winograd(Winograd),
 }
 
@@ -125,6 +128,9 @@ impl PackedConv {
                 if spec.group_in() == 1 && spec.group_out() == 1 && spec.groups > 1 =>
             {
                 Packed::Depthwise(Depthwise::pack(&spec, weight, bias))
+            }
+            Algorithm::Direct if Narrow::fits(isa, &spec) => {
+                Packed::Narrow(Narrow::pack(isa, &spec, weight, bias))
             }
             Algorithm::Direct => Packed::Direct(Direct::pack(isa, &spec, weight, bias)),
             Algorithm::WinogradF2 | Algorithm::WinogradF4 => {
@@ -163,6 +169,7 @@ impl PackedConv {
         match &self.packed {
             Packed::Direct(direct) => direct.bytes(),
             Packed::Depthwise(depthwise) => depthwise.bytes(),
+            Packed::Narrow(narrow) => narrow.bytes(),
             Packed::Winograd(winograd) => winograd.bytes(),
         }
     }
@@ -273,6 +280,9 @@ impl PackedConv {
             (Packed::Direct(direct), _) => direct.run(&g, source, out, finish, epilogue.sums),
             (Packed::Depthwise(depthwise), Source::Plain(x)) => {
                 depthwise.run(&g, x, out, finish, epilogue.sums);
+            }
+            (Packed::Narrow(narrow), Source::Plain(x)) => {
+                narrow.run(&g, x, out, finish, epilogue.sums);
             }
             (Packed::Winograd(winograd), Source::Plain(x)) => {
                 winograd.run(&g, x, out, finish, epilogue.sums);
