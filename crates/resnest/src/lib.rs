@@ -21,6 +21,7 @@
 pub mod dataset;
 pub mod demo;
 pub mod explain;
+pub mod features;
 pub mod validate;
 pub mod verify;
 

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnest::model::Algorithm;
 
 use super::explain::ExplainArgs;
+use super::features::FeaturesArgs;
 use super::validate::args::ValidateArgs;
 use super::verify::VerifyArgs;
 use resnest::{CropMode, DeviceChoice, Interpolation, Precision};
@@ -41,6 +42,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration
     Validate(ValidateArgs),
+    /// Write embeddings or maps of many images to one file
+    Features(FeaturesArgs),
     /// Hold a model against what timm computed, stage by stage
     Verify(VerifyArgs),
 }

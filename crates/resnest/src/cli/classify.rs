@@ -1,7 +1,7 @@
-//! `resnest classify`: read and prepare on one thread pool, compute, write; never more than two batches in memory.
+//! `resnest classify`: read and prepare on one thread pool, compute, write; a few batches in memory at most.
 
 use std::io::{BufWriter, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, Result};
 use resnest::explain::Classes;
@@ -9,18 +9,14 @@ use resnest::image::decode_as;
 use resnest::{Classifier, Image, Pixels};
 
 use super::args::ClassifyArgs;
+use super::batches::{self, Batch};
 use super::inputs::{Input, expand};
 use super::output::{Answer, Report};
 use super::overlays::Overlays;
 use super::{Failure, Status, load};
 
-/// The images of one batch, and of each its pixels or why there are none.
-struct Batch<'a> {
-    inputs: &'a [Input],
-    pixels: Vec<Result<Pixels>>,
-    /// The decoded images, if overlays are wanted.
-    photos: Vec<Option<Image>>,
-}
+/// An image ready for the network; decoded too, if its overlay is wanted.
+type Prepared = (Pixels, Option<Image>);
 
 /// Classifies everything the user named.
 pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
@@ -33,58 +29,21 @@ pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
     };
     let labels = classifier.labels().clone();
     let mut report = Report::new(BufWriter::new(std::io::stdout().lock()), args, labels);
-    let tally = std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(1);
-        scope.spawn(|| {
-            prepare(
-                &classifier,
-                &inputs,
-                args.batch_size,
-                args.cam.is_some(),
-                sender,
-            )
-        });
-        let answer = |batch| answer(&classifier, args.topk, overlays.as_mut(), batch);
-        compute(answer, receiver, &mut report)
+    let prepare = |input: &Input| prepare(&classifier, input, args.cam.is_some());
+    let answer = |batch| answer(&classifier, args.topk, overlays.as_mut(), batch);
+    let tally = batches::run(&classifier, &inputs, args.batch_size, prepare, |batches| {
+        compute(answer, batches, &mut report)
     })
     .map_err(Failure::Other)?;
     tally.finish(args.model.hub.quiet)
 }
 
-/// Reads and prepares batch after batch, until done or until nobody listens any more.
-fn prepare<'a>(
-    classifier: &Classifier,
-    inputs: &'a [Input],
-    batch_size: usize,
-    keep_photos: bool,
-    to: SyncSender<Batch<'a>>,
-) {
+fn prepare(classifier: &Classifier, input: &Input, keep_photo: bool) -> Result<Prepared> {
     let limits = classifier.limits();
     let mode = classifier.transform().color_mode();
-    for inputs in inputs.chunks(batch_size) {
-        let prepared = classifier.prepare_each(inputs, |input| {
-            let photo = decode_as(&input.read(limits.max_bytes)?, mode, limits)?;
-            Ok((
-                classifier.preprocess_rgb(&photo)?,
-                keep_photos.then_some(photo),
-            ))
-        });
-        let (pixels, photos) = prepared
-            .into_iter()
-            .map(|one| match one {
-                Ok((pixels, photo)) => (Ok(pixels), photo),
-                Err(error) => (Err(error), None),
-            })
-            .unzip();
-        let batch = Batch {
-            inputs,
-            pixels,
-            photos,
-        };
-        if to.send(batch).is_err() {
-            return;
-        }
-    }
+    let photo = decode_as(&input.read(limits.max_bytes)?, mode, limits)?;
+    let pixels = classifier.preprocess_rgb(&photo)?;
+    Ok((pixels, keep_photo.then_some(photo)))
 }
 
 /// What is said of each image of a batch, with its overlay where one is wanted.
@@ -92,11 +51,16 @@ fn answer(
     classifier: &Classifier,
     topk: usize,
     overlays: Option<&mut Overlays>,
-    batch: Batch,
+    (inputs, prepared): Batch<Result<Prepared>>,
 ) -> Vec<Answer> {
-    let names = batch.inputs.iter().map(Input::name);
+    let names = inputs.iter().map(Input::name);
+    let split = prepared.into_iter().map(|one| match one {
+        Ok((pixels, photo)) => (Ok(pixels), photo),
+        Err(error) => (Err(error), None),
+    });
+    let (pixels, photos): (Vec<_>, Vec<_>) = split.unzip();
     let Some(overlays) = overlays else {
-        let outcomes = classifier.classify_prepared(batch.pixels, topk);
+        let outcomes = classifier.classify_prepared(pixels, topk);
         let answers = names.zip(outcomes).map(|(file, outcome)| Answer {
             file,
             outcome: outcome.map_err(|error| format!("{error:#}")),
@@ -104,8 +68,8 @@ fn answer(
         });
         return answers.collect();
     };
-    let mapped = classifier.cam_prepared(batch.pixels, topk, &Classes::Top(1));
-    let written = overlays.write(classifier, batch.inputs, &mapped, &batch.photos);
+    let mapped = classifier.cam_prepared(pixels, topk, &Classes::Top(1));
+    let written = overlays.write(classifier, inputs, &mapped, &photos);
     let answers = names
         .zip(mapped)
         .zip(written)
@@ -140,8 +104,8 @@ impl Tally {
 
 /// Answers the batches as they come and writes the answers in order.
 fn compute<'a, W: Write>(
-    mut answer: impl FnMut(Batch<'a>) -> Vec<Answer>,
-    batches: Receiver<Batch<'a>>,
+    mut answer: impl FnMut(Batch<'a, Result<Prepared>>) -> Vec<Answer>,
+    batches: Receiver<Batch<'a, Result<Prepared>>>,
     report: &mut Report<W>,
 ) -> Result<Tally> {
     let mut tally = Tally::default();

@@ -1,11 +1,13 @@
 //! The command line: one match over the commands, and the exit status they end with.
 
 mod args;
+mod batches;
 mod bench;
 mod cam_files;
 mod classify;
 mod download;
 mod explain;
+mod features;
 mod info;
 mod inputs;
 mod load;
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Validate(args) => validate::run(args),
+        Command::Features(args) => features::run(args),
         Command::Verify(args) => verify::run(args),
     };
     match ended {
