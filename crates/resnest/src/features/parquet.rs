@@ -22,8 +22,8 @@ message features {
     optional binary error (UTF8);
 }";
 
-/// Values of a row group: 16 MB, what is held in memory.
-const GROUP_VALUES: usize = 4 << 20;
+/// Values of a row group: 4 MB, which are held in memory, with as much again for levels and pages each.
+const GROUP_VALUES: usize = 1 << 20;
 /// And its rows at most, however short they are.
 const GROUP_ROWS: usize = 8192;
 
