@@ -5,6 +5,8 @@ mod common;
 mod errors;
 #[path = "validate/fixture.rs"]
 mod fixture;
+#[path = "validate/report.rs"]
+mod report;
 #[path = "validate/resume.rs"]
 mod resume;
 #[path = "validate/sources.rs"]

@@ -40,7 +40,7 @@ pub enum Command {
     Info(InfoArgs),
     /// Measure how fast models run here: time, throughput, memory; layer by layer on request
     Bench(BenchArgs),
-    /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration
+    /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration, an HTML report
     Validate(ValidateArgs),
     /// Write embeddings or maps of many images to one file
     Features(FeaturesArgs),

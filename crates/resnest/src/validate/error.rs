@@ -17,15 +17,17 @@ pub enum Error {
         /// What is wrong, with the line where there is one.
         reason: String,
     },
-    /// Some class folders are the model's, these are not.
+    /// Some class folders are known, these are not.
     #[error(
-        "{} the model has no class of this name: {}; say which index each folder is with --class-map, or move them away",
-        if classes.len() == 1 { "1 class folder is unknown," } else { "several class folders are unknown," },
-        listed(classes)
+        "{place} has no class called {}, but there are such class folders: say which index each folder is with \
+         --class-map, or move them away",
+        listed(folders)
     )]
     UnknownClasses {
+        /// The model or the class map.
+        place: &'static str,
         /// The folders' names.
-        classes: Vec<String>,
+        folders: Vec<String>,
     },
     /// The folders cannot be told apart by number alone.
     #[error(
@@ -78,6 +80,12 @@ pub enum Error {
         reason: String,
         /// How many had an outcome before.
         done: usize,
+    },
+    /// The report's template failed.
+    #[error("the report cannot be written: {reason}")]
+    Report {
+        /// What the template engine says.
+        reason: String,
     },
     /// Earlier outcomes of other images.
     #[error(

@@ -145,7 +145,6 @@ impl<'a> Evaluation<'a> {
             network_seconds: clock.network.as_secs_f64(),
             waiting_seconds: clock.waiting.as_secs_f64(),
         };
-        let options = &self.options;
         Validation::new(
             classifier,
             dataset,
@@ -153,7 +152,6 @@ impl<'a> Evaluation<'a> {
             self.tally,
             timing,
             flow.is_break(),
-            options,
         )
     }
 

@@ -24,6 +24,10 @@
 //!
 //! Decoding, resizing and the network overlap, and memory does not grow with the number of images. An image that cannot
 //! be read is counted apart and never replaced by another.
+//!
+//! `targets.rs` says which class of the model a label is, `pipeline.rs` prepares images, `evaluation.rs` runs them through
+//! the network, `outcome.rs` is what comes of one, `tally.rs` and `calibration.rs` count, `validation.rs` is the result,
+//! `outcomes_file.rs` lets an interrupted run go on, `report/` writes the page.
 
 mod calibration;
 mod error;
@@ -32,6 +36,7 @@ mod outcome;
 mod outcomes_file;
 mod pipeline;
 mod real;
+pub mod report;
 mod tally;
 mod targets;
 mod validation;

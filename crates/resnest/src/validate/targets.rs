@@ -72,9 +72,10 @@ impl Targets {
     }
 
     fn by_map(&self, dataset: &Dataset, map: &ClassMap) -> Result<Vec<usize>, Error> {
-        let unknown = unknown(dataset, |folder| map.0.contains_key(folder));
-        if !unknown.is_empty() {
-            return Err(Error::UnknownClasses { classes: unknown });
+        let folders = unknown(dataset, |folder| map.0.contains_key(folder));
+        if !folders.is_empty() {
+            let place = "the class map";
+            return Err(Error::UnknownClasses { place, folders });
         }
         let known = dataset
             .classes()
@@ -107,7 +108,10 @@ impl Targets {
                 .collect());
         }
         if !unknown.is_empty() {
-            return Err(Error::UnknownClasses { classes: unknown });
+            return Err(Error::UnknownClasses {
+                place: "the model",
+                folders: unknown,
+            });
         }
         let known = folders.iter().filter_map(|f| Some((f, *of_name.get(f)?)));
         known

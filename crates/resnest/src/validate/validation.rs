@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::calibration::CalibrationBin;
-use super::evaluation::Options;
 use super::outcome::Scored;
 use super::tally::{Counts, Tally};
 use super::{Error, Targets};
@@ -161,9 +160,7 @@ impl Validation {
         tally: Tally,
         timing: Timing,
         interrupted: bool,
-        options: &Options,
     ) -> Result<Self, Error> {
-        debug_assert_eq!(options.real_labels.is_some(), tally.real.is_some());
         let images = tally.totals.images;
         let mean = |sum: f64| (images > 0).then(|| sum / images as f64);
         let (top1, top5) = tally.totals.percent();
@@ -222,16 +219,13 @@ impl Validation {
         pairs
     }
 
-    /// What a class is called: its name, with the description where there is one.
+    /// What a class is called, shortly: the first words of its description, else its name.
     pub fn called(&self, class: usize) -> String {
-        match self.classes.iter().find(|c| c.index == class) {
-            Some(ClassResult {
-                description: Some(words),
-                ..
-            }) => words.clone(),
-            Some(class) => class.label.clone(),
-            None => class.to_string(),
-        }
+        let Some(found) = self.classes.iter().find(|c| c.index == class) else {
+            return class.to_string();
+        };
+        let words = found.description.as_deref().unwrap_or(&found.label);
+        words.split(',').next().unwrap_or(words).to_owned()
     }
 }
 

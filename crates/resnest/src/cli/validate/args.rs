@@ -71,6 +71,9 @@ pub struct FileArgs {
     /// csv or json [default: by the ending of --results-file, else csv]
     #[arg(long, value_enum, requires = "results_file")]
     pub results_format: Option<ResultsFormat>,
+    /// One page for people: classes, confusions, worst mistakes with pictures; needs no network
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Every image's outcome as it comes, JSON lines
     #[arg(long, value_name = "FILE")]
     pub outcomes: Option<PathBuf>,

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use anyhow::{Error, anyhow};
 use indicatif::ProgressBar;
 use resnest::dataset::Dataset;
+use resnest::validate::report::{self, Pictures};
 use resnest::validate::{
     Answer, ClassMap, Evaluation, Header, Options, Outcome, OutcomesFile, RealLabels, Targets,
     Validation, read_valid_labels,
@@ -33,6 +34,9 @@ struct Job<'a> {
     stop: Stop,
 }
 
+/// A model's result, and the pictures of its mistakes where there is a report to show them.
+type Done = (Validation, Vec<Pictures>);
+
 /// Validates each model; one that fails does not keep the others from it.
 pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
     let models = expand(args)?;
@@ -41,7 +45,7 @@ pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
     let (mut all, mut failed) = (Vec::new(), None);
     for name in &models {
         match job.validate(name, outcomes.as_mut()) {
-            Ok(validation) => all.push(validation),
+            Ok(done) => all.push(done),
             Err(failure) if models.len() == 1 => return Err(failure),
             Err(failure) => {
                 eprintln!("error: {name}: {}", failure.told());
@@ -52,15 +56,13 @@ pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
             break;
         }
     }
-    results::write(&args.files, &all).map_err(Failure::Other)?;
     write(args, &all)?;
-    let unread = all.iter().any(|v| v.failed > 0);
+    let unread = all.iter().any(|(v, _)| v.failed > 0);
     match (job.stop.asked(), failed) {
         (true, _) => Ok(job.interrupted(&all)),
         (false, Some(failure)) if all.is_empty() => Err(failure),
-        (false, Some(_)) => Ok(Status::SomeFailed),
-        (false, None) if unread => Ok(Status::SomeFailed),
-        (false, None) => Ok(Status::Done),
+        (false, None) if !unread => Ok(Status::Done),
+        (false, _) => Ok(Status::SomeFailed),
     }
 }
 
@@ -74,12 +76,8 @@ fn expand(args: &ValidateArgs) -> Result<Vec<String>, Failure> {
         }
         let loader = load::loader(&args.hub)?;
         let before = names.len();
-        names.extend(
-            loader
-                .manifest()
-                .matching(name)
-                .map(|entry| entry.name.clone()),
-        );
+        let matching = loader.manifest().matching(name);
+        names.extend(matching.map(|entry| entry.name.clone()));
         if names.len() == before {
             let problem = anyhow!("no model matches {name:?}; `resnest models` lists them");
             return Err(Failure::Usage(problem));
@@ -92,11 +90,18 @@ fn expand(args: &ValidateArgs) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn write(args: &ValidateArgs, all: &[Validation]) -> Result<Status, Failure> {
+/// Files first, so that a reader of standard output who goes away (`| head`) costs none of them.
+fn write(args: &ValidateArgs, all: &[Done]) -> Result<Status, Failure> {
+    let results: Vec<&Validation> = all.iter().map(|(validation, _)| validation).collect();
+    results::write(&args.files, &results).map_err(Failure::Other)?;
+    if let Some(path) = &args.files.report {
+        let page = report::html(all, Some(&command())).map_err(other)?;
+        results::write_file(path, page.as_bytes()).map_err(Failure::Other)?;
+    }
     match args.format {
-        TableFormat::Json => say(&serde_json::to_string_pretty(all).unwrap_or_default()),
+        TableFormat::Json => say(&serde_json::to_string_pretty(&results).unwrap_or_default()),
         TableFormat::Text if all.is_empty() => Ok(Status::Done),
-        TableFormat::Text => say(&text::summary(all)),
+        TableFormat::Text => say(&text::summary(&results)),
     }
 }
 
@@ -141,7 +146,7 @@ impl<'a> Job<'a> {
         &self,
         name: &str,
         mut outcomes: Option<&mut OutcomesFile>,
-    ) -> Result<Validation, Failure> {
+    ) -> Result<Done, Failure> {
         let classifier = self.classifier(name)?;
         let valid = self.valid.clone();
         let labels = classifier.labels();
@@ -168,7 +173,12 @@ impl<'a> Job<'a> {
         });
         bar.finish_and_clear();
         written.map_err(other)?;
-        validation.map_err(other)
+        let validation = validation.map_err(other)?;
+        let pictures = match self.args.files.report {
+            Some(_) => report::pictures(&classifier, &self.dataset, &validation),
+            None => Vec::new(),
+        };
+        Ok((validation, pictures))
     }
 
     fn options(&self) -> Options {
@@ -212,8 +222,8 @@ impl<'a> Job<'a> {
     }
 
     /// Says how far it came and how to go on.
-    fn interrupted(&self, all: &[Validation]) -> Status {
-        if let Some(v) = all.last().filter(|v| v.interrupted) {
+    fn interrupted(&self, all: &[Done]) -> Status {
+        if let Some((v, _)) = all.last().filter(|(v, _)| v.interrupted) {
             let done = v.images + v.failed as u64;
             eprintln!(
                 "interrupted after {done} of {} images of {}",
@@ -229,6 +239,17 @@ impl<'a> Job<'a> {
         }
         Status::Interrupted
     }
+}
+
+/// As it was typed, as far as that can be known.
+fn command() -> String {
+    let words = std::env::args()
+        .skip(1)
+        .map(|word| match word.contains(' ') {
+            true => format!("'{word}'"),
+            false => word,
+        });
+    format!("resnest {}", words.collect::<Vec<_>>().join(" "))
 }
 
 fn show(bar: &ProgressBar, outcome: &Outcome) {

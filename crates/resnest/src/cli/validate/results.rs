@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{FileArgs, ResultsFormat};
 
 /// Writes the rows of the models that were gone through to their end, best first.
-pub fn write(args: &FileArgs, all: &[Validation]) -> Result<()> {
+pub fn write(args: &FileArgs, all: &[&Validation]) -> Result<()> {
     let Some(path) = &args.results_file else {
         return Ok(());
     };
@@ -18,6 +18,9 @@ pub fn write(args: &FileArgs, all: &[Validation]) -> Result<()> {
         .filter(|v| !v.interrupted)
         .map(|v| &v.row)
         .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
     rows.sort_by(|a, b| b.top1.total_cmp(&a.top1));
     let by_ending = match path.extension().is_some_and(|ending| ending == "json") {
         true => ResultsFormat::Json,

@@ -7,13 +7,13 @@ use resnest::validate::{ClassResult, Validation};
 const NAMED: usize = 5;
 
 /// timm's columns, a row a model, and some lines on each.
-pub fn summary(all: &[Validation]) -> String {
+pub fn summary(all: &[&Validation]) -> String {
     let mut parts = vec![table(all)];
-    parts.extend(all.iter().map(details));
+    parts.extend(all.iter().map(|v| details(v)));
     parts.join("\n\n")
 }
 
-fn table(all: &[Validation]) -> String {
+fn table(all: &[&Validation]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([

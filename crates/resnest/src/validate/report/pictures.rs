@@ -1,0 +1,91 @@
+//! Thumbnails of mistakes, with the class activation maps of what was said and of what is right laid over them.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
+use rayon::prelude::*;
+use resnest_image::{CropMode, Image, Transform, Window};
+
+use crate::Classifier;
+use crate::dataset::Dataset;
+use crate::explain::{Classes, OverlayStyle, overlay};
+use crate::validate::{Mistake, Validation};
+
+/// Pixels of a thumbnail's longer side.
+const SIDE: u32 = 192;
+const QUALITY: u8 = 80;
+
+/// The pictures of one mistake, as `data:` addresses; what could not be made is absent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pictures {
+    /// The photo.
+    pub photo: Option<String>,
+    /// Where the class that was said was seen.
+    pub predicted: Option<String>,
+    /// Where the right class was seen.
+    pub target: Option<String>,
+}
+
+/// The pictures of each of the result's mistakes; images are read again for it.
+pub fn pictures(
+    classifier: &Classifier,
+    dataset: &Dataset,
+    validation: &Validation,
+) -> Vec<Pictures> {
+    let mistakes = validation.mistakes.par_iter();
+    mistakes
+        .map(|mistake| of(classifier, dataset, mistake).unwrap_or_default())
+        .collect()
+}
+
+fn of(classifier: &Classifier, dataset: &Dataset, mistake: &Mistake) -> Option<Pictures> {
+    let limits = classifier.limits();
+    let bytes = dataset
+        .read(dataset.samples().get(mistake.sample)?, limits.max_bytes)
+        .ok()?;
+    let mode = classifier.transform().color_mode();
+    let image = resnest_image::decode_as(&bytes, mode, limits).ok()?;
+    let (small, window) = thumbnail(classifier, &image)?;
+    let (predicted, _) = mistake.scored.best()?;
+    let classes = Classes::These(vec![predicted, mistake.scored.target]);
+    // Heads without such maps (test-time pooling, other pools) leave the photo alone.
+    let maps = classifier.cam_rgb(image, &classes).map(|seen| seen.maps);
+    let maps = maps.unwrap_or_default();
+    let style = OverlayStyle::default();
+    let laid_over = |at: usize| jpeg(&overlay(&small, &window, maps.get(at)?, &style).ok()?);
+    Some(Pictures {
+        photo: jpeg(&small),
+        predicted: laid_over(0),
+        target: laid_over(1),
+    })
+}
+
+/// The whole image, smaller or larger, and the part of it that the model was shown.
+fn thumbnail(classifier: &Classifier, image: &Image) -> Option<(Image, Window)> {
+    let scale = f64::from(SIDE) / f64::from(image.width.max(image.height));
+    let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
+    let size = (side(image.height), side(image.width));
+    let whole = Transform {
+        size,
+        crop_pct: 1.0,
+        crop_mode: CropMode::Squash,
+        ..classifier.transform().clone()
+    };
+    let window = classifier.transform().window(image.width, image.height);
+    let across = f64::from(size.1) / f64::from(image.width);
+    let down = f64::from(size.0) / f64::from(image.height);
+    Some((whole.crop(image).ok()?, window.ok()?.scaled(across, down)))
+}
+
+fn jpeg(image: &Image) -> Option<String> {
+    let (format, sampling) = match image.channels {
+        1 => (PixelFormat::Grayscale, Subsampling::S444),
+        _ => (PixelFormat::Rgb, Subsampling::S420),
+    };
+    let (width, height) = (image.width as usize, image.height as usize);
+    let bytes = compress(&image.data, width, height, format, QUALITY, sampling).ok()?;
+    Some(format!(
+        "data:image/jpeg;base64,{}",
+        BASE64_STANDARD.encode(bytes)
+    ))
+}
