@@ -67,7 +67,9 @@ pub fn run(args: &FeaturesArgs) -> Result<Status, Failure> {
     bar.finish_and_clear();
     if !args.model.hub.quiet {
         let images = inputs.len();
-        eprintln!("{images} images, {failed} failed: {}", args.out.display());
+        let plural = if images == 1 { "" } else { "s" };
+        let out = args.out.display();
+        eprintln!("{images} image{plural}, {failed} failed: {out}");
     }
     Ok(match failed {
         0 => Status::Done,
