@@ -1,8 +1,9 @@
 //! The bar a download draws on standard error.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use resnest::hub::{HubOptions, Progress};
 
 use super::args::HubArgs;
@@ -70,11 +71,14 @@ pub fn images(name: &str, total: usize, done: usize, quiet: bool) -> ProgressBar
         true => ProgressDrawTarget::hidden(),
         false => ProgressDrawTarget::stderr_with_hz(10),
     };
-    let style = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} to go";
+    let style = "{msg} {bar:30} {pos}/{len} images, {rate}/s, {eta} to go";
+    let rate = |state: &ProgressState, out: &mut dyn Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{:.1}", state.per_sec());
+    };
+    let style = ProgressStyle::with_template(style).map(|style| style.with_key("rate", rate));
     let bar = ProgressBar::with_draw_target(Some(total as u64), target)
-        .with_style(
-            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
-        )
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(name.to_owned())
         .with_position(done as u64);
     bar.reset_eta();
