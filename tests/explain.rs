@@ -184,6 +184,7 @@ fn resnest14d() -> impl Fn() -> Formula {
     move || Formula {
         norms: std::iter::zip(names.clone(), norms.iter().map(|n| (n[0], n[1]))).collect(),
         head_scale,
+        ..Formula::standard()
     }
 }
 

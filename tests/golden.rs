@@ -12,19 +12,15 @@ use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig, TestTimePoolHe
 mod fixture;
 #[path = "golden/formula.rs"]
 mod formula;
+#[path = "golden/modes.rs"]
+mod modes;
 #[path = "golden/small_model.rs"]
 mod small_model;
 
 use fixture::{Fixture, first_departure, folder, max_abs, max_diff, values};
 use formula::Formula;
+use modes::{MODES, TAPS, TOLERANCE, assert_conditioned_like_a_trained_network, check_in_mode};
 use small_model::{config, small_model};
-
-/// Largest difference from timm's f32, as a share of the largest value of the tensor.
-const TOLERANCE: f64 = 1e-4;
-const TAPS: [&str; 5] = ["act1", "layer1", "layer2", "layer3", "layer4"];
-
-/// Every way a network runs on the CPU: by candle's operations, and fused.
-const MODES: [Option<Precision>; 3] = [None, Some(Precision::Exact), Some(Precision::Fast)];
 
 /// `model` as `mode` says, for the images of `x`.
 fn fused(mut model: ResNet, mode: Option<Precision>, x: &Tensor) -> ResNet {
@@ -229,29 +225,10 @@ fn a_fused_network_gives_the_same_bits_on_any_number_of_threads_and_beside_other
     });
 }
 
-/// The sample `make_full.py` records of a stage.
-fn sample(stage: &Tensor) -> Vec<f64> {
-    let all = values(stage);
-    (0..256).map(|i| all[i * all.len() / 256]).collect()
-}
-
-/// A reference whose stages have died, or whose logits are all alike, would prove nothing.
-fn assert_conditioned_like_a_trained_network(fixture: &Fixture, logits: &[f64]) {
-    for stage in TAPS.into_iter().chain(["global_pool"]) {
-        let rms = fixture.values(&format!("{stage}.rms"))[0];
-        assert!((0.2..5.0).contains(&rms), "{} {stage}: {rms}", fixture.name);
-    }
-    let mean = logits.iter().sum::<f64>() / logits.len() as f64;
-    let square = logits.iter().map(|l| (l - mean).powi(2)).sum::<f64>();
-    let spread = (square / logits.len() as f64).sqrt();
-    assert!((1.0..5.0).contains(&spread), "{}: {spread}", fixture.name);
-}
-
 /// Each full-size network takes every core and up to 650 MB: they run one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// One full-size network in every mode: within 1e-4 of timm's f32, and but for Winograd no further
-/// from f64 than twice timm's own f32.
+/// One full-size network in every mode.
 fn full(name: &str) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::read(&folder("full").join(format!("{name}.safetensors")));
@@ -263,50 +240,22 @@ fn full(name: &str) {
             .zip(norms.iter().map(|stats| (stats[0], stats[1])))
             .collect(),
         head_scale: fixture.values("head_scale")[0] as f32,
+        ..Formula::standard()
     };
     let config = ResNetConfig::by_name(name).unwrap();
     let size = fixture.json("input_size");
     let size = |i: usize| size[i].as_u64().unwrap() as usize;
     let x = formula::image(size(0), size(1), size(2)).unwrap();
     let weights = weights.var_builder();
+    assert_conditioned_like_a_trained_network(&fixture);
     for mode in MODES {
         let model = ResNet::new(&config, weights.clone()).unwrap();
-        full_in_mode(&fixture, &fused(model, mode, &x), mode, &x);
+        let [most, timms] = check_in_mode(&fixture, &fused(model, mode, &x), mode, &x, 0.0);
+        assert!(
+            mode == Some(Precision::Fast) || most <= 2.0 * timms,
+            "{name} {mode:?}: {most:.2e} against {timms:.2e}"
+        );
     }
-}
-
-fn full_in_mode(fixture: &Fixture, model: &ResNet, mode: Option<Precision>, x: &Tensor) {
-    let name = format!("{} {mode:?}", fixture.name);
-    let (last, taps) = model.forward_intermediates(x, &[0, 1, 2, 3, 4]).unwrap();
-    let pooled = model.forward_head(&last, true).unwrap();
-    let got = values(&model.forward_head(&last, false).unwrap());
-    let stages = TAPS
-        .into_iter()
-        .zip(&taps)
-        .chain([("global_pool", &pooled)]);
-    let stages = stages.map(|(stage, map)| {
-        (
-            stage,
-            sample(map),
-            fixture.values(&format!("{stage}.sample")),
-        )
-    });
-    if let Some(departure) = first_departure(stages, TOLERANCE) {
-        panic!("{name}: {departure}");
-    }
-
-    let (timm, exact) = (fixture.values("logits"), fixture.values("logits_f64"));
-    assert_conditioned_like_a_trained_network(fixture, &exact);
-    let (from_timm, largest) = (max_diff(&got, &timm), max_abs(&timm));
-    let (error, timm_error) = (max_diff(&got, &exact), max_diff(&timm, &exact));
-    println!(
-        "{name}: {from_timm:.2e} from timm at {largest:.2}; from f64 {error:.2e}, timm {timm_error:.2e}"
-    );
-    assert!(from_timm <= TOLERANCE * largest, "{name}: {from_timm:.2e}");
-    assert!(
-        mode == Some(Precision::Fast) || error <= 2.0 * timm_error,
-        "{name}: {error:.2e} against {timm_error:.2e}"
-    );
 }
 
 macro_rules! full_size {

@@ -48,6 +48,7 @@ fn checkpoint(name: &str) -> String {
         let vb = formula::Formula {
             norms: names.zip(norms.iter().map(|n| (n[0], n[1]))).collect(),
             head_scale: full.values("head_scale")[0] as f32,
+            ..formula::Formula::standard()
         }
         .var_builder();
         let tensors: HashMap<String, Tensor> =

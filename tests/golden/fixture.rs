@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
+#[allow(
+    dead_code,
+    reason = "shared by #[path]; the family's files lie elsewhere"
+)]
 pub fn folder(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
@@ -28,6 +32,35 @@ impl Fixture {
             metadata: metadata.metadata().clone().unwrap(),
             tensors: candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap(),
         }
+    }
+
+    /// The references that one file holds, under the names its tensors begin with.
+    #[allow(
+        dead_code,
+        reason = "shared by #[path]; only the family's files hold several"
+    )]
+    pub fn read_all(path: &Path) -> Vec<Self> {
+        let whole = Self::read(path);
+        let mut parts: Vec<Self> = (whole.metadata.iter())
+            .filter_map(|(name, about)| {
+                let Ok(Value::Object(about)) = serde_json::from_str(about) else {
+                    return None;
+                };
+                let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+                Some(Self {
+                    name: name.clone(),
+                    metadata: about.iter().map(|(k, v)| (k.clone(), text(v))).collect(),
+                    tensors: HashMap::new(),
+                })
+            })
+            .collect();
+        parts.sort_by(|a, b| a.name.cmp(&b.name));
+        for (key, tensor) in whole.tensors {
+            let (name, key) = key.split_once('/').unwrap();
+            let index = parts.binary_search_by(|part| part.name.as_str().cmp(name));
+            parts[index.unwrap()].tensors.insert(key.to_owned(), tensor);
+        }
+        parts
     }
 
     /// A field of the metadata, parsed.

@@ -30,12 +30,13 @@ def uniform(name: str, count: int, start: int = 0) -> np.ndarray:
     return ((z >> np.uint64(40)).astype(np.float32) - np.float32(1 << 23)) * np.float32(2.0**-23)
 
 
-def weight(name: str, shape: tuple, norm: dict, head_scale: float) -> np.ndarray:
-    """The tensor `name` of a network. `norm` maps a norm's name to the (mean, variance) measured before it."""
+def weight(name: str, shape: tuple, norm: dict, head_scale: float, last=(".bn3",)) -> np.ndarray:
+    """The tensor `name` of a network. `norm` maps a norm's name to the (mean, variance) measured before it; `last` are
+    the endings of the names of the norms that end a block."""
     u = uniform(name, math.prod(shape)).reshape(shape)
     module, _, field = name.rpartition(".")
     f = np.float32
-    if name == "fc.weight":
+    if name in ("fc.weight", "last_linear.weight"):
         return u * f(head_scale)
     if len(shape) == 4:  # He's variance 2 / fan_in
         return u * f(math.sqrt(6.0 / math.prod(shape[1:])))
@@ -46,7 +47,7 @@ def weight(name: str, shape: tuple, norm: dict, head_scale: float) -> np.ndarray
     if field == "bias":
         return f(0.1) * u
     # A norm's weight; small at the end of a block, so that the shortcut dominates as in a trained network.
-    return f(0.2 if module.endswith(".bn3") else 1.0) * (f(1.0) + f(0.1) * u)
+    return f(0.2 if module.endswith(tuple(last)) else 1.0) * (f(1.0) + f(0.1) * u)
 
 
 def image(chans: int, height: int, width: int) -> np.ndarray:

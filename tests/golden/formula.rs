@@ -49,6 +49,8 @@ pub struct Formula {
     pub norms: HashMap<String, (f32, f32)>,
     /// Scale of the classifier.
     pub head_scale: f32,
+    /// How the names of the norms end that end a block.
+    pub last_norms: Vec<String>,
 }
 
 impl Formula {
@@ -61,6 +63,7 @@ impl Formula {
         Self {
             norms: HashMap::new(),
             head_scale: 0.1,
+            last_norms: vec![".bn3".to_owned()],
         }
     }
 
@@ -72,7 +75,7 @@ impl Formula {
         let u = uniform(name, dims.iter().product());
         let (module, field) = name.rsplit_once('.').unwrap_or(("", name));
         let (mean, var) = self.norms.get(module).copied().unwrap_or((0.0, 1.0));
-        if name == "fc.weight" {
+        if ["fc.weight", "last_linear.weight"].contains(&name) {
             return u.map(|u| u * self.head_scale).collect();
         }
         if let [_, chans, height, width] = dims {
@@ -81,7 +84,8 @@ impl Formula {
         }
         // A norm's weight is small at the end of a block, so that the shortcut dominates as in a
         // trained network.
-        let weight = if module.ends_with(".bn3") { 0.2 } else { 1.0 };
+        let ends = self.last_norms.iter().any(|end| module.ends_with(end));
+        let weight = if ends { 0.2 } else { 1.0 };
         match field {
             "running_mean" => u.map(|_| mean).collect(),
             "running_var" => u.map(|u| var * (1.0 + 0.2 * u)).collect(),

@@ -29,6 +29,7 @@ pub fn config(fixture: &Fixture) -> ResNetConfig {
         in_chans: number(&options["in_chans"]),
         global_pool: options["global_pool"].as_str().unwrap().parse().unwrap(),
         output_stride: number(&options["output_stride"]),
+        ..ResNetConfig::resnest14d()
     }
 }
 

@@ -32,6 +32,7 @@ mod buffer;
 pub mod conv;
 mod error;
 pub mod fold;
+pub mod gate;
 pub mod layout;
 pub mod naive;
 pub mod plan;
@@ -53,5 +54,5 @@ pub use plan::{Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};
 #[cfg(feature = "candle")]
-pub use tensor::{from_channels_last, to_channels_last};
+pub use tensor::{from_channels_last, gated_sum, to_channels_last};
 pub use threads::{current_threads, default_threads, parallel_map, with_threads};

@@ -8,10 +8,13 @@ use crate::arch::Isa;
 use crate::attention::PackedSplitAttention;
 use crate::conv::{Epilogue, PackedConv};
 use crate::error::Error;
+use crate::gate::GateEpilogue;
 use crate::layout::{Strides, to_nhwc};
 use crate::pool::{GlobalPool, PoolSpec, global_pool, pool2d};
 use crate::shape::Nhwc;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail,
+};
 use std::borrow::Cow;
 
 /// Reads a CPU f32 storage as channels-last values, copying only if it is something else.
@@ -234,6 +237,43 @@ impl GlobalPool {
         })?;
         pooled.flatten_from(1)
     }
+}
+
+/// `Σ parts[p] · gates[:, p]`, plus `residual` if there is one, then ReLU if `relu`. Parts and residual
+/// are logical (N, C, H, W) tensors, `gates` is (N, parts, C).
+///
+/// # Errors
+/// When shapes do not fit or a tensor is not f32 on the CPU.
+pub fn gated_sum(
+    parts: &[&Tensor],
+    gates: &Tensor,
+    residual: Option<&Tensor>,
+    relu: bool,
+) -> Result<Tensor> {
+    let gates = gates.flatten_all()?.to_vec1::<f32>()?;
+    let maps: Vec<&Tensor> = parts.iter().copied().chain(residual).collect();
+    let stored_maps: Vec<_> = maps.iter().map(|map| map.storage_and_layout()).collect();
+    let mut values = Vec::with_capacity(maps.len());
+    let mut shape = None;
+    for (storage, layout) in &stored_maps {
+        let Storage::Cpu(storage) = &**storage else {
+            bail!("the fused kernels compute on the CPU; move the tensor with to_device");
+        };
+        let (map, of) = nhwc(storage, layout)?;
+        if *shape.get_or_insert(of) != of {
+            bail!("the maps have the shapes {shape:?} and {of:?}");
+        }
+        values.push(map);
+    }
+    let Some(shape) = shape else {
+        bail!("there is nothing to weigh");
+    };
+    let mut slices: Vec<&[f32]> = values.iter().map(|map| &**map).collect();
+    let residual = slices.split_off(parts.len()).pop();
+    let epilogue = GateEpilogue { residual, relu };
+    let sum = crate::gate::gated_sum(&slices, &gates, shape, epilogue)?;
+    let dims = (shape.n, shape.h, shape.w, shape.c);
+    as_nchw(Tensor::from_vec(sum, dims, &Device::Cpu)?)
 }
 
 /// The same logical (N, C, H, W) values in channels-last memory; no copy if they are already.

@@ -56,8 +56,8 @@ impl Plan {
         pretrained: &PretrainedCfg,
     ) -> Result<()> {
         let (asked, declared) = (config.in_chans, pretrained.input_size[0]);
-        let name = first_conv(config);
-        let Some(tensor) = checkpoint.get(name) else {
+        let name = format!("{}.weight", config.first_conv());
+        let Some(tensor) = checkpoint.get(&name) else {
             return Ok(()); // the strict check reports it missing
         };
         let &[_, found, _, _] = tensor.shape() else {
@@ -76,7 +76,7 @@ impl Plan {
             );
             return Err(Error::InChans { asked, problem });
         }
-        self.first_conv = Some((name.to_string(), asked));
+        self.first_conv = Some((name, asked));
         Ok(())
     }
 
@@ -87,8 +87,8 @@ impl Plan {
         pretrained: &PretrainedCfg,
         policy: HeadPolicy,
     ) {
-        let names =
-            ["weight", "bias"].map(|part| format!("{}.{part}", pretrained.classifier_name()));
+        let classifier = pretrained.classifier_name(config);
+        let names = ["weight", "bias"].map(|part| format!("{classifier}.{part}"));
         if config.num_classes == 0 {
             self.dropped = names
                 .into_iter()
@@ -138,18 +138,11 @@ impl StemShape {
 }
 
 fn stem_shape(config: &ResNetConfig) -> StemShape {
-    match config.stem_type {
-        StemType::Conv7x7 => StemShape(config.stem_type.out_chans(config.stem_width), 7),
-        StemType::Deep => StemShape(config.stem_width, 3),
-        StemType::DeepTiered => StemShape(3 * (config.stem_width / 4), 3),
-    }
-}
-
-fn first_conv(config: &ResNetConfig) -> &'static str {
-    match config.stem_type {
-        StemType::Conv7x7 => "conv1.weight",
-        StemType::Deep | StemType::DeepTiered => "conv1.0.weight",
-    }
+    let side = match config.stem_type {
+        StemType::Conv7x7 => 7,
+        StemType::Deep | StemType::DeepTiered => 3,
+    };
+    StemShape(config.first_chans(), side)
 }
 
 /// timm's `adapt_input_conv` (`_manipulate.py`) on (O, I, H, W): one channel takes the sum over all, more

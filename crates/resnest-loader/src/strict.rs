@@ -112,7 +112,7 @@ impl StrictReport {
 /// # Errors
 /// [`Error::Model`] when `config` itself makes no network. Differences are no error here.
 pub fn check(checkpoint: &Checkpoint, config: &ResNetConfig) -> Result<StrictReport> {
-    compare(checkpoint, config, &Exempt::default(), "fc")
+    compare(checkpoint, config, &Exempt::default(), config.classifier())
 }
 
 /// Names an adaptation answers for.

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 /// A place where features can be taken, as in timm's `feature_info`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureInfo {
-    /// timm's module name: `act1` (the stem, before the max-pool), `layer1` … `layer4`.
+    /// timm's module name: `act1` (the stem, before the max-pool; `layer0` in the legacy SE networks),
+    /// `layer1` … `layer4`.
     pub module: &'static str,
     /// Channels of the map.
     pub num_chs: usize,
@@ -18,13 +19,11 @@ const MODULES: [&str; 5] = ["act1", "layer1", "layer2", "layer3", "layer4"];
 
 /// The five taps of a network.
 pub(crate) fn feature_info(config: &ResNetConfig) -> Vec<FeatureInfo> {
-    let stem = config.stem_type.out_chans(config.stem_width);
-    let stages = config
-        .channels
-        .map(|planes| planes * config.block.expansion());
-    let channels = std::iter::once(stem).chain(stages);
-    MODULES
-        .into_iter()
+    let stages = [0, 1, 2, 3].map(|stage| config.stage_chans(stage));
+    let channels = std::iter::once(config.stem_chans()).chain(stages);
+    let [_, rest @ ..] = MODULES;
+    std::iter::once(config.stem_module())
+        .chain(rest)
         .zip(channels)
         .enumerate()
         .map(|(i, (module, num_chs))| FeatureInfo {

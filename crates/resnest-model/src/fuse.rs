@@ -156,6 +156,17 @@ impl Fuser {
         Ok(kernel)
     }
 
+    /// Packs a depthwise convolution whose weights no checkpoint holds: it is not in the plan.
+    pub(crate) fn pack_constant(
+        &mut self,
+        path: &str,
+        spec: ConvSpec,
+        weight: &[f32],
+    ) -> Result<PackedConv> {
+        PackedConv::new(self.choices.isa, spec, weight, None, Algorithm::Direct)
+            .map_err(|error| Error::fuse(path, error))
+    }
+
     /// Packs a split attention under the name of its whole, `path`; `conv_path` is its convolution.
     pub(crate) fn pack_attention(
         &mut self,

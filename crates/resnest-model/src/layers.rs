@@ -1,18 +1,16 @@
-//! Convolution, batch norm and linear layer, and the compositions blocks are written in.
+//! Convolution and linear layer, and the compositions blocks are written in.
 //!
-//! Blocks call [`conv_norm_act`], [`conv_norm`] and [`conv_norm_add_act`]: they say *what* is
+//! Blocks call [`conv_norm_act`], [`conv_norm_add_act`] and [`conv_act`]: they say *what* is
 //! computed. How is decided here, once for every block.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use resnest_kernels::{BatchNorm, ConvSpec, PackedConv, fold_batch_norm};
+use resnest_kernels::{ConvSpec, PackedConv};
 
 use crate::error::Result as ModelResult;
 use crate::fuse::{Fuser, check_fusable, to_vec, with_values};
+use crate::norm::{BatchNorm2d, Normalise};
 use crate::trace::Trace;
-
-/// timm builds every norm of this family with PyTorch's default.
-const EPS: f64 = 1e-5;
 
 /// What follows a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,60 +288,6 @@ pub(crate) fn describe(spec: &ConvSpec) -> String {
     text
 }
 
-/// `nn.BatchNorm2d` at inference: per channel `x * scale + shift`.
-#[derive(Debug)]
-pub(crate) struct BatchNorm2d {
-    scale: Tensor, // (1, C, 1, 1)
-    shift: Tensor, // (1, C, 1, 1)
-    /// `weight`, `bias`, `running_mean`, `running_var`: what a kernel's weights are folded from,
-    /// in f64, so that they are rounded once.
-    read: [Tensor; 4],
-}
-
-impl BatchNorm2d {
-    /// Reads `weight`, `bias`, `running_mean` and `running_var`, and folds them into one scale and
-    /// one shift.
-    ///
-    /// The folding is done in f32 whatever the dtype of the weights: f16 would round the variance
-    /// before its root is taken.
-    pub(crate) fn new(chans: usize, vb: VarBuilder) -> Result<Self> {
-        let dtype = vb.dtype();
-        let wide = match dtype {
-            DType::F64 => DType::F64,
-            _ => DType::F32,
-        };
-        let get = |name| vb.get(chans, name)?.to_dtype(wide);
-        let (weight, bias) = (get("weight")?, get("bias")?);
-        let (mean, var) = (get("running_mean")?, get("running_var")?);
-        let scale = (&weight / (&var + EPS)?.sqrt()?)?;
-        let shift = (&bias - (&mean * &scale)?)?;
-        let per_channel = |t: Tensor| t.to_dtype(dtype)?.reshape((1, chans, 1, 1));
-        Ok(Self {
-            scale: per_channel(scale)?,
-            shift: per_channel(shift)?,
-            read: [weight, bias, mean, var],
-        })
-    }
-
-    fn forward(&self, x: Tensor) -> Result<Tensor> {
-        let x = x.broadcast_mul(&self.scale)?;
-        x.broadcast_add(&self.shift)
-    }
-
-    /// Weight and bias of the convolution that equals this norm after a convolution.
-    fn fold(&self, weight: &[f32], bias: Option<&[f32]>) -> Result<(Vec<f32>, Vec<f32>)> {
-        let [gamma, beta, mean, var] = &self.read;
-        let norm = BatchNorm {
-            gamma: &to_vec(gamma)?,
-            beta: &to_vec(beta)?,
-            mean: &to_vec(mean)?,
-            var: &to_vec(var)?,
-            eps: EPS,
-        };
-        Ok(fold_batch_norm(weight, bias, norm)?)
-    }
-}
-
 /// `nn.Linear` with bias: (N, in) → (N, out).
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -434,14 +378,17 @@ impl Linear {
 /// `act(norm(conv(x)))`.
 pub(crate) fn conv_norm_act(
     conv: &Conv2d,
-    norm: &BatchNorm2d,
+    norm: &impl Normalise,
     act: Act,
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
     trace.input(&conv.path, || conv.spec(), x);
     let y = match &conv.weights {
-        Weights::Packed(kernel) => kernel.forward(x, None, act == Act::Relu)?,
+        Weights::Packed(kernel) if norm.foldable().is_some() => {
+            kernel.forward(x, None, act == Act::Relu)?
+        }
+        Weights::Packed(kernel) => act.apply(norm.forward(kernel.forward(x, None, false)?)?)?,
         Weights::Plain { weight, bias } => {
             act.apply(norm.forward(conv.compute(weight, bias.as_ref(), x)?)?)?
         }
@@ -453,19 +400,36 @@ pub(crate) fn conv_norm_act(
 /// `relu(norm(conv(x)) + shortcut)`: the end of every residual block.
 pub(crate) fn conv_norm_add_act(
     conv: &Conv2d,
-    norm: &BatchNorm2d,
+    norm: &impl Normalise,
     shortcut: &Tensor,
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
     trace.input(&conv.path, || conv.spec(), x);
     let y = match &conv.weights {
-        Weights::Packed(kernel) => kernel.forward(x, Some(shortcut), true)?,
+        Weights::Packed(kernel) if norm.foldable().is_some() => {
+            kernel.forward(x, Some(shortcut), true)?
+        }
+        Weights::Packed(kernel) => {
+            (norm.forward(kernel.forward(x, None, false)?)? + shortcut)?.relu()?
+        }
         Weights::Plain { weight, bias } => {
             let y = norm.forward(conv.compute(weight, bias.as_ref(), x)?)?;
             (y + shortcut)?.relu()?
         }
     };
     conv.report(&y, ", norm, + shortcut, relu", trace);
+    Ok(y)
+}
+
+/// `act(conv(x))`: a convolution with a bias instead of a norm.
+pub(crate) fn conv_act(conv: &Conv2d, act: Act, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+    trace.input(&conv.path, || conv.spec(), x);
+    let y = match &conv.weights {
+        Weights::Packed(kernel) => kernel.forward(x, None, act == Act::Relu)?,
+        Weights::Plain { weight, bias } => act.apply(conv.compute(weight, bias.as_ref(), x)?)?,
+    };
+    let suffix = if act == Act::Relu { ", relu" } else { "" };
+    conv.report(&y, suffix, trace);
     Ok(y)
 }

@@ -39,22 +39,37 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blur_pool;
 mod config;
+mod conv_bn_act;
+mod create_attn;
+mod eca;
 mod error;
 mod explain;
 mod feature;
 mod fuse;
+mod gate;
+mod helpers;
 mod init;
 mod layers;
+mod norm;
 mod pool;
+mod res2net;
 mod resnest;
 mod resnet;
+mod selective_kernel;
+mod senet;
+mod sknet;
 mod spec;
 mod split_attn;
+mod squeeze_excite;
 mod test_time_pool;
 mod trace;
 
-pub use config::{Block, PoolType, ResNestArgs, ResNetConfig, StemType};
+pub use config::{
+    AaLayer, AttnLayer, Block, BlockArgs, NormLayer, PoolType, Pruned, Res2NetArgs, ResNestArgs,
+    ResNetConfig, SeNetArgs, SeNetBlock, SkArgs, StemType,
+};
 pub use error::{Error, Result};
 pub use explain::SplitWeights;
 pub use feature::FeatureInfo;

@@ -7,27 +7,83 @@ use resnest_kernels::{GlobalPool, PoolSpec};
 use crate::config::PoolType;
 use crate::trace::Trace;
 
-/// `nn.MaxPool2d(3, stride=2, padding=1)`, the pool of the stem.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where a max-pool of 3x3 begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MaxPoolRule {
+    /// `nn.MaxPool2d(3, stride, padding=1)`, the pool of the stem.
+    Padded3x3 { stride: usize },
+    /// `nn.MaxPool2d(3, stride=2, ceil_mode=True)`: no padding above and left, and a last window
+    /// over the edge. The stem of the legacy SE networks.
+    Ceil3x3,
+}
+
+/// A max-pool of a map that is nowhere negative, as it is after a ReLU.
+#[derive(Clone, Debug)]
 pub(crate) struct MaxPool2d {
+    rule: MaxPoolRule,
+    path: String,
     fused: bool,
 }
 
 impl MaxPool2d {
+    /// A pool under timm's name for it.
+    pub(crate) fn new(rule: MaxPoolRule, path: String) -> Self {
+        Self {
+            rule,
+            path,
+            fused: false,
+        }
+    }
+
     /// From now on a kernel pools: f32 on the CPU only.
     pub(crate) fn fuse(&mut self) {
         self.fused = true;
     }
 
-    /// (N, C, H, W) → (N, C, ⌈H/2⌉, ⌈W/2⌉). `x` must not be negative, as it is after a ReLU:
-    /// PyTorch pads with -∞, candle's way here with zeros, which is the same there and only there.
+    /// (N, C, H, W) → (N, C, ⌈H/stride⌉, ⌈W/stride⌉), a pixel less of an odd size for `Ceil3x3`.
+    /// `x` must not be negative: PyTorch pads with -∞, candle's way here with zeros, which is the
+    /// same there and only there.
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let y = match self.fused {
-            true => PoolSpec::max(3, 2, 1).forward(x)?,
-            false => zero_pad(x, 1, 1)?.max_pool2d_with_stride(3, 2)?,
+            true => self.rule.kernel().forward(x)?,
+            false => self.rule.compute(x)?,
         };
-        trace.step("maxpool", "max pool 3x3 stride 2", &y);
+        let operation = match self.rule {
+            MaxPoolRule::Padded3x3 { stride: 1 } => "max pool 3x3",
+            _ => "max pool 3x3 stride 2",
+        };
+        trace.step(&self.path, operation, &y);
         Ok(y)
+    }
+}
+
+impl MaxPoolRule {
+    fn kernel(self) -> PoolSpec {
+        match self {
+            MaxPoolRule::Padded3x3 { stride } => PoolSpec::max(3, stride, 1),
+            MaxPoolRule::Ceil3x3 => PoolSpec {
+                ceil: true,
+                ..PoolSpec::max(3, 2, 0)
+            },
+        }
+    }
+
+    fn compute(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            MaxPoolRule::Padded3x3 { stride } => {
+                zero_pad(x, 1, 1)?.max_pool2d_with_stride(3, stride)
+            }
+            MaxPoolRule::Ceil3x3 => {
+                let (_, _, h, w) = x.dims4()?;
+                if h < 2 || w < 2 {
+                    candle_core::bail!("a window of 3 does not fit a map of {h}x{w}");
+                }
+                // The last window covers two pixels of an even size.
+                let x = x.pad_with_zeros(2, 0, 1 - h % 2)?;
+                let x = x.pad_with_zeros(3, 0, 1 - w % 2)?;
+                x.max_pool2d_with_stride(3, 2)
+            }
+        }
     }
 }
 
@@ -40,6 +96,8 @@ pub(crate) enum AvgPoolRule {
     /// `nn.AvgPool2d(2, stride=2, ceil_mode=True, count_include_pad=False)`: sizes round up, and a
     /// window over the edge is the mean of what it covers. Downsamples a shortcut.
     Ceil2x2,
+    /// `nn.AvgPool2d(2)`: sizes round down. Stands for a stride where aliasing is avoided.
+    Floor2x2,
     /// `AvgPool2dSame(2, stride=1)`: a row of zeros below and a column to the right keep the size,
     /// and they count in the mean. Stands in a dilated shortcut.
     Same2x2,
@@ -76,7 +134,7 @@ impl AvgPool2d {
         let operation = match self.rule {
             AvgPoolRule::Padded3x3 { stride: 2 } => "avg pool 3x3 stride 2",
             AvgPoolRule::Padded3x3 { .. } => "avg pool 3x3",
-            AvgPoolRule::Ceil2x2 => "avg pool 2x2 stride 2",
+            AvgPoolRule::Ceil2x2 | AvgPoolRule::Floor2x2 => "avg pool 2x2 stride 2",
             AvgPoolRule::Same2x2 => "avg pool 2x2 same",
         };
         trace.step(&self.path, operation, &y);
@@ -89,6 +147,7 @@ impl AvgPoolRule {
         match self {
             AvgPoolRule::Padded3x3 { stride } => PoolSpec::avg(3, stride, 1),
             AvgPoolRule::Ceil2x2 => PoolSpec::shortcut(2),
+            AvgPoolRule::Floor2x2 => PoolSpec::avg(2, 2, 0),
             AvgPoolRule::Same2x2 => PoolSpec::avg_same(2),
         }
     }
@@ -101,6 +160,13 @@ impl AvgPoolRule {
             AvgPoolRule::Ceil2x2 => {
                 // Counting the last row twice is not counting the row that is not there.
                 let x = repeat_last_if_odd(&repeat_last_if_odd(x, 2)?, 3)?;
+                x.avg_pool2d_with_stride(2, 2)
+            }
+            AvgPoolRule::Floor2x2 => {
+                let (_, _, h, w) = x.dims4()?;
+                if h < 2 || w < 2 {
+                    candle_core::bail!("a window of 2 does not fit a map of {h}x{w}");
+                }
                 x.avg_pool2d_with_stride(2, 2)
             }
             AvgPoolRule::Same2x2 => zero_pad(x, 0, 1)?.avg_pool2d_with_stride(2, 1),
@@ -161,6 +227,34 @@ impl SelectAdaptivePool2d {
         };
         trace.step("global_pool", &self.pool_type.to_string(), &y);
         Ok(y)
+    }
+}
+
+/// The mean over height and width that a channel attention begins with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GlobalAvg {
+    fused: bool,
+}
+
+impl GlobalAvg {
+    /// From now on a kernel pools: f32 on the CPU only.
+    pub(crate) fn fuse(&mut self) {
+        self.fused = true;
+    }
+
+    /// (N, C, H, W) → (N, C), reported as a step of `path`.
+    pub(crate) fn forward(&self, x: &Tensor, path: &str, trace: &mut Trace) -> Result<Tensor> {
+        let mean = self.of(x)?;
+        trace.step(path, "mean over H, W", &mean);
+        Ok(mean)
+    }
+
+    /// The same, not reported.
+    pub(crate) fn of(&self, x: &Tensor) -> Result<Tensor> {
+        match self.fused {
+            true => GlobalPool::Avg.forward(x),
+            false => mean_hw(x),
+        }
     }
 }
 
@@ -298,13 +392,15 @@ mod tests {
                 naive(3, 2, 1, 0, false, true),
             ),
             (AvgPoolRule::Ceil2x2, naive(2, 2, 0, 0, true, false)),
+            (AvgPoolRule::Floor2x2, naive(2, 2, 0, 0, false, true)),
             (AvgPoolRule::Same2x2, naive(2, 1, 0, 1, false, true)),
         ];
         for (h, w) in SIZES {
             for (rule, naive) in &cases {
                 // A side shorter than the window takes one window over the edge; `room` cannot say
                 // so.
-                if naive.ceil && (h < 2 || w < 2) {
+                if naive.kernel == 2 && naive.after == 0 && (h < 2 || w < 2) {
+                    assert!(naive.ceil || rule.compute(&map(h, w)).is_err());
                     continue;
                 }
                 let x = map(h, w);
@@ -328,9 +424,33 @@ mod tests {
         };
         for (h, w) in SIZES {
             let x = map(h, w);
-            let got = MaxPool2d::default().forward(&x, &mut Trace::off()).unwrap();
+            let pool = MaxPool2d::new(MaxPoolRule::Padded3x3 { stride: 2 }, String::new());
+            let got = pool.forward(&x, &mut Trace::off()).unwrap();
             let largest = |inside: &[f32], _| inside.iter().copied().fold(f32::MIN, f32::max);
             assert_close(&got, &x, |x| naive.run(x, largest));
+        }
+    }
+
+    #[test]
+    fn the_legacy_stems_pool_has_a_last_window_over_the_edge() {
+        let naive = Naive {
+            kernel: 3,
+            stride: 2,
+            padding: 0,
+            after: 0,
+            ceil: true,
+            count_include_pad: false,
+        };
+        for (h, w) in SIZES.into_iter().chain([(56, 57), (3, 4)]) {
+            let x = map(h, w);
+            let pool = MaxPool2d::new(MaxPoolRule::Ceil3x3, String::new());
+            let got = pool.forward(&x, &mut Trace::off());
+            if h < 3 || w < 3 {
+                assert!(got.is_err() || h > 1 && w > 1);
+                continue;
+            }
+            let largest = |inside: &[f32], _| inside.iter().copied().fold(f32::MIN, f32::max);
+            assert_close(&got.unwrap(), &x, |x| naive.run(x, largest));
         }
     }
 

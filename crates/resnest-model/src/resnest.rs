@@ -3,10 +3,12 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::config::{Block, MOST_CHANNELS, PoolType, ResNestArgs, ResNetConfig, StemType};
+use crate::config::{Block, MOST_CHANNELS, Named, NormLayer, ResNestArgs, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
-use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act};
+use crate::helpers::group_width;
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act};
+use crate::norm::BatchNorm2d;
 use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
 use crate::split_attn::{SplitAttn, attn_chans};
@@ -37,20 +39,14 @@ pub(crate) struct ResNestBottleneck {
 
 impl ResNestBottleneck {
     pub(crate) fn new(spec: &BlockSpec, args: &ResNestArgs, vb: VarBuilder) -> Result<Self> {
-        let width = group_width(spec.planes, spec.base_width, spec.cardinality);
+        let width = spec.width();
         let avd = args.avd && spec.stride > 1;
         let pool = |wanted: bool, name| {
             let stride = spec.stride;
             let path = vb.pp(name).prefix();
             wanted.then(|| AvgPool2d::new(AvgPoolRule::Padded3x3 { stride }, path))
         };
-        let config = Conv2dConfig {
-            stride: if avd { 1 } else { spec.stride },
-            padding: spec.first_dilation,
-            dilation: spec.first_dilation,
-            groups: spec.cardinality,
-            ..Conv2dConfig::new(3, 1)
-        };
+        let config = spec.conv3x3(avd);
         let one = Conv2dConfig::new(1, 1);
         let out_chans = spec.planes * EXPANSION;
         Ok(Self {
@@ -143,14 +139,21 @@ impl Conv2 {
     }
 }
 
-/// Channels inside a block; the product is truncated before the groups multiply it, as in timm.
-fn group_width(planes: usize, base_width: usize, cardinality: usize) -> usize {
-    ((planes as f64 * (base_width as f64 / 64.0)) as usize).saturating_mul(cardinality)
-}
-
 /// Whether the widths of every stage divide by the groups of its convolutions.
 pub(crate) fn validate(config: &ResNetConfig, args: &ResNestArgs) -> ModelResult<()> {
     let cardinality = config.cardinality;
+    if config.norm_layer != NormLayer::BatchNorm {
+        let expected = "a ResNeSt has batch norms only";
+        return Err(Error::config("norm_layer", "groupnorm", expected));
+    }
+    if config.block_reduce_first != 1 {
+        let expected = "must be 1 with ResNeSt's block";
+        return Err(Error::config(
+            "block_reduce_first",
+            config.block_reduce_first,
+            expected,
+        ));
+    }
     if args.radix > 64 {
         return Err(Error::config("radix", args.radix, "must be 0 to 64"));
     }
@@ -182,23 +185,16 @@ pub(crate) fn validate(config: &ResNetConfig, args: &ResNestArgs) -> ModelResult
 
 /// What all ResNeSts share: deep stem, avg_down, avd.
 fn resnest(layers: [usize; 4], stem_width: usize) -> ResNetConfig {
+    let block = Block::ResNest(ResNestArgs {
+        radix: 2,
+        avd: true,
+        avd_first: false,
+    });
     ResNetConfig {
-        block: Block::ResNest(ResNestArgs {
-            radix: 2,
-            avd: true,
-            avd_first: false,
-        }),
-        layers,
-        channels: [64, 128, 256, 512],
-        cardinality: 1,
-        base_width: 64,
         stem_type: StemType::Deep,
         stem_width,
         avg_down: true,
-        num_classes: 1000,
-        in_chans: 3,
-        global_pool: PoolType::Avg,
-        output_stride: 32,
+        ..ResNetConfig::resnet(block, layers)
     }
 }
 
@@ -284,9 +280,6 @@ impl ResNetConfig {
         resnest50_fast(2, 2, 40)
     }
 }
-
-/// A name and the constructor it stands for.
-type Named = (&'static str, fn() -> ResNetConfig);
 
 /// Every named ResNeSt.
 pub(crate) const NAMED: &[Named] = &[

@@ -8,9 +8,9 @@ use resnest_kernels::{PackedSplitAttention, SplitAttentionWeights};
 
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{
-    Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe,
-};
+use crate::helpers::make_divisible;
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe};
+use crate::norm::BatchNorm2d;
 use crate::pool::mean_hw;
 use crate::trace::{Trace, per_image};
 
@@ -269,19 +269,7 @@ impl Fused {
 /// Width of the attention's hidden layer: a quarter of all splits' channels, at least 32, in steps
 /// of 8.
 pub(crate) fn attn_chans(chans: usize, radix: usize) -> usize {
-    make_divisible((chans * radix) as f64 * 0.25, 8, 32)
-}
-
-/// `make_divisible` of `timm/layers/helpers.py`: the nearest multiple of `divisor`, not less than
-/// 90% of `v`.
-fn make_divisible(v: f64, divisor: usize, min_value: usize) -> usize {
-    let half_up = (v + divisor as f64 / 2.0) as usize;
-    let rounded = (half_up / divisor * divisor).max(min_value);
-    if (rounded as f64) < 0.9 * v {
-        rounded + divisor
-    } else {
-        rounded
-    }
+    make_divisible((chans * radix) as f64 * 0.25, 8, 32, 0.9)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A model's `config.json`, as timm writes it to the hub, in both its schemas (`timm/models/_hub.py`).
 
+mod block_args;
 mod labels;
 mod model_args;
 mod pretrained;

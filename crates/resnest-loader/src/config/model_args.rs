@@ -1,7 +1,8 @@
 //! `model_args`: timm's constructor arguments, laid over an architecture's own.
 
-use resnest_model::{Block, ResNestArgs, ResNetConfig};
+use resnest_model::{Block, ResNetConfig, StemType};
 
+use super::block_args::block_args;
 use crate::error::Result;
 use crate::fields::Fields;
 
@@ -26,15 +27,7 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// Arguments of timm's ResNet this crate's networks have one value of.
-const FIXED: &[(&str, &[&str])] = &[
-    ("act_layer", &["\"relu\""]),
-    ("norm_layer", &["\"batchnorm2d\"", "\"batchnorm\""]),
-    ("replace_stem_pool", &["false"]),
-    ("block_reduce_first", &["1"]),
-    ("down_kernel_size", &["1"]),
-    ("features_only", &["false"]),
-    ("aa_layer", &["\"\""]),
-];
+const FIXED: &[(&str, &[&str])] = &[("act_layer", &["\"relu\""]), ("features_only", &["false"])];
 
 /// No head is larger; keeps a lying config from asking for more memory than there is.
 const MAX_HEAD: usize = 1 << 28;
@@ -54,6 +47,9 @@ pub(crate) fn apply(config: &mut ResNetConfig, args: &Fields<'_>) -> Result<()> 
 }
 
 fn apply_one(config: &mut ResNetConfig, args: &Fields<'_>, name: &str) -> Result<()> {
+    if let Block::SeNet(_) = config.block {
+        return senet_arg(config, args, name);
+    }
     match name {
         "num_classes" => set(&mut config.num_classes, args.usize(name)?),
         "in_chans" => set(&mut config.in_chans, args.positive(name)?),
@@ -65,6 +61,14 @@ fn apply_one(config: &mut ResNetConfig, args: &Fields<'_>, name: &str) -> Result
         "layers" => set(&mut config.layers, args.sizes(name)?),
         "channels" => set(&mut config.channels, args.sizes(name)?),
         "global_pool" => set(&mut config.global_pool, parsed(args, name)?),
+        "replace_stem_pool" => set(&mut config.replace_stem_pool, args.bool(name)?),
+        "block_reduce_first" => set(&mut config.block_reduce_first, args.positive(name)?),
+        "down_kernel_size" => set(&mut config.down_kernel_size, args.positive(name)?),
+        "norm_layer" => set(&mut config.norm_layer, parsed(args, name)?),
+        "aa_layer" => match args.string(name)?.as_deref() {
+            Some("") => config.aa_layer = None,
+            _ => config.aa_layer = parsed(args, name)?,
+        },
         "stem_type" => set(&mut config.stem_type, parsed(args, name)?),
         "block_args" => return block_args(config, args),
         _ => return tolerate(args, name),
@@ -78,7 +82,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-fn parsed<T: std::str::FromStr>(args: &Fields<'_>, name: &str) -> Result<Option<T>>
+pub(super) fn parsed<T: std::str::FromStr>(args: &Fields<'_>, name: &str) -> Result<Option<T>>
 where
     T::Err: std::fmt::Display,
 {
@@ -90,30 +94,44 @@ where
     .transpose()
 }
 
-/// `block_args` replaces the architecture's whole dict, so what it leaves out falls back to the defaults
-/// of `ResNestBottleneck.__init__`: radix 1, no avd.
-fn block_args(config: &mut ResNetConfig, args: &Fields<'_>) -> Result<()> {
-    let Some(map) = args.object("block_args")? else {
-        return Ok(());
-    };
-    let path = format!("{}block_args.", args.path);
-    let inner = Fields {
-        map,
-        owner: args.owner,
-        path: &path,
-    };
-    if let Some(unknown) = map
-        .keys()
-        .find(|k| !["radix", "avd", "avd_first"].contains(&k.as_str()))
-    {
-        return Err(inner.error(unknown, "an unknown argument that may change the network"));
+/// The arguments of timm's `SENet`, which are fewer and have other names.
+fn senet_arg(config: &mut ResNetConfig, args: &Fields<'_>, name: &str) -> Result<()> {
+    match name {
+        "num_classes" => set(&mut config.num_classes, args.usize(name)?),
+        "in_chans" => set(&mut config.in_chans, args.positive(name)?),
+        "layers" => set(&mut config.layers, args.sizes(name)?),
+        "global_pool" => set(&mut config.global_pool, parsed(args, name)?),
+        "groups" => set(&mut config.cardinality, args.positive(name)?),
+        "downsample_kernel_size" => set(&mut config.down_kernel_size, args.positive(name)?),
+        "input_3x3" => {
+            let stem = args.bool(name)?.map(|deep| match deep {
+                true => StemType::Deep,
+                false => StemType::Conv7x7,
+            });
+            set(&mut config.stem_type, stem);
+        }
+        "reduction" => {
+            if let (Block::SeNet(block), Some(reduction)) =
+                (&mut config.block, args.positive(name)?)
+            {
+                block.reduction = reduction;
+            }
+        }
+        "inplanes" => return fixed(args, name, config.stem_type.out_chans(config.stem_width)),
+        "downsample_padding" => return fixed(args, name, config.down_kernel_size / 2),
+        _ => return tolerate(args, name),
     }
-    config.block = Block::ResNest(ResNestArgs {
-        radix: inner.usize("radix")?.unwrap_or(1),
-        avd: inner.bool("avd")?.unwrap_or(false),
-        avd_first: inner.bool("avd_first")?.unwrap_or(false),
-    });
     Ok(())
+}
+
+/// An argument that follows from the others and may only repeat what they give.
+fn fixed(args: &Fields<'_>, name: &str, only: usize) -> Result<()> {
+    match args.usize(name)? {
+        Some(given) if given != only => {
+            Err(args.error(name, format!("{given} is not supported; only {only} is")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn tolerate(args: &Fields<'_>, name: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `PretrainedCfg`: what goes with a set of weights besides the network (`timm/models/_pretrained.py`).
 
+use resnest_model::ResNetConfig;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -176,9 +177,9 @@ impl PretrainedCfg {
         Ok(())
     }
 
-    /// The name of the first convolution's weight, when there is one to adapt.
-    pub(crate) fn classifier_name(&self) -> &str {
-        self.classifier.as_deref().unwrap_or("fc")
+    /// The classifier's name in the checkpoint of such a network.
+    pub(crate) fn classifier_name(&self, network: &ResNetConfig) -> &str {
+        self.classifier.as_deref().unwrap_or(network.classifier())
     }
 }
 

@@ -108,8 +108,13 @@ fn build(
     } = resolved;
     let plan = Plan::new(checkpoint, config, pretrained, *head)?;
     let exempt = plan.exempt(checkpoint, config);
-    let strict =
-        compare(checkpoint, config, &exempt, pretrained.classifier_name())?.into_result()?;
+    let strict = compare(
+        checkpoint,
+        config,
+        &exempt,
+        pretrained.classifier_name(config),
+    )?
+    .into_result()?;
     let backend = CheckpointBackend {
         checkpoint,
         plan: &plan,

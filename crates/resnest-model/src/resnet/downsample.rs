@@ -6,7 +6,9 @@ use candle_nn::VarBuilder;
 use super::stages::BlockSpec;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::helpers::get_padding;
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::norm::{Norm, Normalise};
 use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::trace::Trace;
 
@@ -15,16 +17,16 @@ use crate::trace::Trace;
 pub(crate) enum DownsampleKind {
     /// `downsample_avg`.
     Avg,
-    /// `downsample_conv`.
-    Conv,
+    /// `downsample_conv`, its kernel where it does more than change the width.
+    Conv { kernel: usize },
 }
 
-/// The shortcut of a block that changes shape: an optional pool, a 1x1 convolution and a norm.
+/// The shortcut of a block that changes shape: an optional pool, a convolution and a norm.
 #[derive(Debug)]
 pub(crate) struct Downsample {
     pool: Option<AvgPool2d>,
     conv: Conv2d,
-    norm: BatchNorm2d,
+    norm: Norm,
 }
 
 impl Downsample {
@@ -34,17 +36,17 @@ impl Downsample {
             return Ok(None);
         };
         // `downsample_avg` has its pool at index 0, be it an Identity; `downsample_conv` has none.
-        let (pool, stride, first) = match kind {
-            DownsampleKind::Conv => (None, spec.stride, 0),
-            DownsampleKind::Avg if spec.dilation > 1 => (Some(AvgPoolRule::Same2x2), 1, 1),
-            DownsampleKind::Avg if spec.stride > 1 => (Some(AvgPoolRule::Ceil2x2), 1, 1),
-            DownsampleKind::Avg => (None, 1, 1),
+        let one = Conv2dConfig::new(1, 1);
+        let (pool, conv, first) = match kind {
+            DownsampleKind::Conv { kernel } => (None, strided(spec, kernel), 0),
+            DownsampleKind::Avg if spec.dilation > 1 => (Some(AvgPoolRule::Same2x2), one, 1),
+            DownsampleKind::Avg if spec.stride > 1 => (Some(AvgPoolRule::Ceil2x2), one, 1),
+            DownsampleKind::Avg => (None, one, 1),
         };
-        let conv = Conv2dConfig::new(1, stride);
         Ok(Some(Self {
             pool: pool.map(|rule| AvgPool2d::new(rule, vb.pp(0).prefix())),
             conv: Conv2d::new(spec.in_chans, out_chans, conv, vb.pp(first))?,
-            norm: BatchNorm2d::new(out_chans, vb.pp(first + 1))?,
+            norm: Norm::new(spec.norm_layer, out_chans, vb.pp(first + 1))?,
         }))
     }
 
@@ -60,10 +62,22 @@ impl Downsample {
         if let Some(pool) = &mut self.pool {
             pool.fuse();
         }
-        self.conv.fuse(Some(&self.norm), fuser)
+        self.conv.fuse(self.norm.foldable(), fuser)
     }
 
     pub(crate) fn weight_bytes(&self) -> usize {
         self.conv.bytes()
+    }
+}
+
+/// The convolution of a shortcut without pool.
+fn strided(spec: &BlockSpec, kernel: usize) -> Conv2dConfig {
+    let changes_width_only = spec.stride == 1 && spec.dilation == 1;
+    let kernel = if changes_width_only { 1 } else { kernel };
+    let dilation = if kernel > 1 { spec.first_dilation } else { 1 };
+    Conv2dConfig {
+        padding: get_padding(kernel, spec.stride, dilation),
+        dilation,
+        ..Conv2dConfig::new(kernel, spec.stride)
     }
 }

@@ -156,7 +156,7 @@ impl ResNet {
         stages: usize,
         tap: &mut dyn FnMut(usize, &Tensor),
     ) -> Result<Tensor> {
-        let mut x = self.conv1.forward(x, &self.bn1, trace)?;
+        let mut x = self.stem.forward(x, trace)?;
         tap(0, &x);
         if stages == 0 {
             return Ok(x);

@@ -8,7 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::stages::{block_specs, new_block};
-use super::stem::new_stem;
+use super::stem::Stem;
+use super::stem_pool::StemPool;
 use super::{ResNet, new_classifier};
 use crate::config::ResNetConfig;
 use crate::error::{Error, Result as ModelResult};
@@ -34,8 +35,10 @@ impl ResNet {
         check_fusable(&vb.prefix(), vb.dtype(), vb.device())?;
         let (nothing, _) = weightless(config)?;
         let mut fuser = Fuser::new(options, nothing.meet(options.input_size)?)?;
-        let mut stem = new_stem(config, &vb)?;
-        stem.0.fuse(&stem.1, &mut fuser)?;
+        let mut stem = Stem::new(config, &vb)?;
+        stem.fuse(&mut fuser)?;
+        let mut maxpool = StemPool::new(config, &vb)?;
+        maxpool.fuse(&mut fuser)?;
         let specs = block_specs(config);
         let parts = fuser.each(specs.len() + 1, |index, fuser| {
             let Some(spec) = specs.get(index) else {
@@ -49,8 +52,8 @@ impl ResNet {
         })?;
         let (blocks, fc): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let blocks = blocks.into_iter().flatten().collect();
-        let mut model = Self::assemble(config, stem, blocks, fc.into_iter().flatten().next());
-        model.maxpool.fuse();
+        let fc = fc.into_iter().flatten().next();
+        let mut model = Self::assemble(config, (stem, maxpool), blocks, fc);
         model.global_pool.fuse();
         model.plan = Some(fuser.into_plan());
         Ok(model)
@@ -75,10 +78,10 @@ impl ResNet {
             let reason = "it is fused already; load it again for other options";
             return Err(Error::fuse("", reason));
         }
-        self.conv1.first().check_fusable()?;
+        self.stem.first().check_fusable()?;
         let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
-        self.conv1.fuse(&self.bn1, &mut fuser)?;
-        self.maxpool.fuse();
+        self.stem.fuse(&mut fuser)?;
+        self.maxpool.fuse(&mut fuser)?;
         let blocks: Vec<_> = self.layers.iter_mut().flatten().map(Mutex::new).collect();
         fuser.each(blocks.len(), |index, fuser| {
             let mut block = blocks[index].lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +109,8 @@ impl ResNet {
     /// made.
     pub(crate) fn into_plan(mut self, options: &FuseOptions) -> ModelResult<Vec<PlannedLayer>> {
         let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
-        self.conv1.fuse(&self.bn1, &mut fuser)?;
+        self.stem.fuse(&mut fuser)?;
+        self.maxpool.fuse(&mut fuser)?;
         for mut block in self.layers.into_iter().flatten() {
             block.fuse(&mut fuser)?;
         }

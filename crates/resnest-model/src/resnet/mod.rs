@@ -3,11 +3,16 @@
 //! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm
 //! in [`stages::new_block`] and a variant of [`Block`](crate::Block).
 
+mod basic_block;
+mod bottleneck;
 mod downsample;
 mod forward;
 mod fusing;
+mod named;
+mod pruned;
 mod stages;
 mod stem;
+mod stem_pool;
 #[cfg(test)]
 mod tests;
 
@@ -20,19 +25,22 @@ use crate::config::ResNetConfig;
 use crate::error::Result as ModelResult;
 use crate::feature::{self, FeatureInfo};
 use crate::fuse::PlannedLayer;
-use crate::layers::{BatchNorm2d, Linear};
-use crate::pool::{MaxPool2d, SelectAdaptivePool2d};
+use crate::layers::Linear;
+use crate::pool::SelectAdaptivePool2d;
+pub(crate) use basic_block::BasicBlock;
+pub(crate) use bottleneck::Bottleneck;
 pub(crate) use downsample::Downsample;
+pub(crate) use named::NAMED;
 pub(crate) use stages::{BlockSpec, ResidualBlock};
 use stages::{block_specs, new_block};
-use stem::{Stem, new_stem};
+use stem::Stem;
+use stem_pool::StemPool;
 
 /// timm's ResNet, built from a [`ResNetConfig`]. Immutable and shareable between threads.
 #[derive(Debug)]
 pub struct ResNet {
-    conv1: Stem,
-    bn1: BatchNorm2d,
-    maxpool: MaxPool2d,
+    stem: Stem,
+    maxpool: StemPool,
     /// `layer1` … `layer4`.
     layers: [Vec<Box<dyn ResidualBlock>>; 4],
     global_pool: SelectAdaptivePool2d,
@@ -52,26 +60,26 @@ impl ResNet {
     /// missing or misshaped.
     pub fn new(config: &ResNetConfig, vb: VarBuilder) -> ModelResult<Self> {
         config.validate()?;
-        let stem = new_stem(config, &vb)?;
+        let stem = Stem::new(config, &vb)?;
+        let maxpool = StemPool::new(config, &vb)?;
         let specs = block_specs(config);
         let blocks = specs.iter().map(|spec| new_block(config, spec, &vb));
         let blocks = blocks.collect::<Result<_>>()?;
         let fc = new_classifier(config, &vb)?;
-        Ok(Self::assemble(config, stem, blocks, fc))
+        Ok(Self::assemble(config, (stem, maxpool), blocks, fc))
     }
 
     /// `blocks` are those of all stages, in order.
     fn assemble(
         config: &ResNetConfig,
-        (conv1, bn1): (Stem, BatchNorm2d),
+        (stem, maxpool): (Stem, StemPool),
         blocks: Vec<Box<dyn ResidualBlock>>,
         fc: Option<Linear>,
     ) -> Self {
         let mut blocks = blocks.into_iter();
         Self {
-            conv1,
-            bn1,
-            maxpool: MaxPool2d::default(),
+            stem,
+            maxpool,
             layers: config.layers.map(|n| blocks.by_ref().take(n).collect()),
             global_pool: SelectAdaptivePool2d::new(config.global_pool),
             fc,
@@ -84,7 +92,8 @@ impl ResNet {
     /// Bytes of weights held by convolutions and classifier, packed or as read.
     pub fn weight_bytes(&self) -> usize {
         let blocks = self.layers.iter().flatten();
-        self.conv1.weight_bytes()
+        self.stem.weight_bytes()
+            + self.maxpool.weight_bytes()
             + blocks.map(|block| block.weight_bytes()).sum::<usize>()
             + self.fc.as_ref().map_or(0, Linear::bytes)
     }
@@ -117,10 +126,12 @@ impl ResNet {
     }
 }
 
-/// `fc`, unless there are no classes.
+/// The classifier, unless there are no classes.
 fn new_classifier(config: &ResNetConfig, vb: &VarBuilder) -> Result<Option<Linear>> {
     match config.num_classes {
         0 => Ok(None),
-        classes => Linear::new(config.head_features(), classes, vb.pp("fc")).map(Some),
+        classes => {
+            Linear::new(config.head_features(), classes, vb.pp(config.classifier())).map(Some)
+        }
     }
 }

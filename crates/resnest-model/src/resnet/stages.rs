@@ -5,11 +5,18 @@ use std::fmt::Debug;
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::basic_block::BasicBlock;
+use super::bottleneck::Bottleneck;
 use super::downsample::DownsampleKind;
-use crate::config::{Block, ResNetConfig};
+use crate::config::{AaLayer, Block, NormLayer, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
+use crate::helpers::group_width;
+use crate::layers::Conv2dConfig;
+use crate::res2net::Bottle2neck;
 use crate::resnest::ResNestBottleneck;
+use crate::senet;
+use crate::sknet::{SelectiveKernelBasic, SelectiveKernelBottleneck};
 use crate::trace::Trace;
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').
@@ -28,6 +35,8 @@ pub(crate) trait ResidualBlock: Debug + Send + Sync {
 pub(crate) struct BlockSpec {
     /// The checkpoint's name, such as `layer1.0`.
     pub path: String,
+    /// 0 to 3.
+    pub stage: usize,
     pub in_chans: usize,
     pub planes: usize,
     pub stride: usize,
@@ -39,13 +48,40 @@ pub(crate) struct BlockSpec {
     pub base_width: usize,
     /// Whether the shortcut changes shape, and by which kind of downsampling.
     pub downsample: Option<DownsampleKind>,
+    pub reduce_first: usize,
+    pub norm_layer: NormLayer,
+    pub aa: Option<AaLayer>,
+    /// Channels of a pruned bottleneck: after `conv1`, after `conv2`, put out.
+    pub pruned: Option<[usize; 3]>,
+}
+
+impl BlockSpec {
+    /// Channels inside a bottleneck.
+    pub(crate) fn width(&self) -> usize {
+        group_width(self.planes, self.base_width, self.cardinality)
+    }
+
+    /// The anti-aliasing layer of this block (timm: `use_aa`).
+    pub(super) fn aa_layer(&self) -> Option<AaLayer> {
+        let changes = self.stride == 2 || self.first_dilation != self.dilation;
+        self.aa.filter(|_| changes)
+    }
+
+    /// The 3x3 convolution with the block's stride, unless an anti-aliasing layer has it.
+    pub(crate) fn conv3x3(&self, aa: bool) -> Conv2dConfig {
+        Conv2dConfig {
+            padding: self.first_dilation,
+            dilation: self.first_dilation,
+            groups: self.cardinality,
+            ..Conv2dConfig::new(3, if aa { 1 } else { self.stride })
+        }
+    }
 }
 
 /// `make_blocks`: where each block gets its stride and dilation.
 pub(super) fn block_specs(config: &ResNetConfig) -> Vec<BlockSpec> {
-    let expansion = config.block.expansion();
     let (mut net_stride, mut dilation, mut first_dilation) = (4, 1, 1);
-    let mut in_chans = config.stem_type.out_chans(config.stem_width);
+    let mut in_chans = config.stem_chans();
     let mut specs = Vec::new();
     for (i, planes) in config.channels.into_iter().enumerate() {
         let mut stride = if i == 0 { 1 } else { 2 };
@@ -55,14 +91,19 @@ pub(super) fn block_specs(config: &ResNetConfig) -> Vec<BlockSpec> {
         } else {
             net_stride *= stride;
         }
+        let out_chans = config.stage_chans(i);
+        let kind = match config.avg_down {
+            true => DownsampleKind::Avg,
+            false => DownsampleKind::Conv {
+                kernel: config.down_kernel_size,
+            },
+        };
         for block in 0..config.layers[i] {
-            let changes_shape = stride != 1 || in_chans != planes * expansion;
-            let kind = match config.avg_down {
-                true => DownsampleKind::Avg,
-                false => DownsampleKind::Conv,
-            };
+            // Pruning has changed the widths, not which shortcuts there are.
+            let changes_shape = stride != 1 || in_chans != out_chans || config.pruned.is_some();
             specs.push(BlockSpec {
                 path: format!("layer{}.{block}", i + 1),
+                stage: i,
                 in_chans,
                 planes,
                 stride,
@@ -71,10 +112,17 @@ pub(super) fn block_specs(config: &ResNetConfig) -> Vec<BlockSpec> {
                 cardinality: config.cardinality,
                 base_width: config.base_width,
                 downsample: (block == 0 && changes_shape).then_some(kind),
+                reduce_first: config.block_reduce_first,
+                norm_layer: config.norm_layer,
+                aa: config.aa_layer,
+                pruned: config.pruned.map(|pruned| {
+                    let [first, width] = pruned.widths[specs.len()];
+                    [first, width, out_chans]
+                }),
             });
             stride = 1;
             first_dilation = dilation;
-            in_chans = planes * expansion;
+            in_chans = out_chans;
         }
     }
     specs
@@ -87,7 +135,16 @@ pub(super) fn new_block(
     vb: &VarBuilder,
 ) -> Result<Box<dyn ResidualBlock>> {
     let vb = vb.pp(&spec.path);
-    match &config.block {
-        Block::ResNest(args) => Ok(Box::new(ResNestBottleneck::new(spec, args, vb)?)),
-    }
+    Ok(match config.block.of_stage(spec.stage) {
+        Block::Basic(args) => Box::new(BasicBlock::new(spec, args, vb)?),
+        Block::Bottleneck(args) => Box::new(Bottleneck::new(spec, args, vb)?),
+        Block::ResNest(args) => Box::new(ResNestBottleneck::new(spec, args, vb)?),
+        Block::SelectiveKernelBasic(args) => Box::new(SelectiveKernelBasic::new(spec, args, vb)?),
+        Block::SelectiveKernelBottleneck(args) => {
+            Box::new(SelectiveKernelBottleneck::new(spec, args, vb)?)
+        }
+        Block::Bottle2neck(args) => Box::new(Bottle2neck::new(spec, args, vb)?),
+        Block::SeNet(args) => senet::new_block(spec, args, &vb)?,
+        Block::PerStage(_) => candle_core::bail!("a stage has one kind of block"),
+    })
 }

@@ -3,95 +3,108 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::config::{ResNetConfig, StemType};
+use crate::config::{Block, ResNetConfig, StemType};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, BatchNorm2d, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::norm::{Norm, Normalise};
+use crate::senet::Layer0;
 use crate::trace::Trace;
 
-/// `conv1` and `bn1`.
-pub(super) fn new_stem(config: &ResNetConfig, vb: &VarBuilder) -> Result<(Stem, BatchNorm2d)> {
-    let chans = config.stem_type.out_chans(config.stem_width);
-    let conv1 = Stem::new(config, vb.pp("conv1"))?;
-    Ok((conv1, BatchNorm2d::new(chans, vb.pp("bn1"))?))
-}
-
-/// The first convolutions, up to and including `bn1` and `act1`.
+/// The first convolutions, with `bn1` and `act1`.
 #[derive(Debug)]
 pub(super) enum Stem {
-    Conv7x7(Conv2d),
+    Conv7x7(Box<Conv7x7>),
     Deep(Box<DeepStem>),
+    /// Of the legacy SE networks.
+    Layer0(Box<Layer0>),
+}
+
+#[derive(Debug)]
+pub(super) struct Conv7x7 {
+    conv1: Conv2d,
+    bn1: Norm,
 }
 
 /// `conv1` as a sequence; the numbers are the indices in the checkpoint's names.
 #[derive(Debug)]
 pub(super) struct DeepStem {
     conv_0: Conv2d,
-    norm_1: BatchNorm2d,
+    norm_1: Norm,
     conv_3: Conv2d,
-    norm_4: BatchNorm2d,
+    norm_4: Norm,
     conv_6: Conv2d,
+    bn1: Norm,
 }
 
 impl Stem {
-    fn new(config: &ResNetConfig, vb: VarBuilder) -> Result<Self> {
-        let width = config.stem_width;
-        let first = match config.stem_type {
-            StemType::Conv7x7 => {
-                let conv = Conv2d::new(config.in_chans, 64, Conv2dConfig::new(7, 2), vb)?;
-                return Ok(Stem::Conv7x7(conv));
-            }
-            StemType::Deep => width,
-            StemType::DeepTiered => 3 * (width / 4),
-        };
+    pub(super) fn new(config: &ResNetConfig, vb: &VarBuilder) -> Result<Self> {
+        if let Block::SeNet(_) = config.block {
+            let layer0 = Layer0::new(config, &vb.pp("layer0"))?;
+            return Ok(Stem::Layer0(Box::new(layer0)));
+        }
+        let out = config.stem_chans();
+        let norm = |chans, vb| Norm::new(config.norm_layer, chans, vb);
+        if config.stem_type == StemType::Conv7x7 {
+            let conv = Conv2dConfig::new(7, 2);
+            return Ok(Stem::Conv7x7(Box::new(Conv7x7 {
+                conv1: Conv2d::new(config.in_chans, out, conv, vb.pp("conv1"))?,
+                bn1: norm(out, vb.pp("bn1"))?,
+            })));
+        }
+        let (first, width) = (config.first_chans(), config.stem_width);
         let conv = Conv2dConfig::new(3, 1);
         let conv_s2 = Conv2dConfig::new(3, 2);
+        let conv1 = vb.pp("conv1");
         Ok(Stem::Deep(Box::new(DeepStem {
-            conv_0: Conv2d::new(config.in_chans, first, conv_s2, vb.pp(0))?,
-            norm_1: BatchNorm2d::new(first, vb.pp(1))?,
-            conv_3: Conv2d::new(first, width, conv, vb.pp(3))?,
-            norm_4: BatchNorm2d::new(width, vb.pp(4))?,
-            conv_6: Conv2d::new(width, width * 2, conv, vb.pp(6))?,
+            conv_0: Conv2d::new(config.in_chans, first, conv_s2, conv1.pp(0))?,
+            norm_1: norm(first, conv1.pp(1))?,
+            conv_3: Conv2d::new(first, width, conv, conv1.pp(3))?,
+            norm_4: norm(width, conv1.pp(4))?,
+            conv_6: Conv2d::new(width, out, conv, conv1.pp(6))?,
+            bn1: norm(out, vb.pp("bn1"))?,
         })))
     }
 
     /// The network's first convolution.
     pub(super) fn first(&self) -> &Conv2d {
         match self {
-            Stem::Conv7x7(conv) => conv,
+            Stem::Conv7x7(stem) => &stem.conv1,
             Stem::Deep(stem) => &stem.conv_0,
+            Stem::Layer0(stem) => stem.first(),
         }
     }
 
-    pub(super) fn fuse(&mut self, bn1: &BatchNorm2d, fuser: &mut Fuser) -> ModelResult<()> {
+    pub(super) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
         let stem = match self {
-            Stem::Conv7x7(conv) => return conv.fuse(Some(bn1), fuser),
+            Stem::Conv7x7(stem) => return stem.conv1.fuse(stem.bn1.foldable(), fuser),
+            Stem::Layer0(stem) => return stem.fuse(fuser),
             Stem::Deep(stem) => stem,
         };
-        stem.conv_0.fuse(Some(&stem.norm_1), fuser)?;
-        stem.conv_3.fuse(Some(&stem.norm_4), fuser)?;
-        stem.conv_6.fuse(Some(bn1), fuser)
+        stem.conv_0.fuse(stem.norm_1.foldable(), fuser)?;
+        stem.conv_3.fuse(stem.norm_4.foldable(), fuser)?;
+        stem.conv_6.fuse(stem.bn1.foldable(), fuser)
     }
 
     pub(super) fn weight_bytes(&self) -> usize {
         match self {
-            Stem::Conv7x7(conv) => conv.bytes(),
+            Stem::Conv7x7(stem) => stem.conv1.bytes(),
             Stem::Deep(stem) => stem.conv_0.bytes() + stem.conv_3.bytes() + stem.conv_6.bytes(),
+            Stem::Layer0(stem) => stem.weight_bytes(),
         }
     }
 
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        bn1: &BatchNorm2d,
-        trace: &mut Trace,
-    ) -> Result<Tensor> {
+    /// (N, in_chans, H, W) → (N, C, ⌈H/2⌉, ⌈W/2⌉).
+    pub(super) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let stem = match self {
-            Stem::Conv7x7(conv) => return conv_norm_act(conv, bn1, Act::Relu, x, trace),
+            Stem::Conv7x7(stem) => {
+                return conv_norm_act(&stem.conv1, &stem.bn1, Act::Relu, x, trace);
+            }
+            Stem::Layer0(stem) => return stem.forward(x, trace),
             Stem::Deep(stem) => stem,
         };
         let x = conv_norm_act(&stem.conv_0, &stem.norm_1, Act::Relu, x, trace)?;
         let x = conv_norm_act(&stem.conv_3, &stem.norm_4, Act::Relu, &x, trace)?;
-        conv_norm_act(&stem.conv_6, bn1, Act::Relu, &x, trace)
+        conv_norm_act(&stem.conv_6, &stem.bn1, Act::Relu, &x, trace)
     }
 }

@@ -1,0 +1,86 @@
+//! Weighted sums against the definition in f64.
+
+use candle_core::{Device, Tensor};
+use resnest_kernels::gate::{GateEpilogue, gated_sum};
+use resnest_kernels::{Nhwc, with_threads};
+
+/// Values between -1 and 1 without any order.
+fn noise(count: usize, seed: usize) -> Vec<f32> {
+    let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0;
+    (0..count).map(value).collect()
+}
+
+#[test]
+fn weighted_sums_are_those_of_the_definition() {
+    for (shape, count) in [
+        (Nhwc::new(1, 7, 5, 24), 1),
+        (Nhwc::new(3, 1, 4, 5), 2),
+        (Nhwc::new(2, 19, 3, 16), 3),
+        (Nhwc::new(0, 4, 4, 8), 1),
+    ] {
+        let parts: Vec<_> = (0..count).map(|p| noise(shape.len(), p)).collect();
+        let slices: Vec<_> = parts.iter().map(Vec::as_slice).collect();
+        let gates = noise(shape.n * count * shape.c, 9);
+        let residual = noise(shape.len(), 10);
+        for (residual, relu) in [(None, false), (Some(&residual[..]), true), (None, true)] {
+            let expected = (0..shape.len()).map(|i| {
+                let (image, c) = (i / (shape.h * shape.w * shape.c), i % shape.c);
+                let term = |p: usize| {
+                    let gate = gates[(image * count + p) * shape.c + c];
+                    f64::from(parts[p][i]) * f64::from(gate)
+                };
+                let sum = (0..count).map(term).sum::<f64>();
+                let sum = sum + residual.map_or(0.0, |r| f64::from(r[i]));
+                if relu { sum.max(0.0) } else { sum }
+            });
+            let expected: Vec<f64> = expected.collect();
+            let epilogue = GateEpilogue { residual, relu };
+            for threads in [1, 3] {
+                let got = with_threads(threads, || gated_sum(&slices, &gates, shape, epilogue));
+                let got = got.unwrap();
+                assert_eq!(got.len(), expected.len());
+                for (got, expected) in got.iter().zip(&expected) {
+                    assert!(
+                        (f64::from(*got) - expected).abs() < 1e-6,
+                        "{got} {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let shape = Nhwc::new(1, 2, 2, 4);
+    let x = noise(shape.len(), 0);
+    let run = |parts: &[&[f32]], gates: &[f32], residual| {
+        let epilogue = GateEpilogue {
+            residual,
+            relu: false,
+        };
+        gated_sum(parts, gates, shape, epilogue)
+    };
+    assert!(run(&[&x], &x[..4], None).is_ok());
+    assert!(run(&[], &[], None).is_err());
+    assert!(run(&[&x[1..]], &x[..4], None).is_err());
+    assert!(run(&[&x], &x[..5], None).is_err());
+    assert!(run(&[&x], &x[..4], Some(&x[1..])).is_err());
+}
+
+#[test]
+fn tensors_of_any_layout_give_one_answer() {
+    let x = Tensor::from_vec(noise(2 * 6 * 3 * 5, 1), (2, 6, 3, 5), &Device::Cpu).unwrap();
+    let last = resnest_kernels::to_channels_last(&x).unwrap();
+    let gates = Tensor::from_vec(noise(12, 2), (2, 1, 6), &Device::Cpu).unwrap();
+    let expected = x
+        .broadcast_mul(&gates.reshape((2, 6, 1, 1)).unwrap())
+        .unwrap();
+    let expected = (expected + &x).unwrap().relu().unwrap();
+    for map in [&x, &last] {
+        let got = resnest_kernels::gated_sum(&[map], &gates, Some(&x), true).unwrap();
+        let apart = (got - &expected).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(apart.to_scalar::<f32>().unwrap() < 1e-6);
+    }
+    assert!(resnest_kernels::gated_sum(&[&x], &gates, Some(&gates), true).is_err());
+}

@@ -1,0 +1,105 @@
+//! The attention at the end of a block, by name (`timm/layers/create_attn.py`).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::config::AttnLayer;
+use crate::eca::EcaModule;
+use crate::error::Result as ModelResult;
+use crate::fuse::Fuser;
+use crate::gate::gated_sum;
+use crate::layers::{Act, Conv2d, conv_norm_act, conv_norm_add_act};
+use crate::norm::Normalise;
+use crate::squeeze_excite::{SeModule, rd_channels};
+use crate::trace::Trace;
+
+/// A channel attention: a block's output is weighted by it before the shortcut is added.
+#[derive(Debug)]
+pub(crate) enum Attn {
+    Se(SeModule),
+    Eca(EcaModule),
+}
+
+impl Attn {
+    /// `create_attn`. `named_chans` are the channels before any pruning, from which timm derives the
+    /// sizes; `chans` those there are.
+    pub(crate) fn new(
+        layer: Option<&AttnLayer>,
+        named_chans: usize,
+        chans: usize,
+        vb: VarBuilder,
+    ) -> Result<Option<Self>> {
+        Ok(match layer {
+            None => None,
+            Some(AttnLayer::Se { rd_ratio }) => {
+                let hidden = rd_channels(named_chans, *rd_ratio);
+                Some(Attn::Se(SeModule::new(chans, hidden, vb)?))
+            }
+            Some(AttnLayer::Eca) => Some(Attn::Eca(EcaModule::new(named_chans, vb)?)),
+        })
+    }
+
+    /// (N, C, H, W) → weights (N, C).
+    fn gate(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        match self {
+            Attn::Se(se) => se.gate(x, trace),
+            Attn::Eca(eca) => eca.gate(x, trace),
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Attn::Se(se) => se.path(),
+            Attn::Eca(eca) => eca.path(),
+        }
+    }
+
+    pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        match self {
+            Attn::Se(se) => se.fuse(fuser),
+            Attn::Eca(eca) => {
+                eca.fuse();
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes of weights held by convolutions.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Attn::Se(se) => se.bytes(),
+            Attn::Eca(_) => 0,
+        }
+    }
+
+    /// `relu(x * gate(x) + shortcut)`.
+    pub(crate) fn weigh_add_act(
+        &self,
+        x: &Tensor,
+        shortcut: &Tensor,
+        fused: bool,
+        trace: &mut Trace,
+    ) -> Result<Tensor> {
+        let gates = self.gate(x, trace)?.unsqueeze(1)?; // (N, 1, C)
+        let y = gated_sum(fused, &[x], &gates, Some(shortcut))?;
+        trace.step(self.path(), "times the weights, + shortcut, relu", &y);
+        Ok(y)
+    }
+}
+
+/// The end of a residual block: `relu(attn(norm(conv(x))) + shortcut)`.
+pub(crate) fn conv_norm_attn_add_act(
+    conv: &Conv2d,
+    norm: &impl Normalise,
+    attn: Option<&Attn>,
+    shortcut: &Tensor,
+    x: &Tensor,
+    trace: &mut Trace,
+) -> Result<Tensor> {
+    let Some(attn) = attn else {
+        return conv_norm_add_act(conv, norm, shortcut, x, trace);
+    };
+    let y = conv_norm_act(conv, norm, Act::Identity, x, trace)?;
+    let fused = conv.packed().is_some();
+    attn.weigh_add_act(&y, shortcut, fused, trace)
+}

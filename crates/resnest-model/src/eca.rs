@@ -1,0 +1,75 @@
+//! Efficient channel attention (`timm/layers/eca.py`; Wang et al., *ECA-Net*).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::ops::sigmoid;
+
+use crate::pool::GlobalAvg;
+use crate::trace::Trace;
+
+/// `EcaModule`: a weight for each channel, from the means of its neighbours.
+#[derive(Debug)]
+pub(crate) struct EcaModule {
+    mean: GlobalAvg,
+    conv: Tensor, // (1, 1, k)
+    kernel: usize,
+    path: String,
+}
+
+/// Taps over the channels: the odd number at or above `(log2(chans) + 1) / 2`, at least 3.
+fn kernel_size(chans: usize) -> usize {
+    let t = (((chans as f64).ln() / 2f64.ln() + 1.0).abs() / 2.0) as usize;
+    let odd = if t % 2 == 1 { t } else { t + 1 };
+    odd.max(3)
+}
+
+impl EcaModule {
+    /// A gate for maps of `chans` channels (before any pruning).
+    pub(crate) fn new(chans: usize, vb: VarBuilder) -> Result<Self> {
+        let kernel = kernel_size(chans);
+        Ok(Self {
+            mean: GlobalAvg::default(),
+            conv: vb.pp("conv").get((1, 1, kernel), "weight")?,
+            kernel,
+            path: vb.prefix(),
+        })
+    }
+
+    /// (N, C, H, W) → (N, C), from 0 to 1.
+    pub(crate) fn gate(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let mean = self.mean.forward(x, &self.path, trace)?;
+        let chans = mean.dim(1)?;
+        let padded = mean.pad_with_zeros(1, self.kernel / 2, self.kernel / 2)?;
+        let conv = self.conv.reshape((self.kernel, 1))?;
+        let mut sum = mean.zeros_like()?;
+        for tap in 0..self.kernel {
+            let weight = conv.narrow(0, tap, 1)?; // (1, 1)
+            sum = (sum + padded.narrow(1, tap, chans)?.broadcast_mul(&weight)?)?;
+        }
+        trace.step(&self.path, "conv over channels", &sum);
+        let gate = sigmoid(&sum)?;
+        trace.step(&self.path, "sigmoid", &gate);
+        Ok(gate)
+    }
+
+    /// The checkpoint's name.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn fuse(&mut self) {
+        self.mean.fuse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Printed by timm's own `EcaModule(c).conv.kernel_size`.
+    #[test]
+    fn kernels_are_timms() {
+        let chans = [4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
+        assert_eq!(chans.map(kernel_size), [3, 3, 3, 3, 5, 5, 5, 5, 7, 7]);
+    }
+}

@@ -1,0 +1,90 @@
+//! `BasicBlock`: two 3x3 convolutions and the shortcut.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::downsample::Downsample;
+use super::stages::{BlockSpec, ResidualBlock};
+use crate::blur_pool::{Aa, create_aa};
+use crate::config::BlockArgs;
+use crate::create_attn::{Attn, conv_norm_attn_add_act};
+use crate::error::Result as ModelResult;
+use crate::fuse::Fuser;
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::norm::{Norm, Normalise};
+use crate::trace::Trace;
+
+/// The block of ResNet-18 and ResNet-34.
+#[derive(Debug)]
+pub(crate) struct BasicBlock {
+    conv1: Conv2d,
+    bn1: Norm,
+    aa: Option<Aa>,
+    conv2: Conv2d,
+    bn2: Norm,
+    se: Option<Attn>,
+    downsample: Option<Downsample>,
+}
+
+impl BasicBlock {
+    /// Channels put out per plane.
+    pub(crate) const EXPANSION: usize = 1;
+
+    pub(crate) fn new(spec: &BlockSpec, args: &BlockArgs, vb: VarBuilder) -> Result<Self> {
+        let first = spec.planes / spec.reduce_first;
+        let out = spec.planes * Self::EXPANSION;
+        let norm = |chans, name| Norm::new(spec.norm_layer, chans, vb.pp(name));
+        let aa = spec.aa_layer();
+        let conv1 = spec.conv3x3(aa.is_some());
+        let conv2 = Conv2dConfig {
+            padding: spec.dilation,
+            dilation: spec.dilation,
+            ..Conv2dConfig::new(3, 1)
+        };
+        Ok(Self {
+            conv1: Conv2d::new(spec.in_chans, first, conv1, vb.pp("conv1"))?,
+            bn1: norm(first, "bn1")?,
+            aa: create_aa(aa, first, spec.stride, vb.pp("aa").prefix()),
+            conv2: Conv2d::new(first, out, conv2, vb.pp("conv2"))?,
+            bn2: norm(out, "bn2")?,
+            se: Attn::new(args.attn_layer.as_ref(), out, out, vb.pp("se"))?,
+            downsample: Downsample::new(spec, out, vb.pp("downsample"))?,
+        })
+    }
+}
+
+impl ResidualBlock for BasicBlock {
+    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
+        if let Some(aa) = &self.aa {
+            out = aa.forward(&out, trace)?;
+        }
+        let shortcut = match &self.downsample {
+            Some(downsample) => &downsample.forward(x, trace)?,
+            None => x,
+        };
+        let se = self.se.as_ref();
+        conv_norm_attn_add_act(&self.conv2, &self.bn2, se, shortcut, &out, trace)
+    }
+
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        self.conv1.fuse(self.bn1.foldable(), fuser)?;
+        if let Some(aa) = &mut self.aa {
+            aa.fuse(fuser)?;
+        }
+        if let Some(downsample) = &mut self.downsample {
+            downsample.fuse(fuser)?;
+        }
+        self.conv2.fuse(self.bn2.foldable(), fuser)?;
+        match &mut self.se {
+            Some(se) => se.fuse(fuser),
+            None => Ok(()),
+        }
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let downsample = self.downsample.as_ref().map_or(0, Downsample::weight_bytes);
+        let se = self.se.as_ref().map_or(0, Attn::bytes);
+        self.conv1.bytes() + self.conv2.bytes() + se + downsample
+    }
+}

@@ -1,0 +1,155 @@
+//! Selective kernels (`timm/layers/selective_kernel.py`; Li et al., *Selective Kernel Networks*).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::ops::softmax;
+
+use crate::config::{AaLayer, NormLayer, SkArgs};
+use crate::conv_bn_act::ConvNormAct;
+use crate::error::Result as ModelResult;
+use crate::fuse::Fuser;
+use crate::gate::gated_sum;
+use crate::helpers::make_divisible;
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::norm::BatchNorm2d;
+use crate::pool::GlobalAvg;
+use crate::trace::Trace;
+
+/// Paths of a selective kernel: a 3x3, and a 5x5 that is a 3x3 of twice the dilation.
+pub(crate) const PATHS: usize = 2;
+
+/// `SelectiveKernel`: the sum of two convolutions, weighted channel by channel by an attention.
+#[derive(Debug)]
+pub(crate) struct SelectiveKernel {
+    paths: [ConvNormAct; PATHS],
+    attn: SelectiveKernelAttn,
+    split_input: bool,
+    path: String,
+}
+
+/// `SelectiveKernelAttn`: which path each channel takes.
+#[derive(Debug)]
+struct SelectiveKernelAttn {
+    mean: GlobalAvg,
+    fc_reduce: Conv2d,
+    bn: BatchNorm2d,
+    fc_select: Conv2d,
+    path: String,
+}
+
+impl SelectiveKernel {
+    /// `config` is the 3x3 convolution of the first path.
+    pub(crate) fn new(
+        in_chans: usize,
+        out_chans: usize,
+        config: Conv2dConfig,
+        args: &SkArgs,
+        layers: (NormLayer, Option<AaLayer>),
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let in_chans = if args.split_input {
+            in_chans / PATHS
+        } else {
+            in_chans
+        };
+        let path = |index: usize| {
+            let config = Conv2dConfig {
+                dilation: config.dilation * (index + 1),
+                groups: config.groups.min(out_chans),
+                ..config
+            };
+            ConvNormAct::new(
+                in_chans,
+                out_chans,
+                config,
+                layers,
+                vb.pp("paths").pp(index),
+            )
+        };
+        Ok(Self {
+            paths: [path(0)?, path(1)?],
+            attn: SelectiveKernelAttn::new(out_chans, attn_chans(out_chans, args), vb.pp("attn"))?,
+            split_input: args.split_input,
+            path: vb.prefix(),
+        })
+    }
+
+    /// (N, C, H, W) → (N, C', H', W').
+    pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let chans = x.dim(1)?;
+        let [first, second] = &self.paths;
+        let (a, b) = match self.split_input {
+            true => {
+                let half = chans / PATHS;
+                (x.narrow(1, 0, half)?, x.narrow(1, half, half)?)
+            }
+            false => (x.clone(), x.clone()),
+        };
+        let a = first.forward(Act::Relu, &a, trace)?;
+        let b = second.forward(Act::Relu, &b, trace)?;
+        let weights = self.attn.forward([&a, &b], trace)?; // (N, 2, C')
+        let fused = first.conv.packed().is_some();
+        let y = gated_sum(fused, &[&a, &b], &weights, None)?;
+        trace.step(&self.path, "times the paths, sum over paths", &y);
+        Ok(y)
+    }
+
+    pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        for path in &mut self.paths {
+            path.fuse(fuser)?;
+        }
+        self.attn.fuse(fuser)
+    }
+
+    /// Bytes of weights held.
+    pub(crate) fn bytes(&self) -> usize {
+        let paths = self.paths.iter().map(ConvNormAct::bytes);
+        paths.sum::<usize>() + self.attn.fc_reduce.bytes() + self.attn.fc_select.bytes()
+    }
+}
+
+/// Width of the attention's hidden layer.
+fn attn_chans(out_chans: usize, args: &SkArgs) -> usize {
+    make_divisible(
+        out_chans as f64 * args.rd_ratio,
+        args.rd_divisor,
+        args.rd_divisor,
+        0.9,
+    )
+}
+
+impl SelectiveKernelAttn {
+    fn new(chans: usize, attn_chans: usize, vb: VarBuilder) -> Result<Self> {
+        let one = Conv2dConfig::new(1, 1);
+        Ok(Self {
+            mean: GlobalAvg::default(),
+            fc_reduce: Conv2d::new(chans, attn_chans, one, vb.pp("fc_reduce"))?,
+            bn: BatchNorm2d::new(attn_chans, vb.pp("bn"))?,
+            fc_select: Conv2d::new(attn_chans, chans * PATHS, one, vb.pp("fc_select"))?,
+            path: vb.prefix(),
+        })
+    }
+
+    /// Two maps (N, C, H, W) → (N, 2, C), whose two weights of a channel add up to 1.
+    fn forward(&self, paths: [&Tensor; PATHS], trace: &mut Trace) -> Result<Tensor> {
+        // The mean of the sum is the sum of the means.
+        let [a, b] = paths;
+        let sum = (self.mean.of(a)? + self.mean.of(b)?)?;
+        trace.step(&self.path, "sum over paths, mean over H, W", &sum);
+        let (n, c) = sum.dims2()?;
+        let hidden = sum.reshape((n, c, 1, 1))?;
+        let hidden = conv_norm_act(&self.fc_reduce, &self.bn, Act::Relu, &hidden, trace)?;
+        let logits = self.fc_select.forward(&hidden, trace)?;
+        let logits = logits.reshape((n, PATHS, c))?;
+        // candle takes no maximum over an empty batch.
+        let weights = if n == 0 { logits } else { softmax(&logits, 1)? };
+        trace.step(&self.path, "softmax over paths", &weights);
+        Ok(weights)
+    }
+
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        self.mean.fuse();
+        self.fc_reduce.fuse(Some(&self.bn), fuser)?;
+        self.fc_select.fuse(None, fuser)
+    }
+}

@@ -1,0 +1,162 @@
+//! ResNets with selective kernels: the blocks and the named networks (`timm/models/sknet.py`).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::config::{Block, Named, ResNetConfig, SkArgs};
+use crate::conv_bn_act::ConvNormAct;
+use crate::error::Result as ModelResult;
+use crate::fuse::Fuser;
+use crate::layers::{Act, Conv2dConfig, conv_norm_add_act};
+use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
+use crate::selective_kernel::SelectiveKernel;
+use crate::trace::Trace;
+
+/// `SelectiveKernelBasic`: a selective kernel, a 3x3 convolution, and the shortcut.
+#[derive(Debug)]
+pub(crate) struct SelectiveKernelBasic {
+    conv1: SelectiveKernel,
+    conv2: ConvNormAct,
+    downsample: Option<Downsample>,
+}
+
+impl SelectiveKernelBasic {
+    /// Channels put out per plane.
+    pub(crate) const EXPANSION: usize = 1;
+
+    pub(crate) fn new(spec: &BlockSpec, args: &SkArgs, vb: VarBuilder) -> Result<Self> {
+        let first = spec.planes / spec.reduce_first;
+        let out = spec.planes * Self::EXPANSION;
+        let layers = (spec.norm_layer, spec.aa);
+        let conv2 = Conv2dConfig {
+            dilation: spec.dilation,
+            ..Conv2dConfig::new(3, 1)
+        };
+        let (sk, vb1) = (spec.conv3x3(false), vb.pp("conv1"));
+        Ok(Self {
+            conv1: SelectiveKernel::new(spec.in_chans, first, sk, args, layers, vb1)?,
+            conv2: ConvNormAct::new(first, out, conv2, (layers.0, None), vb.pp("conv2"))?,
+            downsample: Downsample::new(spec, out, vb.pp("downsample"))?,
+        })
+    }
+}
+
+impl ResidualBlock for SelectiveKernelBasic {
+    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let out = self.conv1.forward(x, trace)?;
+        end(&self.conv2, self.downsample.as_ref(), x, &out, trace)
+    }
+
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        self.conv1.fuse(fuser)?;
+        if let Some(downsample) = &mut self.downsample {
+            downsample.fuse(fuser)?;
+        }
+        self.conv2.fuse(fuser)
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let downsample = self.downsample.as_ref().map_or(0, Downsample::weight_bytes);
+        self.conv1.bytes() + self.conv2.bytes() + downsample
+    }
+}
+
+/// `SelectiveKernelBottleneck`: 1x1, selective kernel, 1x1, and the shortcut.
+#[derive(Debug)]
+pub(crate) struct SelectiveKernelBottleneck {
+    conv1: ConvNormAct,
+    conv2: SelectiveKernel,
+    conv3: ConvNormAct,
+    downsample: Option<Downsample>,
+}
+
+impl SelectiveKernelBottleneck {
+    /// Channels put out per plane.
+    pub(crate) const EXPANSION: usize = 4;
+
+    pub(crate) fn new(spec: &BlockSpec, args: &SkArgs, vb: VarBuilder) -> Result<Self> {
+        let width = spec.width();
+        let first = width / spec.reduce_first;
+        let out = spec.planes * Self::EXPANSION;
+        let layers = (spec.norm_layer, spec.aa);
+        let one = |from, to, name| {
+            let norm = (spec.norm_layer, None);
+            ConvNormAct::new(from, to, Conv2dConfig::new(1, 1), norm, vb.pp(name))
+        };
+        let (sk, vb2) = (spec.conv3x3(false), vb.pp("conv2"));
+        Ok(Self {
+            conv1: one(spec.in_chans, first, "conv1")?,
+            conv2: SelectiveKernel::new(first, width, sk, args, layers, vb2)?,
+            conv3: one(width, out, "conv3")?,
+            downsample: Downsample::new(spec, out, vb.pp("downsample"))?,
+        })
+    }
+}
+
+impl ResidualBlock for SelectiveKernelBottleneck {
+    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let out = self.conv1.forward(Act::Relu, x, trace)?;
+        let out = self.conv2.forward(&out, trace)?;
+        end(&self.conv3, self.downsample.as_ref(), x, &out, trace)
+    }
+
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        self.conv1.fuse(fuser)?;
+        self.conv2.fuse(fuser)?;
+        if let Some(downsample) = &mut self.downsample {
+            downsample.fuse(fuser)?;
+        }
+        self.conv3.fuse(fuser)
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let downsample = self.downsample.as_ref().map_or(0, Downsample::weight_bytes);
+        self.conv1.bytes() + self.conv2.bytes() + self.conv3.bytes() + downsample
+    }
+}
+
+/// The last convolution of a block whose input was `x`, the shortcut, and the activation.
+fn end(
+    last: &ConvNormAct,
+    downsample: Option<&Downsample>,
+    x: &Tensor,
+    out: &Tensor,
+    trace: &mut Trace,
+) -> Result<Tensor> {
+    let shortcut = match downsample {
+        Some(downsample) => &downsample.forward(x, trace)?,
+        None => x,
+    };
+    conv_norm_add_act(&last.conv, &last.bn, shortcut, out, trace)
+}
+
+fn basic(layers: [usize; 4]) -> ResNetConfig {
+    let args = SkArgs {
+        rd_ratio: 1.0 / 8.0,
+        rd_divisor: 16,
+        split_input: true,
+    };
+    ResNetConfig::resnet(Block::SelectiveKernelBasic(args), layers)
+}
+
+fn bottleneck(layers: [usize; 4], args: SkArgs) -> ResNetConfig {
+    ResNetConfig::resnet(Block::SelectiveKernelBottleneck(args), layers)
+}
+
+/// Every named network of the file.
+pub(crate) const NAMED: &[Named] = &[
+    ("skresnet18", || basic([2, 2, 2, 2])),
+    ("skresnet34", || basic([3, 4, 6, 3])),
+    ("skresnet50", || bottleneck([3, 4, 6, 3], SkArgs::default())),
+    ("skresnet50d", || {
+        bottleneck([3, 4, 6, 3], SkArgs::default()).d()
+    }),
+    ("skresnext50_32x4d", || {
+        let args = SkArgs {
+            rd_divisor: 32,
+            split_input: false,
+            ..SkArgs::default()
+        };
+        bottleneck([3, 4, 6, 3], args).groups(32, 4)
+    }),
+];

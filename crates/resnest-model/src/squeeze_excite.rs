@@ -1,0 +1,85 @@
+//! Squeeze-and-excitation (`timm/layers/squeeze_excite.py`; Hu et al., *Squeeze-and-Excitation
+//! Networks*).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::ops::sigmoid;
+
+use crate::error::Result as ModelResult;
+use crate::fuse::Fuser;
+use crate::helpers::make_divisible;
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_act};
+use crate::pool::GlobalAvg;
+use crate::trace::Trace;
+
+/// `SEModule`: a weight for each channel, from the means of all channels.
+#[derive(Debug)]
+pub(crate) struct SeModule {
+    mean: GlobalAvg,
+    fc1: Conv2d,
+    fc2: Conv2d,
+    path: String,
+}
+
+/// Hidden channels: a multiple of 8 near `chans * rd_ratio`, which may be rounded down without limit.
+pub(crate) fn rd_channels(chans: usize, rd_ratio: f64) -> usize {
+    make_divisible(chans as f64 * rd_ratio, 8, 8, 0.0)
+}
+
+impl SeModule {
+    /// A gate for maps of `chans` channels with `rd_channels` hidden ones.
+    pub(crate) fn new(chans: usize, rd_channels: usize, vb: VarBuilder) -> Result<Self> {
+        let fc = Conv2dConfig {
+            bias: true,
+            ..Conv2dConfig::new(1, 1)
+        };
+        Ok(Self {
+            mean: GlobalAvg::default(),
+            fc1: Conv2d::new(chans, rd_channels, fc, vb.pp("fc1"))?,
+            fc2: Conv2d::new(rd_channels, chans, fc, vb.pp("fc2"))?,
+            path: vb.prefix(),
+        })
+    }
+
+    /// (N, C, H, W) → (N, C), from 0 to 1.
+    pub(crate) fn gate(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let mean = self.mean.forward(x, &self.path, trace)?; // (N, C)
+        let (n, c) = mean.dims2()?;
+        let hidden = mean.reshape((n, c, 1, 1))?;
+        let hidden = conv_act(&self.fc1, Act::Relu, &hidden, trace)?;
+        let logits = self.fc2.forward(&hidden, trace)?;
+        let gate = sigmoid(&logits.flatten_from(1)?)?;
+        trace.step(&self.path, "sigmoid", &gate);
+        Ok(gate)
+    }
+
+    /// The checkpoint's name.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
+        self.mean.fuse();
+        self.fc1.fuse(None, fuser)?;
+        self.fc2.fuse(None, fuser)
+    }
+
+    /// Bytes of weights held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.fc1.bytes() + self.fc2.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Printed by timm's own `SEModule(c, rd_ratio=r).fc1.out_channels`.
+    #[test]
+    fn hidden_widths_are_timms() {
+        let sixteenth = [64, 256, 512, 1024, 2048, 48, 96, 192].map(|c| rd_channels(c, 1.0 / 16.0));
+        assert_eq!(sixteenth, [8, 16, 32, 64, 128, 8, 8, 16]);
+        let quarter = [64, 256, 2048, 44, 52].map(|c| rd_channels(c, 0.25));
+        assert_eq!(quarter, [16, 64, 512, 8, 16]);
+    }
+}

@@ -1,0 +1,226 @@
+//! The whole family against the real timm: every architecture's state dict; logits and stages of one
+//! network for each row of the family's table and for each quirk at native size, of all others at
+//! 64x64, and of forty ResNets of random options. The scripts in `python/` made the files and say how.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::Tensor;
+use resnest_model::{
+    FuseOptions, Precision, ResNet, ResNetConfig, expected_tensors, parameter_count,
+};
+
+#[path = "golden/fixture.rs"]
+mod fixture;
+#[path = "golden/formula.rs"]
+mod formula;
+#[path = "family/listing.rs"]
+mod listing;
+#[path = "golden/modes.rs"]
+mod modes;
+#[path = "family/options.rs"]
+mod options;
+
+use fixture::Fixture;
+use formula::Formula;
+use modes::{MODES, assert_conditioned_like_a_trained_network, check_in_mode};
+
+fn family(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/family")
+        .join(file)
+}
+
+/// Name → shape of what a configuration reads.
+fn asked(config: &ResNetConfig) -> BTreeMap<String, Vec<usize>> {
+    let tensors = expected_tensors(config).unwrap().into_iter();
+    tensors.map(|tensor| (tensor.name, tensor.shape)).collect()
+}
+
+/// The first tensor that two networks do not agree about.
+fn difference(
+    ours: &BTreeMap<String, Vec<usize>>,
+    timm: &BTreeMap<String, Vec<usize>>,
+) -> Option<String> {
+    let names: BTreeSet<_> = ours.keys().chain(timm.keys()).collect();
+    let differing = |name: &&String| ours.get(*name) != timm.get(*name);
+    let name = names.into_iter().find(differing)?;
+    Some(format!(
+        "{name} is {:?}, in timm {:?}",
+        ours.get(name),
+        timm.get(name)
+    ))
+}
+
+#[test]
+fn every_architectures_state_dict_is_timms() {
+    let listings = listing::read(&family("tensors.txt.gz"));
+    assert!(listings.len() > 100);
+    for timm in &listings {
+        let config = ResNetConfig::by_name(&timm.name).unwrap();
+        let ours = asked(&config);
+        if let Some(difference) = difference(&ours, &timm.tensors) {
+            panic!("{}: {difference}", timm.name);
+        }
+        let norms = ours
+            .keys()
+            .filter_map(|name| name.strip_suffix(".running_mean"));
+        let counted: BTreeSet<_> = timm.counted_norms.iter().map(String::as_str).collect();
+        assert_eq!(norms.collect::<BTreeSet<_>>(), counted, "{}", timm.name);
+        assert_eq!(
+            parameter_count(&config).unwrap(),
+            timm.parameters,
+            "{}",
+            timm.name
+        );
+    }
+    // timm's names and the official repository's five more ResNeSts, no others.
+    let known: BTreeSet<_> = listings.iter().map(|timm| timm.name.as_str()).collect();
+    let extra: Vec<_> = ResNetConfig::names()
+        .filter(|name| !known.contains(name))
+        .collect();
+    assert_eq!(extra.len(), 5, "{extra:?}");
+    assert!(
+        extra.iter().all(|name| name.starts_with("resnest50d_")),
+        "{extra:?}"
+    );
+}
+
+/// The weights that the reference was made with.
+fn weights(fixture: &Fixture, config: &ResNetConfig) -> Formula {
+    let tensors = asked(config);
+    let norms = tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix(".running_mean"));
+    let norms: BTreeSet<_> = norms.map(str::to_owned).collect();
+    let recorded = &fixture.tensors["norms"];
+    let figures = match recorded.dim(0).unwrap() {
+        0 => Vec::new(), // a network of group norms
+        _ => recorded.to_vec2::<f32>().unwrap(),
+    };
+    assert_eq!(norms.len(), figures.len(), "{}", fixture.name);
+    let last = fixture.json("last_norms");
+    Formula {
+        norms: norms
+            .into_iter()
+            .zip(figures.iter().map(|f| (f[0], f[1])))
+            .collect(),
+        head_scale: fixture.values("head_scale")[0] as f32,
+        last_norms: serde_json::from_value(last).unwrap(),
+    }
+}
+
+fn image(fixture: &Fixture) -> Tensor {
+    let size: [usize; 3] = serde_json::from_value(fixture.json("input_size")).unwrap();
+    formula::image(size[0], size[1], size[2]).unwrap()
+}
+
+/// The network in a mode, built fused where it is.
+fn build(fixture: &Fixture, config: &ResNetConfig, mode: Option<Precision>, x: &Tensor) -> ResNet {
+    let weights = weights(fixture, config).var_builder();
+    let Some(precision) = mode else {
+        return ResNet::new(config, weights).unwrap();
+    };
+    let (_, _, h, w) = x.dims4().unwrap();
+    let options = FuseOptions {
+        precision,
+        input_size: (h, w),
+        ..FuseOptions::default()
+    };
+    ResNet::fused(config, weights, &options).unwrap()
+}
+
+/// Networks take every core and up to 4 GB: they run one after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn check(fixture: &Fixture, config: &ResNetConfig, least: f64) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let x = image(fixture);
+    for mode in MODES {
+        let model = build(fixture, config, mode, &x);
+        check_in_mode(fixture, &model, mode, &x, least);
+    }
+}
+
+/// A published architecture.
+fn check_named(fixture: &Fixture) {
+    assert_conditioned_like_a_trained_network(fixture);
+    check(fixture, &ResNetConfig::by_name(&fixture.name).unwrap(), 0.0);
+}
+
+fn native(name: &str) {
+    let fixture = Fixture::read(&family("native").join(format!("{name}.safetensors")));
+    check_named(&fixture);
+}
+
+macro_rules! native_size {
+    ($($name:ident),*) => {$(
+        #[test]
+        fn $name() {
+            native(stringify!($name));
+        }
+    )*};
+}
+
+native_size!(
+    resnet18,
+    resnet50,
+    resnet50c,
+    resnet50d,
+    resnet26t,
+    wide_resnet50_2,
+    resnext50_32x4d,
+    seresnet50,
+    seresnext50_32x4d,
+    senet154,
+    ecaresnet50t,
+    ecaresnetlight,
+    ecaresnet50d_pruned,
+    resnetrs50,
+    resnetaa50d,
+    resnetblur50,
+    resnet50_gn,
+    test_resnet,
+    skresnet18,
+    skresnext50_32x4d,
+    res2net50_26w_4s,
+    res2net50_48w_2s,
+    res2next50,
+    legacy_seresnet18,
+    legacy_seresnet50,
+    legacy_seresnext26_32x4d
+);
+
+#[test]
+fn all_others_follow_timm_on_a_small_image() {
+    let fixtures = Fixture::read_all(&family("small.safetensors"));
+    let native = std::fs::read_dir(family("native")).unwrap().count();
+    let all = listing::read(&family("tensors.txt.gz")).len();
+    assert_eq!(fixtures.len() + native, all);
+    fixtures.iter().for_each(check_named);
+}
+
+#[test]
+fn resnets_of_random_options_are_timms() {
+    let fixtures = Fixture::read_all(&family("options.safetensors"));
+    assert_eq!(fixtures.len(), 40);
+    for fixture in &fixtures {
+        let recorded = fixture.json("options");
+        let config = options::config(&recorded);
+        config
+            .validate()
+            .unwrap_or_else(|e| panic!("{recorded}: {e}"));
+        let shapes: BTreeMap<String, Vec<usize>> =
+            serde_json::from_value(fixture.json("shapes")).unwrap();
+        let counter = |name: &str| name.ends_with("num_batches_tracked");
+        let timm = shapes
+            .into_iter()
+            .filter(|(name, _)| !counter(name))
+            .collect();
+        if let Some(difference) = difference(&asked(&config), &timm) {
+            panic!("{recorded}: {difference}");
+        }
+        check(fixture, &config, 1e-6);
+    }
+}
