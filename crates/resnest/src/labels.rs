@@ -1,11 +1,6 @@
 //! Class names: ImageNet's, or those in a model's config.
 
-use std::sync::OnceLock;
-
-use crate::Error;
-
-/// synset, lemmas, definition of the 1000 ImageNet classes, in index order; from timm's `data/_info`.
-const IMAGENET_1K: &str = include_str!("../data/imagenet1k.tsv");
+use crate::{Error, imagenet};
 
 /// The names of a model's classes, and what is known about each in words.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,8 +13,7 @@ pub struct Labels {
 impl Labels {
     /// The 1000 ImageNet classes: synsets, WordNet lemmas and definitions (timm's `ImageNetInfo`).
     pub fn imagenet() -> Self {
-        static PARSED: OnceLock<Labels> = OnceLock::new();
-        PARSED.get_or_init(parse_imagenet).clone()
+        Self::for_classes(1000)
     }
 
     /// Classes without names: a class is called by its index.
@@ -42,12 +36,18 @@ impl Labels {
         labels
     }
 
-    /// What is known of a model with this many classes and no labels of its own: ImageNet's for 1000 (as timm infers
-    /// them, `infer_imagenet_subset`), else numbers.
+    /// What is known of a model with this many classes and no labels of its own: ImageNet's for 1000, those of its
+    /// larger subsets for 11,221, 11,821, 21,841 and 21,843 (as timm infers them, `infer_imagenet_subset`), else
+    /// numbers.
     pub fn for_classes(classes: usize) -> Self {
-        match classes {
-            1000 => Self::imagenet(),
-            _ => Self::numbered(classes),
+        let Some(subset) = imagenet::subset(classes) else {
+            return Self::numbered(classes);
+        };
+        let column = |i: usize| subset.iter().map(move |class| Some(class[i].to_owned()));
+        Self {
+            names: column(0).collect(),
+            descriptions: column(1).collect(),
+            definitions: column(2).collect(),
         }
     }
 
@@ -146,17 +146,6 @@ impl Labels {
 
 fn same(a: &str, b: &str) -> bool {
     a.trim().to_lowercase() == b.to_lowercase()
-}
-
-fn parse_imagenet() -> Labels {
-    let mut labels = Labels::default();
-    for line in IMAGENET_1K.lines().filter(|line| !line.starts_with('#')) {
-        let mut columns = line.split('\t').map(|text| Some(text.to_owned()));
-        labels.names.push(columns.next().flatten());
-        labels.descriptions.push(columns.next().flatten());
-        labels.definitions.push(columns.next().flatten());
-    }
-    labels
 }
 
 #[cfg(test)]

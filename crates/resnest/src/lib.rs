@@ -29,6 +29,7 @@ mod classifier;
 mod create;
 mod device;
 mod error;
+mod imagenet;
 mod labels;
 mod options;
 mod prediction;

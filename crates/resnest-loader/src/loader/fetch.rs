@@ -11,7 +11,7 @@ impl Loader {
     pub fn locate(&self, resolved: &Resolved) -> Option<PathBuf> {
         match &resolved.weights {
             Weights::File(path) => path.exists().then(|| path.clone()),
-            Weights::Memory { .. } => None,
+            Weights::Memory { .. } | Weights::Url(_) => None,
             Weights::Hub {
                 repo,
                 revision,
@@ -37,6 +37,15 @@ impl Loader {
     pub fn download(&self, resolved: &Resolved) -> Result<PathBuf> {
         match &resolved.weights {
             Weights::File(path) => Ok(path.clone()),
+            Weights::Url(url) => {
+                let file = url.rsplit('/').next().unwrap_or(url);
+                Err(Error::Source {
+                    name: resolved.name.clone(),
+                    problem: format!(
+                        "its weights are on no hub; download {url} and give the file for the model, as ./{file}"
+                    ),
+                })
+            }
             Weights::Memory { origin, .. } => Err(Error::Source {
                 name: origin.clone(),
                 problem: "built in; there is nothing to download".into(),

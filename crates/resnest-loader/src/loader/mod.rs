@@ -89,6 +89,8 @@ pub enum Weights {
     },
     /// In a file on this machine.
     File(PathBuf),
+    /// On no hub: to be downloaded by hand from here and given as a file.
+    Url(String),
     /// In memory; `origin` names them in messages.
     Memory {
         /// The checkpoint's bytes.

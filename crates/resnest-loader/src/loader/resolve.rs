@@ -115,9 +115,10 @@ fn without_weights(name: &str, error: Error) -> Error {
 }
 
 fn from_entry(entry: &Entry) -> Result<Resolved> {
-    let weights = match (&entry.path, &entry.repo) {
-        (Some(path), _) => Weights::File(path.clone()),
-        (None, repo) => Weights::Hub {
+    let weights = match (&entry.path, &entry.url, &entry.repo) {
+        (Some(path), ..) => Weights::File(path.clone()),
+        (None, Some(url), _) => Weights::Url(url.clone()),
+        (None, None, repo) => Weights::Hub {
             repo: repo.clone().unwrap_or_default(),
             revision: entry.revision.clone(),
             files: entry.files.clone(),

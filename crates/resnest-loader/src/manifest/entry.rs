@@ -29,6 +29,8 @@ pub struct Entry {
     pub files: Vec<String>,
     /// A checkpoint on this machine instead of a repository.
     pub path: Option<PathBuf>,
+    /// Where a checkpoint that is on no hub can be downloaded by hand.
+    pub url: Option<String>,
     /// sha256 of the first file, in hex.
     pub sha256: Option<String>,
     /// Size of the first file in bytes.
@@ -62,16 +64,22 @@ const FIELDS: &[&str] = &[
     "revision",
     "files",
     "path",
+    "url",
     "sha256",
     "size",
     "license",
     "input_size",
+    "test_input_size",
     "crop_pct",
+    "test_crop_pct",
     "crop_mode",
     "interpolation",
     "mean",
     "std",
     "num_classes",
+    "pool_size",
+    "first_conv",
+    "classifier",
     "params",
     "gmacs",
     "top1",
@@ -114,6 +122,7 @@ impl Entry {
             path: fields
                 .string("path")?
                 .map(|path| folder.map_or_else(|| PathBuf::from(&path), |f| f.join(&path))),
+            url: fields.string("url")?,
             sha256: fields.string("sha256")?.map(|hex| hex.to_ascii_lowercase()),
             size: fields.usize("size")?.map(|n| n as u64),
             pretrained,
@@ -140,8 +149,9 @@ impl Entry {
         if !named(&self.name) {
             return Err(fields.error("name", "letters, digits, '.', '_' and '-' were expected"));
         }
-        if self.repo.is_some() == self.path.is_some() {
-            return Err(fields.error("repo", "exactly one of repo and path was expected"));
+        let places = [self.repo.is_some(), self.path.is_some(), self.url.is_some()];
+        if places.into_iter().filter(|given| *given).count() != 1 {
+            return Err(fields.error("repo", "exactly one of repo, path and url was expected"));
         }
         if self.files.is_empty() {
             return Err(fields.error("files", "at least one file name was expected"));
@@ -151,6 +161,15 @@ impl Entry {
             return Err(fields.error("sha256", "64 hex digits were expected"));
         }
         self.build(fields).map(drop)
+    }
+
+    /// Whether the licence of the weights forbids commercial use (Creative Commons' NC).
+    pub fn is_non_commercial(&self) -> bool {
+        let licence = self.pretrained.license.as_deref().unwrap_or_default();
+        licence
+            .to_ascii_lowercase()
+            .split('-')
+            .any(|word| word == "nc")
     }
 
     /// The network the entry describes.

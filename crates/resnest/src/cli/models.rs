@@ -34,6 +34,15 @@ pub fn run(args: &ModelsArgs) -> Result<Status, Failure> {
     }
 }
 
+/// The licence of the weights; what forbids commercial use is said in words.
+fn licence(entry: &Entry) -> String {
+    let licence = entry.pretrained.license.as_deref().unwrap_or("not stated");
+    match entry.is_non_commercial() {
+        true => format!("{licence} (non-commercial)"),
+        false => licence.to_owned(),
+    }
+}
+
 fn cached(loader: &Loader, entry: &Entry) -> bool {
     let source = resnest::ModelSource::Named(entry.name.clone());
     let resolved = loader.resolve(&source, &Overrides::default());
@@ -52,6 +61,7 @@ fn table(loader: &Loader, entries: &[&Entry]) -> String {
         "filter",
         "top-1",
         "top-5",
+        "licence",
         "in cache",
     ]);
     for entry in entries {
@@ -69,6 +79,7 @@ fn table(loader: &Loader, entries: &[&Entry]) -> String {
             cfg.interpolation.clone(),
             percent(entry.top1),
             percent(entry.top5),
+            licence(entry),
             if cached(loader, entry) { "yes" } else { "no" }.to_owned(),
         ]);
     }
@@ -84,6 +95,8 @@ fn object(loader: &Loader, entry: &Entry) -> Value {
         "architecture": entry.architecture,
         "repo": entry.repo,
         "revision": entry.revision,
+        "url": entry.url,
+        "non_commercial": entry.is_non_commercial(),
         "parameters": entry.params,
         "gmacs": entry.gmacs,
         "top1": entry.top1,
