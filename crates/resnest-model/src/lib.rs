@@ -1,4 +1,5 @@
-//! timm's ResNeSt in candle, under the checkpoint's names.
+//! timm's ResNet family in candle, under the checkpoint's names: ResNet, ResNeXt, SE, ECA and ResNet-RS
+//! networks, ResNeSt, SK-ResNet, Res2Net and the legacy SE networks.
 //!
 //! Logits equal to PyTorch's, from the same weights. No I/O: tensors come in through candle's
 //! [`VarBuilder`](candle_nn::VarBuilder), images as a normalised (N, C, H, W) tensor.
@@ -20,10 +21,13 @@
 //!   would be computed; none of them needs weights.
 //!
 //! # Where things are
-//! One file per file of timm: `resnet/` is the trunk (stem, stages, head), `resnest.rs` the block
-//! and the named configurations, `split_attn.rs` the attention, `pool.rs` and `layers.rs` what they
-//! are made of, `fuse.rs` what fusing is, `test_time_pool.rs`, `feature.rs` and `explain.rs` the rest. `spec.rs` and `trace.rs` answer
-//! questions about a network by running it over nothing.
+//! One file per file of timm. Models: `resnet/` is the trunk (stem, stages, head), its blocks and its
+//! named networks; `resnest.rs`, `sknet.rs`, `res2net.rs` and `senet.rs` each hold their blocks and their
+//! named networks. Layers: `squeeze_excite.rs`, `eca.rs`, `create_attn.rs`, `selective_kernel.rs`,
+//! `split_attn.rs`, `blur_pool.rs`, `conv_bn_act.rs`, `norm.rs`, `pool.rs`, `helpers.rs`. The rest is
+//! ours: `layers.rs` and `gate.rs` decide how things are computed, `fuse.rs` is what fusing is, `config/`
+//! the options; `test_time_pool.rs`, `feature.rs` and `explain.rs` add to networks, `spec.rs` and
+//! `trace.rs` answer questions about them by running them over nothing.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

@@ -104,3 +104,118 @@ fn selective(args: &Fields<'_>) -> Result<SkArgs> {
         split_input: inner.bool("split_input")?.unwrap_or(default.split_input),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelConfig;
+
+    fn network(architecture: &str, args: &str) -> Result<ResNetConfig> {
+        let text = format!("{{\"architecture\": \"{architecture}\", \"model_args\": {args}}}");
+        ModelConfig::parse(&text, "config.json")?.network()
+    }
+
+    fn named(name: &str) -> ResNetConfig {
+        ResNetConfig::by_name(name).unwrap()
+    }
+
+    #[test]
+    fn arguments_make_one_network_of_another() {
+        let cases = [
+            (
+                "resnet50",
+                r#"{"block_args": {"attn_layer": "se"}}"#,
+                "seresnet50",
+            ),
+            (
+                "resnet50",
+                r#"{"block_args": {"attn_layer": true}}"#,
+                "seresnet50",
+            ),
+            ("ecaresnet50d", r#"{"block_args": {}}"#, "resnet50d"),
+            ("resnet50", r#"{"norm_layer": "groupnorm"}"#, "resnet50_gn"),
+            ("resnet50", r#"{"aa_layer": "avg"}"#, "resnetaa50"),
+            ("resnetblur18", r#"{"aa_layer": ""}"#, "resnet18"),
+            (
+                "resnet50",
+                r#"{"cardinality": 32, "base_width": 4}"#,
+                "resnext50_32x4d",
+            ),
+            (
+                "resnext101_64x4d",
+                r#"{"layers": [3, 8, 36, 3], "stem_type": "deep", "down_kernel_size": 3,
+                    "block_reduce_first": 2, "block_args": {"attn_layer": "se"}}"#,
+                "senet154",
+            ),
+            (
+                "res2net50_26w_4s",
+                r#"{"block_args": {"scale": 6}}"#,
+                "res2net50_26w_6s",
+            ),
+            (
+                "skresnet50",
+                r#"{"stem_type": "deep", "stem_width": 32, "avg_down": true}"#,
+                "skresnet50d",
+            ),
+            (
+                "skresnet50",
+                r#"{"cardinality": 32, "base_width": 4,
+                    "block_args": {"sk_kwargs": {"rd_divisor": 32, "split_input": false}}}"#,
+                "skresnext50_32x4d",
+            ),
+            (
+                "legacy_seresnet50",
+                r#"{"layers": [3, 4, 23, 3], "inplanes": 64}"#,
+                "legacy_seresnet101",
+            ),
+        ];
+        for (name, args, wanted) in cases {
+            let found = network(name, args).unwrap_or_else(|e| panic!("{name} {args}: {e}"));
+            assert_eq!(found, named(wanted), "{name} {args}");
+        }
+    }
+
+    #[test]
+    fn what_a_network_does_not_know_is_named() {
+        for (name, args, wanted) in [
+            (
+                "resnet50",
+                r#"{"block_args": {"attn_layer": "cbam"}}"#,
+                "block_args.attn_layer",
+            ),
+            (
+                "resnet50",
+                r#"{"block_args": {"radix": 2}}"#,
+                "block_args.radix",
+            ),
+            ("resnet50", r#"{"aa_layer": "median"}"#, "aa_layer"),
+            ("resnet50", r#"{"norm_layer": "layernorm"}"#, "norm_layer"),
+            ("resnet18", r#"{"cardinality": 32}"#, "cardinality"),
+            (
+                "res2net50d",
+                r#"{"block_args": {"scale": 0}}"#,
+                "block_args.scale",
+            ),
+            (
+                "skresnet18",
+                r#"{"block_args": {"sk_kwargs": {"keep_3x3": false}}}"#,
+                "sk_kwargs.keep_3x3",
+            ),
+            ("legacy_senet154", r#"{"inplanes": 64}"#, "inplanes"),
+            ("legacy_seresnet50", r#"{"avg_down": true}"#, "avg_down"),
+            (
+                "legacy_seresnet50",
+                r#"{"block_args": {"scale": 2}}"#,
+                "block_args",
+            ),
+            (
+                "ecaresnet50d_pruned",
+                r#"{"layers": [1, 1, 1, 1]}"#,
+                "pruned",
+            ),
+        ] {
+            let problem = network(name, args).unwrap_err().to_string();
+            assert!(problem.contains(wanted), "{name} {args}: {problem}");
+        }
+    }
+}
