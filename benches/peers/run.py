@@ -20,9 +20,10 @@ WORK = environment.ROOT / "target" / "peers"
 
 
 def arguments() -> argparse.Namespace:
-    names = list(models.NATIVE_SIZES) + ["demo"]
+    default = [*models.NATIVE_SIZES, "demo"]
+    names = [*default, *models.FAMILY]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=names, default=names, metavar="NAME", help=" ".join(names))
+    parser.add_argument("--models", nargs="+", choices=names, default=default, metavar="NAME", help=" ".join(names))
     parser.add_argument("--batch", default=None, help="e.g. 1,8; without it: 1, and 8 too for resnest50d")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engines", nargs="+", choices=list(engines.BY_NAME), metavar="NAME", help=" ".join(engines.BY_NAME))

@@ -34,10 +34,24 @@ NATIVE_SIZES = {
     "resnest269e": 416,
 }
 
+# The rest of the family that people choose among; resnetrs50's own size is 160.
+FAMILY = (
+    "resnet50",
+    "resnet50d",
+    "resnext50_32x4d",
+    "seresnet50",
+    "seresnext50_32x4d",
+    "skresnet50",
+    "resnetrs50",
+    "res2net50_26w_4s",
+)
+FAMILY_SIZE = 224
+
 
 def all_models(root: Path) -> dict[str, Model]:
-    """The eight ResNeSts at native size, and the bundled demo model."""
-    models = {name: Model(name, name, size) for name, size in NATIVE_SIZES.items()}
+    """The eight ResNeSts at native size, their relatives at one size, and the bundled demo model."""
+    sizes = NATIVE_SIZES | dict.fromkeys(FAMILY, FAMILY_SIZE)
+    models = {name: Model(name, name, size) for name, size in sizes.items()}
     demo = root / "crates" / "resnest" / "demo"
     size = json.loads((demo / "config.json").read_text())["pretrained_cfg"]["input_size"][-1]
     models["demo"] = Model("demo", f"local-dir:{demo}", size)
@@ -88,7 +102,8 @@ def condition(net, batch) -> None:
     norms = {n: m for n, m in net.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
     with torch.no_grad():
         for name, norm in norms.items():
-            low, high = (0.1, 0.3) if name.endswith(".bn3") else (0.8, 1.2)
+            last = name.endswith((".bn3", ".conv3.bn"))
+            low, high = (0.1, 0.3) if last else (0.8, 1.2)
             norm.weight.uniform_(low, high, generator=rng)
             norm.bias.copy_(0.1 * torch.randn(norm.bias.shape, generator=rng))
             norm.reset_running_stats()
