@@ -341,3 +341,46 @@ fn a_file_is_not_called_whole_before_it_is() {
         assert!(path.exists());
     }
 }
+
+/// The demo model without its classifier, as timm saves a network of `num_classes=0`.
+fn headless(folder: &Path) -> String {
+    let demo = common::demo();
+    let config = std::fs::read(demo.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    config["num_classes"] = 0.into();
+    config["model_args"]["num_classes"] = 0.into();
+    config["pretrained_cfg"]["num_classes"] = 0.into();
+    config.as_object_mut().unwrap().remove("label_names");
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let bytes = std::fs::read(demo.join("model.safetensors")).unwrap();
+    let all = SafeTensors::deserialize(&bytes).unwrap();
+    let trunk = all.iter().filter(|(name, _)| !name.starts_with("fc."));
+    let path = folder.join("model.safetensors");
+    safetensors::serialize_to_file(trunk, None, &path).unwrap();
+    format!("local-dir:{}", folder.display())
+}
+
+#[test]
+fn a_network_without_classes_has_the_same_features_and_classifies_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, out) = (headless(folder.path()), folder.path().join("headless.npy"));
+    let inputs = images(folder.path());
+    let whole = npy(&write(folder.path(), "demo.npy", &[]));
+    let path = out.display().to_string();
+    let output = resnest(&[
+        "features", "--model", &model, "--out", &path, &inputs[0], &inputs[1],
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let (shape, values) = npy(&out);
+    assert_eq!(shape, [2, whole.0[1]]);
+    let f64s = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
+    let error = max_diff(&f64s(&values), &f64s(&whole.1[..values.len()]));
+    assert!(error <= 1e-5, "{error:e}");
+    let output = resnest(&["classify", "--model", &model, &inputs[0]]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains("num_classes 0"),
+        "{}",
+        stderr(&output)
+    );
+}

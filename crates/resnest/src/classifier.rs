@@ -134,7 +134,7 @@ impl Classifier {
             pretrained,
             ..
         } = &opened.resolved;
-        if config.num_classes == 0 {
+        if config.num_classes == 0 && !options.headless {
             return Err(Error::NoClasses {
                 model: name.clone(),
             });
@@ -399,6 +399,10 @@ impl Classifier {
         logits: &Tensor,
         k: usize,
     ) -> Result<Vec<Result<Vec<Prediction>, Error>>, Error> {
+        if self.labels.is_empty() {
+            let model = self.name.clone();
+            return Err(Error::NoClasses { model });
+        }
         let rows = logits.to_vec2::<f32>()?;
         Ok(rows.iter().map(|row| top_k(row, k, &self.labels)).collect())
     }

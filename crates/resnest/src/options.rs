@@ -69,6 +69,8 @@ pub struct ClassifierOptions {
     pub threads: Option<usize>,
     /// timm's `--test-pool`: at sizes above the default, pool in windows of the trained size, with crop_pct 1.
     pub test_time_pool: bool,
+    /// Take a network without classes too, for its features; to classify with it is then the error.
+    pub headless: bool,
 }
 
 /// Differences from the preprocessing that goes with the checkpoint.

@@ -7,7 +7,7 @@ use anyhow::{Error, Result, anyhow};
 use clap::Args;
 use indicatif::ProgressBar;
 use resnest::features::{FeatureFormat, FeatureTable, FeatureWriter, Layer};
-use resnest::{Classifier, Pixels};
+use resnest::{Classifier, ClassifierOptions, Pixels};
 
 use super::args::{ComputeArgs, ModelArgs, TransformArgs, at_least_one, parse};
 use super::batches::{self, Batch};
@@ -49,7 +49,11 @@ pub fn run(args: &FeaturesArgs) -> Result<Status, Failure> {
         return Err(Failure::Usage(reason));
     }
     let batch = args.batch_size.min(inputs.len());
-    let classifier = load::classifier(&args.model, &args.compute, &args.transform, batch)?;
+    let options = ClassifierOptions {
+        headless: true,
+        ..load::options(&args.model, &args.compute, &args.transform, batch)?
+    };
+    let classifier = load::open(&args.model, &options)?;
     let table = FeatureTable {
         model: classifier.name().to_owned(),
         layer: args.stage.to_string(),

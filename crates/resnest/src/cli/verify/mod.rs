@@ -55,6 +55,7 @@ pub fn run(args: &VerifyArgs) -> Result<Status, Failure> {
             let images = reference.input().dims()[0];
             let options = ClassifierOptions {
                 transform: reference.transform(),
+                headless: true,
                 ..options(args, images)?
             };
             (load::open(&model(args), &options)?, reference)
