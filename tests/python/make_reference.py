@@ -136,7 +136,7 @@ def main():
     parser.add_argument("--input-size", type=input_size, metavar="N|HxW", help="other than the model's own")
     parser.add_argument("--crop-pct", type=float, help="other than the model's own")
     parser.add_argument("--stage-samples", type=int, default=0, metavar="S", help="at most S values a stage")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if bool(args.images) == bool(args.random):
         parser.error("give images, or --random N")
     model = load(args.model, args.checkpoint)

@@ -19,10 +19,9 @@ pub fn run(args: &ModelsArgs) -> Result<Status, Failure> {
     };
     let entries: Vec<&Entry> = loader.manifest().matching(&pattern).collect();
     if entries.is_empty() {
-        let all: Vec<&str> = loader.manifest().iter().map(|e| e.name.as_str()).collect();
+        let all = loader.manifest().iter().count();
         return Err(Failure::Usage(anyhow!(
-            "no model matches {pattern:?}; there are {}",
-            all.join(", ")
+            "no model matches {pattern:?}; without a pattern `resnest models` lists all {all}"
         )));
     }
     match args.format {
