@@ -4,6 +4,7 @@
 //! the same channels of input and output; each input channel of a group is spread over the lanes of
 //! its group, so every lane multiplies.
 
+use super::rows::{load, store};
 use super::vector::Vector;
 
 /// Some pixels of all channels.
@@ -94,25 +95,7 @@ unsafe fn tile<V: Vector, const G: usize, const M: usize>(
             if a.relu {
                 value = value.max(V::splat(0.0));
             }
-            if valid == V::LANES {
-                value.store(a.out.add(at));
-            } else {
-                value.store_first(a.out.add(at), valid);
-            }
-        }
-    }
-}
-
-/// # Safety
-/// `p` is valid for reading `valid` values.
-#[inline(always)]
-unsafe fn load<V: Vector>(p: *const f32, valid: usize) -> V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if valid == V::LANES {
-            V::load(p)
-        } else {
-            V::load_first(p, valid)
+            store(value, a.out.add(at), valid);
         }
     }
 }

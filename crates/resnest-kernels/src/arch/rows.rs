@@ -69,8 +69,10 @@ impl Reduction for Dot {
     const KIND: Reduce = Reduce::Dot;
 }
 
+/// # Safety
+/// `p` is valid for reading `valid` values.
 #[inline(always)]
-unsafe fn load<V: Vector>(p: *const f32, valid: usize) -> V {
+pub(super) unsafe fn load<V: Vector>(p: *const f32, valid: usize) -> V {
     // SAFETY: the caller grants `valid` readable values, or a whole register.
     unsafe {
         if valid == V::LANES {
@@ -81,8 +83,10 @@ unsafe fn load<V: Vector>(p: *const f32, valid: usize) -> V {
     }
 }
 
+/// # Safety
+/// `p` is valid for writing `valid` values.
 #[inline(always)]
-unsafe fn store<V: Vector>(v: V, p: *mut f32, valid: usize) {
+pub(super) unsafe fn store<V: Vector>(v: V, p: *mut f32, valid: usize) {
     // SAFETY: the caller grants `valid` writable values, or a whole register.
     unsafe {
         if valid == V::LANES {

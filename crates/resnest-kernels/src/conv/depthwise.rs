@@ -1,7 +1,7 @@
 //! Depthwise convolution: one input channel for each output channel, vectorised over channels.
 
-use super::{Finish, Geometry, share_of};
-use crate::arch::window::{Window, columns};
+use super::{Finish, Geometry, share_of, sum_columns};
+use crate::arch::window::Window;
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
 use crate::threads::parallel_for;
@@ -42,12 +42,9 @@ impl Depthwise {
                 self.run_row(g, x, out, finish, row, &mut window);
             }
         });
-        let Some(sums) = sums else { return };
-        let image_len = g.output.h * g.output.w * g.output.c;
-        for (image, sums) in sums.chunks_exact_mut(g.output.c).enumerate() {
+        if let Some(sums) = sums {
             // SAFETY: all tasks have ended and have written everything.
-            let image = unsafe { out.slice(image * image_len, image_len) };
-            columns(g.isa, false, image, sums);
+            sum_columns(g, unsafe { out.slice(0, g.output.len()) }, sums);
         }
     }
 

@@ -9,6 +9,7 @@ mod winograd_weights;
 
 use crate::arch::Isa;
 use crate::arch::block::OffsetTable;
+use crate::arch::window::columns;
 use crate::arch::winograd::Form;
 use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
@@ -351,6 +352,17 @@ pub(crate) fn share_of(total: usize, unit: usize, index: usize, parts: usize) ->
     let units = total.div_ceil(unit);
     let cut = |i: usize| (units * i / parts * unit).min(total);
     cut(index)..cut(index + 1)
+}
+
+/// The sums over each image's pixels of a finished output.
+fn sum_columns(g: &Geometry, out: &[f32], sums: &mut [f32]) {
+    let image_len = g.output.h * g.output.w * g.output.c;
+    for (image, sums) in out
+        .chunks_exact(image_len)
+        .zip(sums.chunks_exact_mut(g.output.c))
+    {
+        columns(g.isa, false, image, sums);
+    }
 }
 
 /// Adds `[image][part of the image][channels]` to `[image][channels]`, always in that order.

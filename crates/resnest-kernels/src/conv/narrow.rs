@@ -1,9 +1,8 @@
 //! Grouped convolution with as many channels out as in, few a group (ResNeXt's 4 and 8).
 
-use super::{Finish, Geometry, share_of};
+use super::{Finish, Geometry, share_of, sum_columns};
 use crate::arch::Isa;
 use crate::arch::block::{NarrowBlock, OffsetTable};
-use crate::arch::window::columns;
 use crate::buffer::Aligned;
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
@@ -81,12 +80,9 @@ impl Narrow {
             // SAFETY: each pixel belongs to one task.
             block.run(g.isa, unsafe { out.slice(at, len) });
         });
-        let Some(sums) = sums else { return };
-        let image_len = g.output.h * g.output.w * g.output.c;
-        for (image, sums) in sums.chunks_exact_mut(g.output.c).enumerate() {
+        if let Some(sums) = sums {
             // SAFETY: all tasks have ended and have written everything.
-            let image = unsafe { out.slice(image * image_len, image_len) };
-            columns(g.isa, false, image, sums);
+            sum_columns(g, unsafe { out.slice(0, g.output.len()) }, sums);
         }
     }
 }
