@@ -18,6 +18,9 @@ from safetensors.numpy import save_file
 
 import formula
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
+from reference import TAPS, calibrate  # noqa: E402
+
 SIZES = {
     "resnest14d": 224,
     "resnest26d": 224,
@@ -28,9 +31,7 @@ SIZES = {
     "resnest200e": 320,
     "resnest269e": 416,
 }
-LOGIT_SPREAD = 2.0
 SAMPLES = 256
-TAPS = ["act1", "layer1", "layer2", "layer3", "layer4", "global_pool"]
 
 
 def fill(model, norm, head_scale):
@@ -40,31 +41,6 @@ def fill(model, norm, head_scale):
         if field == "num_batches_tracked" or (field.startswith("running_") and module not in norm):
             continue
         tensor.copy_(torch.from_numpy(formula.weight(name, tuple(tensor.shape), norm, head_scale)))
-
-
-def calibrate(model, x):
-    """Measures every norm's input in one forward, each norm using its own figures at once."""
-    norm, hooks = {}, []
-
-    def before(name):
-        def hook(module, inputs):
-            (value,) = inputs
-            norm[name] = (float(value.mean()), float(value.var(unbiased=False)))
-            for field in ("running_mean", "running_var"):
-                tensor = getattr(module, field)
-                full = formula.weight(f"{name}.{field}", tuple(tensor.shape), norm, 0.0)
-                tensor.copy_(torch.from_numpy(full))
-
-        return hook
-
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            hooks.append(module.register_forward_pre_hook(before(name)))
-    features = model.forward_head(model.forward_features(x), pre_logits=True)
-    for hook in hooks:
-        hook.remove()
-    spread = torch.from_numpy(formula.uniform("fc.weight", model.fc.weight.numel())).view_as(model.fc.weight)
-    return norm, float(np.float32(LOGIT_SPREAD / float((features @ spread.T).std())))
 
 
 def stages(model, x):
