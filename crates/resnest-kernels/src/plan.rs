@@ -53,7 +53,14 @@ pub fn cost(spec: &ConvSpec, input: Nhwc, algorithm: Algorithm) -> f64 {
         Algorithm::WinogradF2 => 2,
         Algorithm::WinogradF4 => 4,
     };
-    let tiles = (output.n * output.h.div_ceil(side) * output.w.div_ceil(side)) as f64;
+    let tiles = |pixels: usize| {
+        // Rows or columns of every phase of a dilation are tiled on their own.
+        let phases = spec.dilation.div_ceil(spec.stride);
+        (0..phases.min(pixels))
+            .map(|phase| (pixels - phase).div_ceil(phases * side))
+            .sum::<usize>()
+    };
+    let tiles = (output.n * tiles(output.h) * tiles(output.w)) as f64;
     let products = ((side + 2) * (side + 2)) as f64;
     let weights = products * k * o;
     let transforms = tiles * products * (spec.in_channels as f64 + o) * TRANSFORM;

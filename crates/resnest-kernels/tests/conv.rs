@@ -88,6 +88,22 @@ fn winograd_equals_the_definition_on_random_shapes() {
 }
 
 #[test]
+fn dilated_winograd_equals_the_definition_on_random_shapes() {
+    check_random(7, 120, 29, &WINOGRAD, |rng| {
+        let groups = *rng.pick(&[1, 1, 2, 3]);
+        let per_in = *rng.pick(&[1, 3, 8, 16, 33, 64]);
+        let per_out = *rng.pick(&[1, 4, 10, 16, 17, 32, 50]);
+        let (stride, dilation) =
+            *rng.pick(&[(1, 2), (1, 2), (2, 2), (1, 3), (3, 3), (2, 4), (1, 5)]);
+        ConvSpec::new(groups * per_in, groups * per_out, 3)
+            .groups(groups)
+            .stride(stride)
+            .dilation(dilation)
+            .padding(rng.below(dilation + 3))
+    });
+}
+
+#[test]
 #[cfg(not(miri))]
 fn direct_equals_the_definition_on_long_sums_and_many_pixels() {
     let mut rng = Rng::new(2);

@@ -29,7 +29,7 @@ pub(crate) const MAX_WIDTH: usize = 48;
 pub enum Algorithm {
     /// Every product of the definition.
     Direct,
-    /// F(2x2, 3x3): 2.25 times fewer products; 3x3 at stride 1, undilated.
+    /// F(2x2, 3x3): 2.25 times fewer products; 3x3 whose stride divides its dilation.
     WinogradF2,
     /// F(4x4, 3x3): 4 times fewer products, some more rounding; the same kernels.
     WinogradF4,
@@ -57,7 +57,7 @@ impl Algorithm {
         match self {
             Algorithm::Direct => true,
             Algorithm::WinogradF2 | Algorithm::WinogradF4 => {
-                spec.kernel == 3 && spec.stride == 1 && spec.dilation == 1
+                spec.kernel == 3 && spec.dilation.is_multiple_of(spec.stride)
             }
         }
     }
@@ -136,7 +136,8 @@ impl PackedConv {
             Algorithm::Direct => Packed::Direct(Direct::pack(isa, &spec, weight, bias)),
             Algorithm::WinogradF2 | Algorithm::WinogradF4 => {
                 if !algorithm.supports(&spec) {
-                    let problem = "Winograd's algorithm needs a 3x3 kernel, stride 1, dilation 1";
+                    let problem =
+                        "Winograd's algorithm needs a 3x3 kernel whose stride divides its dilation";
                     return Err(Error::spec("algorithm", problem));
                 }
                 let form = if algorithm == Algorithm::WinogradF2 {

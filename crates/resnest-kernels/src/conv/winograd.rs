@@ -1,4 +1,7 @@
-//! Winograd convolution of 3x3 kernels at stride 1: transform, multiply, transform back.
+//! Winograd convolution of 3x3 kernels: transform, multiply, transform back.
+//!
+//! Pixels `dilation` apart know nothing of those between them: with a dilation, tiles take every
+//! `dilation`-th pixel, and with a stride of the dilation's size, outputs are neighbours again.
 //!
 //! U is `[group][panel][product][k][width]`, V `[tile][product][k]` (rows a little longer than k,
 //! against aliasing in the cache), M of one panel `[tile][product][width]`.
@@ -43,12 +46,21 @@ pub(crate) struct Winograd {
     bias: Aligned,
 }
 
-/// Where tiles lie.
+/// Where tiles lie: one for each of `down` by each of `across`.
 struct Tiling {
     form: Form,
-    /// Tiles in a column and in a row of an image.
-    down: usize,
-    across: usize,
+    /// From one row or column of a tile's output to the next.
+    step: usize,
+    down: Vec<Span>,
+    across: Vec<Span>,
+}
+
+/// The output rows (or columns) of a tile.
+#[derive(Clone, Copy)]
+struct Span {
+    first: usize,
+    /// How many lie inside the output.
+    inside: usize,
 }
 
 impl Winograd {
@@ -125,12 +137,7 @@ impl Winograd {
         finish: Finish,
         sums: Option<&mut [f32]>,
     ) {
-        let outputs = self.form.outputs();
-        let tiling = Tiling {
-            form: self.form,
-            down: g.output.h.div_ceil(outputs),
-            across: g.output.w.div_ceil(outputs),
-        };
+        let tiling = Tiling::new(self.form, g);
         let run = Run {
             packed: self,
             g,
@@ -164,7 +171,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn tiles(&self) -> usize {
-        self.g.output.n * self.tiling.down * self.tiling.across
+        self.g.output.n * self.tiling.per_image()
     }
 
     /// Length of a tile's rows of V.
@@ -361,15 +368,14 @@ impl Run<'_> {
         wants_sums: bool,
     ) {
         let g = self.g;
-        let side = self.packed.form.outputs();
-        let per_image = self.tiling.down * self.tiling.across;
+        let (per_image, step) = (self.tiling.per_image(), self.tiling.step);
         let width = shape.registers * self.packed.lanes;
         let bias = group * self.packed.width + shape.first;
         let mut columns = [0.0; super::MAX_WIDTH];
         let m = m.chunks_exact(self.packed.form.products() * width);
         for (tile, m) in tiles.clone().zip(m) {
-            let (image, ty, tx) = self.tiling.place(tile);
-            let pixel = (image * g.output.h + ty * side) * g.output.w + tx * side;
+            let (image, down, across) = self.tiling.place(tile);
+            let pixel = (image * g.output.h + down.first) * g.output.w + across.first;
             let output = OutputTile {
                 form: self.packed.form,
                 m,
@@ -377,10 +383,10 @@ impl Run<'_> {
                 cols: shape.cols,
                 bias: &self.packed.bias.as_slice()[bias..bias + width],
                 start: pixel * g.output.c + group * g.spec.group_out() + shape.first,
-                row_stride: g.output.w * g.output.c,
-                pixel_stride: g.output.c,
-                rows: side.min(g.output.h - ty * side),
-                columns: side.min(g.output.w - tx * side),
+                row_stride: step * g.output.w * g.output.c,
+                pixel_stride: step * g.output.c,
+                rows: down.inside,
+                columns: across.inside,
                 residual: self.finish.residual,
                 relu: self.finish.relu,
             };
@@ -395,23 +401,50 @@ impl Run<'_> {
 }
 
 impl Tiling {
-    /// Image, row and column of a tile.
-    fn place(&self, tile: usize) -> (usize, usize, usize) {
-        let (row, tx) = (tile / self.across, tile % self.across);
-        (row / self.down, row % self.down, tx)
+    fn new(form: Form, g: &Geometry) -> Self {
+        let step = g.spec.dilation / g.spec.stride;
+        let spans = |side| {
+            (0..step)
+                .flat_map(|phase| (phase..side).step_by(step * form.outputs()))
+                .map(|first| Span {
+                    first,
+                    inside: form.outputs().min((side - first).div_ceil(step)),
+                })
+                .collect()
+        };
+        Tiling {
+            form,
+            step,
+            down: spans(g.output.h),
+            across: spans(g.output.w),
+        }
+    }
+
+    fn per_image(&self) -> usize {
+        self.down.len() * self.across.len()
+    }
+
+    /// Image, rows and columns of a tile.
+    fn place(&self, tile: usize) -> (usize, Span, Span) {
+        let (row, tx) = (tile / self.across.len(), tile % self.across.len());
+        let (image, ty) = (row / self.down.len(), row % self.down.len());
+        (image, self.down[ty], self.across[tx])
     }
 
     /// Offsets of a tile's input pixels from channel `first` on, negative in the padding.
     fn offsets(&self, g: &Geometry, tile: usize, first: usize) -> [isize; MAX_PRODUCTS] {
-        let (image, ty, tx) = self.place(tile);
-        let (side, inputs) = (self.form.outputs(), self.form.inputs());
+        let (image, down, across) = self.place(tile);
+        let inputs = self.form.inputs();
         let (h, w, c) = (g.input.h, g.input.w, g.input.c);
+        // Rows and columns above or left of the image wrap to huge numbers.
+        let place = |span: Span, i: usize| {
+            (span.first * g.spec.stride + i * g.spec.dilation).wrapping_sub(g.spec.padding)
+        };
         let mut offsets = [-1; MAX_PRODUCTS];
         for (i, row) in offsets.chunks_exact_mut(inputs).enumerate().take(inputs) {
-            // Rows and columns above or left of the image wrap to huge numbers.
-            let y = (ty * side + i).wrapping_sub(g.spec.padding);
+            let y = place(down, i);
             for (j, offset) in row.iter_mut().enumerate() {
-                let x = (tx * side + j).wrapping_sub(g.spec.padding);
+                let x = place(across, j);
                 if y < h && x < w {
                     *offset = (((image * h + y) * w + x) * c + first) as isize;
                 }
