@@ -106,6 +106,30 @@ pub fn from_bytes(bytes: &[u8], shape: Nhwc, mean: &[f32], std: &[f32]) -> Resul
     }
 }
 
+/// Copies the pixels of `shape`, from one of `x` to the next and of `out` to the next as told.
+pub(crate) fn copy_channels(
+    (x, x_pixel): (&[f32], usize),
+    shape: Nhwc,
+    (out, out_pixel): (&SharedMut, usize),
+) {
+    each_run(shape, 1, |pixels| {
+        for pixel in pixels {
+            let from = &x[pixel * x_pixel..][..shape.c];
+            // SAFETY: each pixel belongs to one task.
+            unsafe { out.slice(pixel * out_pixel, shape.c) }.copy_from_slice(from);
+        }
+    });
+}
+
+/// Calls `f` for runs of pixels, in parallel; `reads` values are read for each one written.
+pub(crate) fn each_run(shape: Nhwc, reads: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
+    let pixels = shape.pixels();
+    let tasks = pixels.min(8);
+    parallel_for(tasks, (reads + 1) * shape.len(), &|task| {
+        f(crate::conv::share_of(pixels, 1, task, tasks));
+    });
+}
+
 /// Makes a channels-last vector row by row, in parallel.
 ///
 /// # Safety

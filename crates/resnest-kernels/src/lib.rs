@@ -39,6 +39,7 @@ pub mod plan;
 pub mod pool;
 pub mod shape;
 mod share;
+pub mod splits;
 #[cfg(feature = "candle")]
 pub mod tensor;
 pub mod threads;
@@ -53,6 +54,7 @@ pub use fold::{BatchNorm, fold_batch_norm};
 pub use plan::{Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};
+pub use splits::{Rest, SplitConvs};
 #[cfg(feature = "candle")]
 pub use tensor::{from_channels_last, gated_sum, to_channels_last};
 pub use threads::{current_threads, default_threads, parallel_map, with_threads};

@@ -128,33 +128,42 @@ impl PoolSpec {
 pub fn pool2d(isa: Isa, x: &[f32], input: Nhwc, spec: PoolSpec) -> Result<Vec<f32>, Error> {
     let output = spec.output(input)?;
     check_len("input", x.len(), input.len())?;
-    // SAFETY: `pool_rows` writes every pixel of every row.
+    // SAFETY: `pool_between` writes every pixel of every row.
     unsafe {
         vec_written_by(output.len(), |out| {
-            pool_rows(isa, x, input, output, spec, out);
-            Ok(())
+            pool_between(isa, (x, input.c), input, (out, output.c), spec)
         })
     }
 }
 
-fn pool_rows(isa: Isa, x: &[f32], input: Nhwc, output: Nhwc, spec: PoolSpec, out: &SharedMut) {
+/// Pools maps whose pixels lie as far apart as told.
+///
+/// # Errors
+/// When the specification does not fit.
+pub(crate) fn pool_between(
+    isa: Isa,
+    (x, x_pixel): (&[f32], usize),
+    input: Nhwc,
+    (out, out_pixel): (&SharedMut, usize),
+    spec: PoolSpec,
+) -> Result<(), Error> {
+    let output = spec.output(input)?;
     let rows = output.n * output.h;
     let tasks = rows.min(16);
-    let row_len = output.w * output.c;
     let work = output.len() * spec.kernel * spec.kernel;
     parallel_for(if output.is_empty() { 0 } else { tasks }, work, &|task| {
         let mut window = Window::default();
         for row in crate::conv::share_of(rows, 1, task, tasks) {
             let (image, oy) = (row / output.h, row % output.h);
             let (ys, tall) = spec.span(oy, input.h);
-            // SAFETY: each row belongs to one task.
-            let pixels = unsafe { out.slice(row * row_len, row_len) };
-            for (ox, pixel) in pixels.chunks_exact_mut(output.c).enumerate() {
+            for ox in 0..output.w {
+                // SAFETY: each row belongs to one task.
+                let pixel = unsafe { out.slice((row * output.w + ox) * out_pixel, output.c) };
                 let (xs, wide) = spec.span(ox, input.w);
                 window.clear();
                 for y in ys.clone() {
                     for x in xs.clone() {
-                        window.push(((image * input.h + y) * input.w + x) * input.c, 0);
+                        window.push(((image * input.h + y) * input.w + x) * x_pixel, 0);
                     }
                 }
                 let (kind, divisor) = match spec.kind {
@@ -166,6 +175,7 @@ fn pool_rows(isa: Isa, x: &[f32], input: Nhwc, output: Nhwc, spec: PoolSpec, out
             }
         }
     });
+    Ok(())
 }
 
 /// What a global pool takes of each channel of an image.

@@ -1,6 +1,6 @@
 //! Shapes: of activations and of convolutions.
 
-use crate::error::Error;
+use crate::error::{Error, check_len};
 
 /// The shape of a channels-last activation; memory is `[n][h][w][c]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,36 @@ impl Nhwc {
     /// Pixels in all images.
     pub fn pixels(self) -> usize {
         self.n * self.h * self.w
+    }
+}
+
+/// Some neighbouring channels of every pixel of a map: a map of its own, with gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Channels {
+    pub first: usize,
+    /// Channels of the whole map: from one pixel to the next.
+    pub of: usize,
+}
+
+impl Channels {
+    /// All `of` of them.
+    pub fn all(of: usize) -> Self {
+        Channels { first: 0, of }
+    }
+
+    /// Fails unless there are `count` channels and the map holds `pixels` pixels in `len` values.
+    pub fn check(
+        self,
+        name: &'static str,
+        count: usize,
+        pixels: usize,
+        len: usize,
+    ) -> Result<(), Error> {
+        if self.first + count > self.of {
+            let problem = format!("{} has no {count} channels from {} on", self.of, self.first);
+            return Err(Error::spec(name, problem));
+        }
+        check_len(name, len, pixels * self.of)
     }
 }
 

@@ -45,6 +45,16 @@ impl<'a> SharedMut<'a> {
         self.start
     }
 
+    /// All values from `start` on, to be shared like the whole.
+    pub fn after(&self, start: usize) -> SharedMut<'_> {
+        assert!(start <= self.len, "outside the shared slice");
+        SharedMut {
+            start: self.start.wrapping_add(start),
+            len: self.len - start,
+            _borrow: PhantomData,
+        }
+    }
+
     /// The values from `start` to `start + len`.
     ///
     /// # Safety

@@ -12,6 +12,7 @@ use crate::gate::GateEpilogue;
 use crate::layout::{Strides, to_nhwc};
 use crate::pool::{GlobalPool, PoolSpec, global_pool, pool2d};
 use crate::shape::Nhwc;
+use crate::splits::SplitConvs;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail,
 };
@@ -206,6 +207,18 @@ impl PackedSplitAttention {
             Some(residual) => apply2(x, residual, "resnest-attention-conv", run),
             None => apply(x, "resnest-attention-conv", |x, input| run(x, input, None)),
         }
+    }
+}
+
+impl SplitConvs<'_> {
+    /// The convolutions over the splits of a logical (N, splits·width, H, W) tensor, side by side.
+    ///
+    /// # Errors
+    /// When shapes do not fit or the tensor is not f32 on the CPU.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        apply(x, "resnest-splits", |x, input| {
+            Ok((self.run(x, input)?, self.output(input)?))
+        })
     }
 }
 

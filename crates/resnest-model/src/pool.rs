@@ -126,6 +126,11 @@ impl AvgPool2d {
         self.fused = true;
     }
 
+    /// What a kernel that pools beside doing more must know.
+    pub(crate) fn kernel(&self) -> PoolSpec {
+        self.rule.kernel()
+    }
+
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let y = match self.fused {
             true => self.rule.kernel().forward(x)?,

@@ -2,11 +2,12 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::{Rest, SplitConvs};
 
 use crate::config::{Block, Named, Res2NetArgs, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe};
 use crate::norm::{Norm, Normalise};
 use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
@@ -63,6 +64,9 @@ impl Bottle2neck {
 
     /// (N, scale·width, H, W) → (N, scale·width, H', W').
     fn splits(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        if let Some(kernel) = self.kernel() {
+            return self.splits_at_once(&kernel, x, trace);
+        }
         let split = |i: usize| x.narrow(1, i * self.width, self.width);
         let mut out: Vec<Tensor> = Vec::with_capacity(self.scale);
         for (i, (conv, bn)) in self.convs.iter().zip(&self.bns).enumerate() {
@@ -81,6 +85,44 @@ impl Bottle2neck {
         }
         let out = cat(&out)?;
         trace.step(&self.path, "splits side by side", &out);
+        Ok(out)
+    }
+
+    /// All of that in one kernel, once the convolutions are packed with their norms.
+    fn kernel(&self) -> Option<SplitConvs<'_>> {
+        let pairs = self.convs.iter().zip(&self.bns);
+        let convs = pairs.map(|(conv, bn)| bn.foldable().and(conv.packed()));
+        Some(SplitConvs {
+            convs: convs.collect::<Option<_>>()?,
+            rest: match &self.pool {
+                Some(pool) => Rest::Pooled(pool.kernel()),
+                None => Rest::Chained,
+            },
+        })
+    }
+
+    fn splits_at_once(
+        &self,
+        kernel: &SplitConvs<'_>,
+        x: &Tensor,
+        trace: &mut Trace,
+    ) -> Result<Tensor> {
+        let out = kernel.forward(x)?;
+        let operation = || {
+            let each = self.convs.first().map(|conv| describe(&conv.spec()));
+            format!(
+                "{} x {}, norm, relu, side by side",
+                self.convs.len(),
+                each.unwrap_or_default()
+            )
+        };
+        let macs = || {
+            let pixels = out.dims().iter().skip(2).product::<usize>();
+            let taps = self.convs.iter().map(Conv2d::taps).sum::<usize>();
+            (pixels * self.width * taps) as u64
+        };
+        let layers: Vec<_> = self.convs.iter().map(Conv2d::path).collect();
+        trace.composite(&self.path, operation, &out, macs, &layers);
         Ok(out)
     }
 }

@@ -221,8 +221,8 @@ impl Direct {
                 cols: shape.cols,
                 bias: Some(self.panels.bias(task.group, index)),
                 out,
-                out_start: task.pixels.start * g.output.c + channel,
-                row_stride: g.output.c,
+                out_start: task.pixels.start * g.out_pixel + channel,
+                row_stride: g.out_pixel,
                 residual: finish.residual,
                 relu: finish.relu,
             };
@@ -245,7 +245,7 @@ impl Direct {
 fn gather(g: &Geometry, x: &[f32], task: &Task, rows: &mut [f32]) {
     let channels = g.spec.group_in();
     let first = task.group * channels;
-    let whole_rows = g.spec.dilation == 1 && channels == g.input.c;
+    let whole_rows = g.spec.dilation == 1 && channels == g.x_pixel;
     let row_len = g.spec.taps() * channels;
     for (row, pixel) in rows.chunks_exact_mut(row_len).zip(task.pixels.clone()) {
         let (image, top, left) = g.window(pixel);
@@ -256,8 +256,8 @@ fn gather(g: &Geometry, x: &[f32], task: &Task, rows: &mut [f32]) {
                 line.fill(0.0);
                 continue;
             }
-            let at = (image * g.input.h + y as usize) * g.input.w * g.input.c;
-            let source = &x[at..at + g.input.w * g.input.c];
+            let at = (image * g.input.h + y as usize) * g.input.w * g.x_pixel;
+            let source = &x[at..at + (g.input.w - 1) * g.x_pixel + g.input.c];
             let inside = left >= 0 && left as usize + g.spec.kernel <= g.input.w;
             if whole_rows && inside {
                 let at = left as usize * channels;
@@ -274,7 +274,7 @@ fn gather_line(g: &Geometry, source: &[f32], left: isize, first: usize, line: &m
     for (kx, values) in line.chunks_exact_mut(g.spec.group_in()).enumerate() {
         let x = (left + (kx * g.spec.dilation) as isize) as usize;
         if x < g.input.w {
-            let at = x * g.input.c + first;
+            let at = x * g.x_pixel + first;
             values.copy_from_slice(&source[at..at + values.len()]);
         } else {
             values.fill(0.0);

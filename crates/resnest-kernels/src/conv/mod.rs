@@ -11,8 +11,10 @@ use crate::arch::Isa;
 use crate::arch::block::OffsetTable;
 use crate::arch::window::columns;
 use crate::arch::winograd::Form;
+use crate::buffer::with_scratch;
 use crate::error::{Error, check_len};
-use crate::shape::{ConvSpec, Nhwc};
+use crate::layout::copy_channels;
+use crate::shape::{Channels, ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use depthwise::Depthwise;
 use direct::{Direct, Source, Weighted};
@@ -161,6 +163,11 @@ impl PackedConv {
         &self.spec
     }
 
+    /// For which instruction set it is packed.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// How it computes it.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -233,7 +240,8 @@ impl PackedConv {
         // SAFETY: every algorithm writes each pixel of each output channel.
         unsafe {
             crate::share::vec_written_by(len, |out| {
-                self.run_source(Source::Weighted(weighted), input, out, epilogue)
+                let g = self.geometry(input, input.c, self.spec.out_channels)?;
+                self.run_source(Source::Weighted(weighted), &g, out, epilogue)
             })
         }
     }
@@ -245,22 +253,54 @@ impl PackedConv {
         out: &SharedMut,
         epilogue: Epilogue,
     ) -> Result<(), Error> {
-        check_len("input", x.len(), input.len())?;
-        self.run_source(Source::Plain(x), input, out, epilogue)
+        let (from, to) = (
+            Channels::all(input.c),
+            Channels::all(self.spec.out_channels),
+        );
+        self.run_between((x, from), input, (out, to), epilogue)
+    }
+
+    /// Convolves some channels of a map to some channels of another; `input` is the shape of what
+    /// is convolved. A residual is laid out like the whole of the output's map.
+    pub(crate) fn run_between(
+        &self,
+        (x, from): (&[f32], Channels),
+        input: Nhwc,
+        (out, to): (&SharedMut, Channels),
+        mut epilogue: Epilogue,
+    ) -> Result<(), Error> {
+        let g = self.geometry(input, from.of, to.of)?;
+        let pixels = g.output.pixels();
+        from.check("input", input.c, input.pixels(), x.len())?;
+        to.check("output", g.output.c, pixels, out.len())?;
+        if let Some(residual) = &mut epilogue.residual {
+            check_len("residual", residual.len(), out.len())?;
+            *residual = &residual[to.first.min(out.len())..];
+        }
+        let x = &x[from.first.min(x.len())..];
+        let out = out.after(to.first.min(out.len()));
+        self.run_source(Source::Plain(x), &g, &out, epilogue)
+    }
+
+    fn geometry(&self, input: Nhwc, x_pixel: usize, out_pixel: usize) -> Result<Geometry, Error> {
+        Ok(Geometry {
+            isa: self.isa,
+            spec: self.spec,
+            input,
+            output: self.spec.output(input)?,
+            x_pixel,
+            out_pixel,
+        })
     }
 
     fn run_source(
         &self,
         source: Source,
-        input: Nhwc,
+        g: &Geometry,
         out: &SharedMut,
         mut epilogue: Epilogue,
     ) -> Result<(), Error> {
-        let output = self.spec.output(input)?;
-        check_len("output", out.len(), output.len())?;
-        if let Some(residual) = epilogue.residual {
-            check_len("residual", residual.len(), output.len())?;
-        }
+        let output = g.output;
         if let Some(sums) = epilogue.sums.as_deref_mut() {
             check_len("sums", sums.len(), output.n * output.c)?;
             sums.fill(0.0);
@@ -268,26 +308,23 @@ impl PackedConv {
         if output.is_empty() {
             return Ok(());
         }
-        let g = Geometry {
-            isa: self.isa,
-            spec: self.spec,
-            input,
-            output,
-        };
         let finish = Finish {
             relu: epilogue.relu,
             residual: epilogue.residual,
         };
         match (&self.packed, source) {
-            (Packed::Direct(direct), _) => direct.run(&g, source, out, finish, epilogue.sums),
+            (Packed::Direct(direct), _) => direct.run(g, source, out, finish, epilogue.sums),
+            (Packed::Depthwise(_) | Packed::Narrow(_), Source::Plain(x)) if !g.is_dense() => {
+                return self.run_by_copies(x, g, out, epilogue);
+            }
             (Packed::Depthwise(depthwise), Source::Plain(x)) => {
-                depthwise.run(&g, x, out, finish, epilogue.sums);
+                depthwise.run(g, x, out, finish, epilogue.sums);
             }
             (Packed::Narrow(narrow), Source::Plain(x)) => {
-                narrow.run(&g, x, out, finish, epilogue.sums);
+                narrow.run(g, x, out, finish, epilogue.sums);
             }
             (Packed::Winograd(winograd), Source::Plain(x)) => {
-                winograd.run(&g, x, out, finish, epilogue.sums);
+                winograd.run(g, x, out, finish, epilogue.sums);
             }
             (_, Source::Weighted(_)) => {
                 let problem = "only direct 1x1 convolutions read weighted sums";
@@ -295,6 +332,30 @@ impl PackedConv {
             }
         }
         Ok(())
+    }
+
+    /// For algorithms that know no gaps between pixels.
+    fn run_by_copies(
+        &self,
+        x: &[f32],
+        g: &Geometry,
+        out: &SharedMut,
+        epilogue: Epilogue,
+    ) -> Result<(), Error> {
+        if epilogue.residual.is_some() {
+            let problem = "this convolution adds none to some channels of a map";
+            return Err(Error::spec("residual", problem));
+        }
+        let (input, output) = (g.input, g.output);
+        with_scratch(input.len(), |dense_x| {
+            let dense = SharedMut::new(dense_x);
+            copy_channels((x, g.x_pixel), input, (&dense, input.c));
+            with_scratch(output.len(), |dense_out| {
+                self.run_into(dense_x, input, dense_out, epilogue)?;
+                copy_channels((dense_out, output.c), output, (out, g.out_pixel));
+                Ok(())
+            })
+        })
     }
 }
 
@@ -304,9 +365,17 @@ pub(crate) struct Geometry {
     pub spec: ConvSpec,
     pub input: Nhwc,
     pub output: Nhwc,
+    /// From one pixel to the next: as many values as it has channels, or more.
+    pub x_pixel: usize,
+    pub out_pixel: usize,
 }
 
 impl Geometry {
+    /// Whether no pixel is followed by anything but the next.
+    fn is_dense(&self) -> bool {
+        (self.x_pixel, self.out_pixel) == (self.input.c, self.output.c)
+    }
+
     /// Multiply-adds of the definition.
     pub fn macs(&self) -> usize {
         self.output.pixels() * self.spec.weight_len()
@@ -322,7 +391,7 @@ impl Geometry {
 
     /// The offsets under every tap of the given output pixels.
     pub fn fill_table(&self, table: &mut OffsetTable, pixels: Range<usize>) {
-        let Nhwc { h, w, c, .. } = self.input;
+        let (Nhwc { h, w, .. }, c) = (self.input, self.x_pixel);
         let ConvSpec {
             kernel,
             stride,

@@ -382,9 +382,9 @@ impl Run<'_> {
                 registers: shape.registers,
                 cols: shape.cols,
                 bias: &self.packed.bias.as_slice()[bias..bias + width],
-                start: pixel * g.output.c + group * g.spec.group_out() + shape.first,
-                row_stride: step * g.output.w * g.output.c,
-                pixel_stride: step * g.output.c,
+                start: pixel * g.out_pixel + group * g.spec.group_out() + shape.first,
+                row_stride: step * g.output.w * g.out_pixel,
+                pixel_stride: step * g.out_pixel,
                 rows: down.inside,
                 columns: across.inside,
                 residual: self.finish.residual,
@@ -435,7 +435,7 @@ impl Tiling {
     fn offsets(&self, g: &Geometry, tile: usize, first: usize) -> [isize; MAX_PRODUCTS] {
         let (image, down, across) = self.place(tile);
         let inputs = self.form.inputs();
-        let (h, w, c) = (g.input.h, g.input.w, g.input.c);
+        let (h, w, c) = (g.input.h, g.input.w, g.x_pixel);
         // Rows and columns above or left of the image wrap to huge numbers.
         let place = |span: Span, i: usize| {
             (span.first * g.spec.stride + i * g.spec.dilation).wrapping_sub(g.spec.padding)

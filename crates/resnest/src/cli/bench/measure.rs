@@ -189,12 +189,13 @@ fn profile(runs: Vec<Vec<TimedStep>>, plan: &[PlannedLayer]) -> Profile {
     }
 }
 
-/// The algorithms planned for these layers.
+/// The algorithms planned for these layers; one that neighbours share is named once.
 fn algorithm(layers: &[String], plan: &[PlannedLayer]) -> Option<String> {
     let planned = |path: &String| plan.iter().find(|layer| layer.path == *path);
-    let names: Vec<&str> = (layers.iter().filter_map(planned))
+    let mut names: Vec<&str> = (layers.iter().filter_map(planned))
         .map(|layer| layer.algorithm.name())
         .collect();
+    names.dedup();
     (!names.is_empty()).then(|| names.join(", "))
 }
 

@@ -1,0 +1,180 @@
+//! Convolutions over the splits of a map, written side by side: the middle of a Res2Net's block.
+
+use crate::buffer::with_scratch;
+use crate::conv::{Epilogue, PackedConv};
+use crate::error::{Error, check_len};
+use crate::layout::{copy_channels, each_run};
+use crate::pool::{PoolSpec, pool_between};
+use crate::shape::{Channels, Nhwc};
+use crate::share::{SharedMut, vec_written_by};
+
+/// What the splits are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Each convolution reads its split plus what the one before put out; splits without a
+    /// convolution stay what they are.
+    Chained,
+    /// Each reads its split alone; splits without a convolution are pooled.
+    Pooled(PoolSpec),
+}
+
+/// Convolutions, each followed by a ReLU, over the first splits of a map.
+///
+/// They read the map and write the result where it lies among the others: nothing is cut out or
+/// put together.
+#[derive(Debug)]
+pub struct SplitConvs<'a> {
+    /// One for each split but the last; all of the same shape.
+    pub convs: Vec<&'a PackedConv>,
+    /// How they hang together, and what happens to the other splits.
+    pub rest: Rest,
+}
+
+impl SplitConvs<'_> {
+    /// The output's shape: as many channels as go in.
+    ///
+    /// # Errors
+    /// When the convolutions differ, do not keep their width or do not fit the input.
+    pub fn output(&self, input: Nhwc) -> Result<Nhwc, Error> {
+        let Some(first) = self.convs.first() else {
+            return Err(Error::spec("splits", "there is no convolution"));
+        };
+        let spec = first.spec();
+        let width = spec.out_channels;
+        if spec.in_channels != width || self.convs.iter().any(|c| c.spec() != spec) {
+            let problem = "the convolutions must be alike and keep their channels";
+            return Err(Error::spec("splits", problem));
+        }
+        let splits = input.c / width;
+        if !input.c.is_multiple_of(width) || splits < self.convs.len() {
+            let problem = format!("{} channels are no splits of {width}", input.c);
+            return Err(Error::spec("splits", problem));
+        }
+        let split = Nhwc { c: width, ..input };
+        let output = spec.output(split)?;
+        let fits = match self.rest {
+            Rest::Chained => output == split,
+            Rest::Pooled(pool) => splits == self.convs.len() || pool.output(split)? == output,
+        };
+        if !fits {
+            return Err(Error::spec("splits", "would be of different sizes"));
+        }
+        Ok(Nhwc {
+            c: input.c,
+            ..output
+        })
+    }
+
+    /// (N, H, W, splits·width) => (N, H', W', splits·width).
+    ///
+    /// # Errors
+    /// When `x` does not have the given shape or the shape does not fit.
+    pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
+        let output = self.output(input)?;
+        check_len("input", x.len(), input.len())?;
+        if output.is_empty() {
+            return Ok(Vec::new());
+        }
+        // SAFETY: the convolutions write their splits, `rest` those after them.
+        unsafe {
+            vec_written_by(output.len(), |out| {
+                self.rest(x, input, out)?;
+                match self.rest {
+                    Rest::Chained => self.chain(x, input, out),
+                    Rest::Pooled(_) => self.each(x, input, out),
+                }
+            })
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.convs.first().map_or(0, |c| c.spec().out_channels)
+    }
+
+    /// The splits that no convolution reads, all in one.
+    fn rest(&self, x: &[f32], input: Nhwc, out: &SharedMut) -> Result<(), Error> {
+        let first = self.convs.len() * self.width();
+        let shape = Nhwc {
+            c: input.c - first,
+            ..input
+        };
+        if shape.c == 0 {
+            return Ok(());
+        }
+        let (x, out) = ((&x[first..], input.c), (&out.after(first), input.c));
+        match self.rest {
+            Rest::Chained => copy_channels(x, shape, out),
+            Rest::Pooled(pool) => pool_between(self.convs[0].isa(), x, shape, out, pool)?,
+        }
+        Ok(())
+    }
+
+    fn each(&self, x: &[f32], input: Nhwc, out: &SharedMut) -> Result<(), Error> {
+        (0..self.convs.len()).try_for_each(|index| {
+            let channels = self.channels(index, input);
+            self.convolve(index, (x, channels), input, out)
+        })
+    }
+
+    fn chain(&self, x: &[f32], input: Nhwc, out: &SharedMut) -> Result<(), Error> {
+        let split = Nhwc {
+            c: self.width(),
+            ..input
+        };
+        self.convolve(0, (x, self.channels(0, input)), input, out)?;
+        with_scratch(split.len(), |sum| {
+            for index in 1..self.convs.len() {
+                self.add_before(index, x, split, out, &SharedMut::new(sum));
+                self.convolve(index, (sum, Channels::all(split.c)), input, out)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A split plus what the convolution before it has put out, without gaps.
+    fn add_before(&self, index: usize, x: &[f32], split: Nhwc, out: &SharedMut, sum: &SharedMut) {
+        let (width, all) = (split.c, x.len() / split.pixels());
+        each_run(split, 2, |pixels| {
+            for pixel in pixels {
+                let at = pixel * all + index * width;
+                // SAFETY: each pixel belongs to one task, and the convolution before has written
+                // its channels of it.
+                let (sum, before) = unsafe {
+                    (
+                        sum.slice(pixel * width, width),
+                        out.slice(at - width, width),
+                    )
+                };
+                for ((sum, x), before) in sum.iter_mut().zip(&x[at..]).zip(before) {
+                    *sum = x + *before;
+                }
+            }
+        });
+    }
+
+    fn channels(&self, index: usize, input: Nhwc) -> Channels {
+        Channels {
+            first: index * self.width(),
+            of: input.c,
+        }
+    }
+
+    fn convolve(
+        &self,
+        index: usize,
+        x: (&[f32], Channels),
+        input: Nhwc,
+        out: &SharedMut,
+    ) -> Result<(), Error> {
+        let shape = Nhwc {
+            c: self.width(),
+            ..input
+        };
+        let relu = Epilogue {
+            relu: true,
+            ..Epilogue::default()
+        };
+        let to = self.channels(index, input);
+        self.convs[index].run_between(x, shape, (out, to), relu)
+    }
+}
