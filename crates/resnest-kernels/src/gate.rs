@@ -1,9 +1,11 @@
 //! Maps weighted channel by channel and added up: what ends a block with squeeze-and-excitation,
 //! and what selects among the paths of a selective kernel.
 
+use crate::arch::{Isa, window};
+use crate::conv::share_of;
 use crate::error::{Error, check_len};
 use crate::shape::Nhwc;
-use crate::share::vec_written_by;
+use crate::share::{SharedMut, vec_written_by};
 use crate::threads::parallel_for;
 
 /// What follows the weighted sum.
@@ -52,6 +54,45 @@ pub fn gated_sum(
             Ok(())
         })
     }
+}
+
+/// `x · gates[n][c]` in place, then the epilogue: [`gated_sum`] of one part that nobody else wants,
+/// without a second map to be written.
+///
+/// # Errors
+/// When a length does not fit.
+pub fn gate_in_place(
+    isa: Isa,
+    x: &mut [f32],
+    gates: &[f32],
+    shape: Nhwc,
+    epilogue: GateEpilogue,
+) -> Result<(), Error> {
+    check_len("map", x.len(), shape.len())?;
+    check_len("gates", gates.len(), shape.n * shape.c)?;
+    if let Some(residual) = epilogue.residual {
+        check_len("residual", residual.len(), shape.len())?;
+    }
+    if shape.is_empty() {
+        return Ok(());
+    }
+    let pixels = shape.h * shape.w;
+    let parts = pixels.min(16);
+    let x = SharedMut::new(x);
+    parallel_for(shape.n * parts, shape.len(), &|task| {
+        let (image, part) = (task / parts, task % parts);
+        let share = share_of(pixels, 1, part, parts);
+        let (at, len) = (
+            (image * pixels + share.start) * shape.c,
+            share.len() * shape.c,
+        );
+        let gates = &gates[image * shape.c..][..shape.c];
+        let residual = epilogue.residual.map(|r| &r[at..at + len]);
+        // SAFETY: each pixel belongs to one task.
+        let x = unsafe { x.slice(at, len) };
+        window::gate(isa, x, gates, residual, epilogue.relu);
+    });
+    Ok(())
 }
 
 /// One row of pixels, which begins at `start`.

@@ -8,15 +8,17 @@ use crate::arch::Isa;
 use crate::attention::PackedSplitAttention;
 use crate::conv::{Epilogue, PackedConv};
 use crate::error::Error;
-use crate::gate::GateEpilogue;
+use crate::gate::{GateEpilogue, gate_in_place};
 use crate::layout::{Strides, to_nhwc};
 use crate::pool::{GlobalPool, PoolSpec, global_pool, pool2d};
 use crate::shape::Nhwc;
 use crate::splits::SplitConvs;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, Device, InplaceOp2, Layout, Result, Shape, Storage, Tensor,
+    bail,
 };
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
 
 /// Reads a CPU f32 storage as channels-last values, copying only if it is something else.
 fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Cow<'a, [f32]>, Nhwc)> {
@@ -140,6 +142,32 @@ impl PackedConv {
             Some(residual) => apply2(x, residual, "resnest-conv-add", run),
             None => apply(x, "resnest-conv", |x, input| run(x, input, None)),
         }
+    }
+
+    /// The same without a residual, and the mean of the result over height and width, (N, C), made
+    /// from sums that the kernels take as they write.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_with_means(&self, x: &Tensor, relu: bool) -> Result<(Tensor, Tensor)> {
+        let means = Mutex::new(Vec::new());
+        let y = apply(x, "resnest-conv-means", |x, input| {
+            let output = self.spec().output(input)?;
+            let mut sums = vec![0.0; output.n * output.c];
+            let epilogue = Epilogue {
+                relu,
+                residual: None,
+                sums: Some(&mut sums),
+            };
+            let y = self.run(x, input, epilogue)?;
+            let scale = 1.0 / (output.h * output.w) as f32;
+            sums.iter_mut().for_each(|sum| *sum *= scale);
+            *means.lock().unwrap_or_else(PoisonError::into_inner) = sums;
+            Ok((y, output))
+        })?;
+        let (n, c, ..) = y.dims4()?;
+        let means = means.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((y, Tensor::from_vec(means, (n, c), &Device::Cpu)?))
     }
 
     /// A linear layer (a 1x1 convolution of one group) on (N, in) rows: (N, out).
@@ -287,6 +315,56 @@ pub fn gated_sum(
     let sum = crate::gate::gated_sum(&slices, &gates, shape, epilogue)?;
     let dims = (shape.n, shape.h, shape.w, shape.c);
     as_nchw(Tensor::from_vec(sum, dims, &Device::Cpu)?)
+}
+
+/// `x · gates + residual`, then ReLU, in place.
+struct Gate {
+    gates: Vec<f32>,
+}
+
+impl InplaceOp2 for Gate {
+    fn name(&self) -> &'static str {
+        "resnest-gate"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &mut CpuStorage,
+        x_layout: &Layout,
+        residual: &CpuStorage,
+        residual_layout: &Layout,
+    ) -> Result<()> {
+        let (_, shape) = nhwc(x, x_layout)?;
+        let (residual, residual_shape) = nhwc(residual, residual_layout)?;
+        if residual_shape != shape {
+            bail!("the residual has shape {residual_shape:?}, the map {shape:?}");
+        }
+        let CpuStorage::F32(values) = x else {
+            bail!("the fused kernels compute in f32; convert the tensor with to_dtype(DType::F32)");
+        };
+        let start = x_layout.start_offset();
+        let Some(values) = values.get_mut(start..start + shape.len()) else {
+            bail!("the layout reaches beyond its storage");
+        };
+        let epilogue = GateEpilogue {
+            residual: Some(&residual),
+            relu: true,
+        };
+        gate_in_place(Isa::detect()?, values, &self.gates, shape, epilogue)?;
+        Ok(())
+    }
+}
+
+/// `relu(x · gates + residual)` written over `x`, which must be the only tensor of its memory: a map
+/// that an operation has just put out. Maps are logical (N, C, H, W) tensors, `gates` is (N, C).
+///
+/// # Errors
+/// When shapes do not fit or a tensor is not f32 on the CPU.
+pub fn gate_add_relu(x: Tensor, gates: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    let x = to_channels_last(&x)?;
+    let gates = gates.flatten_all()?.to_vec1::<f32>()?;
+    x.inplace_op2(residual, &Gate { gates })?;
+    Ok(x)
 }
 
 /// The same logical (N, C, H, W) values in channels-last memory; no copy if they are already.

@@ -1,8 +1,8 @@
 //! Weighted sums against the definition in f64.
 
 use candle_core::{Device, Tensor};
-use resnest_kernels::gate::{GateEpilogue, gated_sum};
-use resnest_kernels::{Nhwc, with_threads};
+use resnest_kernels::gate::{GateEpilogue, gate_in_place, gated_sum};
+use resnest_kernels::{Algorithm, ConvSpec, Isa, Nhwc, PackedConv, with_threads};
 
 /// Values between -1 and 1 without any order.
 fn noise(count: usize, seed: usize) -> Vec<f32> {
@@ -51,6 +51,61 @@ fn weighted_sums_are_those_of_the_definition() {
 }
 
 #[test]
+fn in_place_gates_are_the_definition_on_every_instruction_set() {
+    for shape in [
+        Nhwc::new(1, 7, 5, 24),
+        Nhwc::new(3, 1, 4, 5),
+        Nhwc::new(2, 19, 3, 33),
+        Nhwc::new(0, 4, 4, 8),
+    ] {
+        let x = noise(shape.len(), 1);
+        let gates = noise(shape.n * shape.c, 2);
+        let residual = noise(shape.len(), 3);
+        for (residual, relu) in [(None, false), (Some(&residual[..]), true), (None, true)] {
+            let expected = (0..shape.len()).map(|i| {
+                let image = i / (shape.h * shape.w * shape.c);
+                let gate = gates[image * shape.c + i % shape.c];
+                let rest = residual.map_or(0.0, |r| f64::from(r[i]));
+                let value = f64::from(x[i]) * f64::from(gate) + rest;
+                if relu { value.max(0.0) } else { value }
+            });
+            let expected: Vec<f64> = expected.collect();
+            let epilogue = GateEpilogue { residual, relu };
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    let mut got = x.clone();
+                    with_threads(threads, || {
+                        gate_in_place(isa, &mut got, &gates, shape, epilogue).unwrap();
+                    });
+                    for (got, expected) in got.iter().zip(&expected) {
+                        let apart = (f64::from(*got) - expected).abs();
+                        assert!(apart < 1e-6, "{isa:?}: {got} {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn means_are_those_of_the_map_that_comes_with_them() {
+    let isa = Isa::detect().unwrap();
+    let spec = ConvSpec::new(6, 10, 1);
+    let weight = noise(spec.weight_len(), 4);
+    let conv = PackedConv::new(isa, spec, &weight, None, Algorithm::Direct).unwrap();
+    let x = Tensor::from_vec(noise(2 * 6 * 30 * 29, 5), (2, 6, 30, 29), &Device::Cpu).unwrap();
+    for relu in [false, true] {
+        let (y, means) = conv.forward_with_means(&x, relu).unwrap();
+        let plain = conv.forward(&x, None, relu).unwrap();
+        let pooled = plain.flatten_from(2).unwrap().mean(2).unwrap();
+        for (a, b) in [(y, plain), (means, pooled)] {
+            let apart = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(apart.to_scalar::<f32>().unwrap() < 1e-5);
+        }
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let shape = Nhwc::new(1, 2, 2, 4);
     let x = noise(shape.len(), 0);
@@ -66,6 +121,16 @@ fn what_does_not_fit_is_refused() {
     assert!(run(&[&x[1..]], &x[..4], None).is_err());
     assert!(run(&[&x], &x[..5], None).is_err());
     assert!(run(&[&x], &x[..4], Some(&x[1..])).is_err());
+    let in_place = |gates: &[f32], residual| {
+        let epilogue = GateEpilogue {
+            residual,
+            relu: true,
+        };
+        gate_in_place(Isa::portable(), &mut x.clone(), gates, shape, epilogue)
+    };
+    assert!(in_place(&x[..4], None).is_ok());
+    assert!(in_place(&x[..5], None).is_err());
+    assert!(in_place(&x[..4], Some(&x[1..])).is_err());
 }
 
 #[test]
@@ -81,6 +146,11 @@ fn tensors_of_any_layout_give_one_answer() {
         let got = resnest_kernels::gated_sum(&[map], &gates, Some(&x), true).unwrap();
         let apart = (got - &expected).unwrap().abs().unwrap().max_all().unwrap();
         assert!(apart.to_scalar::<f32>().unwrap() < 1e-6);
+        let got = resnest_kernels::gate_add_relu(map.copy().unwrap(), &gates, &x).unwrap();
+        let apart = (got - &expected).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(apart.to_scalar::<f32>().unwrap() < 1e-6);
     }
     assert!(resnest_kernels::gated_sum(&[&x], &gates, Some(&gates), true).is_err());
+    let smaller = x.narrow(2, 0, 2).unwrap();
+    assert!(resnest_kernels::gate_add_relu(x.copy().unwrap(), &gates, &smaller).is_err());
 }

@@ -7,9 +7,10 @@ use crate::config::AttnLayer;
 use crate::eca::EcaModule;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::gate::gated_sum;
-use crate::layers::{Act, Conv2d, conv_norm_act, conv_norm_add_act};
+use crate::gate::{ChannelGate, conv_norm_act_gate_add_relu};
+use crate::layers::{Act, Conv2d, conv_norm_add_act};
 use crate::norm::Normalise;
+use crate::pool::GlobalAvg;
 use crate::squeeze_excite::{SeModule, rd_channels};
 use crate::trace::Trace;
 
@@ -39,21 +40,6 @@ impl Attn {
         })
     }
 
-    /// (N, C, H, W) → weights (N, C).
-    fn gate(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        match self {
-            Attn::Se(se) => se.gate(x, trace),
-            Attn::Eca(eca) => eca.gate(x, trace),
-        }
-    }
-
-    fn path(&self) -> &str {
-        match self {
-            Attn::Se(se) => se.path(),
-            Attn::Eca(eca) => eca.path(),
-        }
-    }
-
     pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
         match self {
             Attn::Se(se) => se.fuse(fuser),
@@ -71,19 +57,28 @@ impl Attn {
             Attn::Eca(_) => 0,
         }
     }
+}
 
-    /// `relu(x * gate(x) + shortcut)`.
-    pub(crate) fn weigh_add_act(
-        &self,
-        x: &Tensor,
-        shortcut: &Tensor,
-        fused: bool,
-        trace: &mut Trace,
-    ) -> Result<Tensor> {
-        let gates = self.gate(x, trace)?.unsqueeze(1)?; // (N, 1, C)
-        let y = gated_sum(fused, &[x], &gates, Some(shortcut))?;
-        trace.step(self.path(), "times the weights, + shortcut, relu", &y);
-        Ok(y)
+impl ChannelGate for Attn {
+    fn path(&self) -> &str {
+        match self {
+            Attn::Se(se) => se.path(),
+            Attn::Eca(eca) => eca.path(),
+        }
+    }
+
+    fn mean(&self) -> &GlobalAvg {
+        match self {
+            Attn::Se(se) => se.mean(),
+            Attn::Eca(eca) => eca.mean(),
+        }
+    }
+
+    fn gate(&self, means: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        match self {
+            Attn::Se(se) => se.gate(means, trace),
+            Attn::Eca(eca) => eca.gate(means, trace),
+        }
     }
 }
 
@@ -99,7 +94,5 @@ pub(crate) fn conv_norm_attn_add_act(
     let Some(attn) = attn else {
         return conv_norm_add_act(conv, norm, shortcut, x, trace);
     };
-    let y = conv_norm_act(conv, norm, Act::Identity, x, trace)?;
-    let fused = conv.packed().is_some();
-    attn.weigh_add_act(&y, shortcut, fused, trace)
+    conv_norm_act_gate_add_relu(conv, norm, Act::Identity, attn, shortcut, x, trace)
 }

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 
+use crate::gate::ChannelGate;
 use crate::pool::GlobalAvg;
 use crate::trace::Trace;
 
@@ -35,13 +36,26 @@ impl EcaModule {
         })
     }
 
-    /// (N, C, H, W) → (N, C), from 0 to 1.
-    pub(crate) fn gate(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let mean = self.mean.forward(x, &self.path, trace)?;
-        let chans = mean.dim(1)?;
-        let padded = mean.pad_with_zeros(1, self.kernel / 2, self.kernel / 2)?;
+    pub(crate) fn fuse(&mut self) {
+        self.mean.fuse();
+    }
+}
+
+impl ChannelGate for EcaModule {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn mean(&self) -> &GlobalAvg {
+        &self.mean
+    }
+
+    /// From 0 to 1.
+    fn gate(&self, means: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let chans = means.dim(1)?;
+        let padded = means.pad_with_zeros(1, self.kernel / 2, self.kernel / 2)?;
         let conv = self.conv.reshape((self.kernel, 1))?;
-        let mut sum = mean.zeros_like()?;
+        let mut sum = means.zeros_like()?;
         for tap in 0..self.kernel {
             let weight = conv.narrow(0, tap, 1)?; // (1, 1)
             sum = (sum + padded.narrow(1, tap, chans)?.broadcast_mul(&weight)?)?;
@@ -50,15 +64,6 @@ impl EcaModule {
         let gate = sigmoid(&sum)?;
         trace.step(&self.path, "sigmoid", &gate);
         Ok(gate)
-    }
-
-    /// The checkpoint's name.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
-    pub(crate) fn fuse(&mut self) {
-        self.mean.fuse();
     }
 }
 

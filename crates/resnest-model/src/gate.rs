@@ -2,6 +2,52 @@
 
 use candle_core::{Result, Tensor};
 
+use crate::layers::{Act, Conv2d, conv_norm_act};
+use crate::norm::Normalise;
+use crate::pool::GlobalAvg;
+use crate::trace::Trace;
+
+/// A channel attention: weights from the means of all channels.
+pub(crate) trait ChannelGate {
+    /// The checkpoint's name.
+    fn path(&self) -> &str;
+
+    /// What makes the means of a map.
+    fn mean(&self) -> &GlobalAvg;
+
+    /// The means (N, C) → weights (N, C).
+    fn gate(&self, means: &Tensor, trace: &mut Trace) -> Result<Tensor>;
+}
+
+/// The end of a residual block with an attention: `y = act(norm(conv(x)))`, then
+/// `relu(y * gate(mean(y)) + shortcut)`.
+pub(crate) fn conv_norm_act_gate_add_relu(
+    conv: &Conv2d,
+    norm: &impl Normalise,
+    act: Act,
+    attn: &impl ChannelGate,
+    shortcut: &Tensor,
+    x: &Tensor,
+    trace: &mut Trace,
+) -> Result<Tensor> {
+    let fused = conv.packed().filter(|_| norm.foldable().is_some());
+    let y = match fused {
+        Some(kernel) => {
+            let (y, means) = conv.forward_with_means(kernel, act, x, trace)?;
+            let gates = attn.gate(&means, trace)?;
+            resnest_kernels::gate_add_relu(y, &gates, shortcut)?
+        }
+        None => {
+            let y = conv_norm_act(conv, norm, act, x, trace)?;
+            let means = attn.mean().forward(&y, attn.path(), trace)?;
+            let gates = attn.gate(&means, trace)?.unsqueeze(1)?; // (N, 1, C)
+            gated_sum(conv.packed().is_some(), &[&y], &gates, Some(shortcut))?
+        }
+    };
+    trace.step(attn.path(), "times the weights, + shortcut, relu", &y);
+    Ok(y)
+}
+
 /// `relu(Σ parts[p] · gates[:, p] + residual)`, and without a residual the sum alone. `parts` are (N,
 /// C, H, W), `gates` (N, parts, C). `fused`: by a kernel, f32 on the CPU only.
 pub(crate) fn gated_sum(

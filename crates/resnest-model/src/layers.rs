@@ -237,6 +237,24 @@ impl Conv2d {
         Ok(y)
     }
 
+    /// With the norm that `kernel` holds: the map and its means over height and width, (N, C).
+    pub(crate) fn forward_with_means(
+        &self,
+        kernel: &PackedConv,
+        act: Act,
+        x: &Tensor,
+        trace: &mut Trace,
+    ) -> Result<(Tensor, Tensor)> {
+        trace.input(&self.path, || self.spec(), x);
+        let (y, means) = kernel.forward_with_means(x, act == Act::Relu)?;
+        let suffix = match act {
+            Act::Identity => ", norm, mean over H, W",
+            Act::Relu => ", norm, relu, mean over H, W",
+        };
+        self.report(&y, suffix, trace);
+        Ok((y, means))
+    }
+
     fn compute(&self, weight: &Tensor, bias: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
         let Conv2dConfig {
             stride,

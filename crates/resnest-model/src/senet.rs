@@ -9,7 +9,7 @@ use candle_nn::VarBuilder;
 use crate::config::{Block, Named, ResNetConfig, SeNetArgs, SeNetBlock, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
-use crate::gate::gated_sum;
+use crate::gate::conv_norm_act_gate_add_relu;
 use crate::helpers::group_width;
 use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
 use crate::norm::BatchNorm2d;
@@ -133,14 +133,17 @@ impl ResidualBlock for Bottleneck {
     fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
         let out = conv_norm_act(&self.conv2, &self.bn2, Act::Relu, &out, trace)?;
-        let out = conv_norm_act(&self.conv3, &self.bn3, Act::Identity, &out, trace)?;
-        let fused = self.conv3.packed().is_some();
-        end(
+        let shortcut = match &self.downsample {
+            Some(downsample) => &downsample.forward(x, trace)?,
+            None => x,
+        };
+        conv_norm_act_gate_add_relu(
+            &self.conv3,
+            &self.bn3,
+            Act::Identity,
             &self.se_module,
-            self.downsample.as_ref(),
-            x,
+            shortcut,
             &out,
-            fused,
             trace,
         )
     }
@@ -198,14 +201,17 @@ impl SeResNetBlock {
 impl ResidualBlock for SeResNetBlock {
     fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
-        let out = conv_norm_act(&self.conv2, &self.bn2, Act::Relu, &out, trace)?;
-        let fused = self.conv2.packed().is_some();
-        end(
+        let shortcut = match &self.downsample {
+            Some(downsample) => &downsample.forward(x, trace)?,
+            None => x,
+        };
+        conv_norm_act_gate_add_relu(
+            &self.conv2,
+            &self.bn2,
+            Act::Relu,
             &self.se_module,
-            self.downsample.as_ref(),
-            x,
+            shortcut,
             &out,
-            fused,
             trace,
         )
     }
@@ -223,26 +229,6 @@ impl ResidualBlock for SeResNetBlock {
         let downsample = self.downsample.as_ref().map_or(0, Downsample::weight_bytes);
         self.conv1.bytes() + self.conv2.bytes() + self.se_module.bytes() + downsample
     }
-}
-
-/// `relu(out * gate(out) + shortcut)`; `x` is what entered the block.
-fn end(
-    se_module: &SeModule,
-    downsample: Option<&Downsample>,
-    x: &Tensor,
-    out: &Tensor,
-    fused: bool,
-    trace: &mut Trace,
-) -> Result<Tensor> {
-    let shortcut = match downsample {
-        Some(downsample) => &downsample.forward(x, trace)?,
-        None => x,
-    };
-    let gates = se_module.gate(out, trace)?.unsqueeze(1)?; // (N, 1, C)
-    let y = gated_sum(fused, &[out], &gates, Some(shortcut))?;
-    let operation = "times the weights, + shortcut, relu";
-    trace.step(se_module.path(), operation, &y);
-    Ok(y)
 }
 
 /// The block of a stage.

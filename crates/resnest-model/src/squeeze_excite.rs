@@ -7,6 +7,7 @@ use candle_nn::ops::sigmoid;
 
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
+use crate::gate::ChannelGate;
 use crate::helpers::make_divisible;
 use crate::layers::{Act, Conv2d, Conv2dConfig, conv_act};
 use crate::pool::GlobalAvg;
@@ -41,23 +42,6 @@ impl SeModule {
         })
     }
 
-    /// (N, C, H, W) → (N, C), from 0 to 1.
-    pub(crate) fn gate(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let mean = self.mean.forward(x, &self.path, trace)?; // (N, C)
-        let (n, c) = mean.dims2()?;
-        let hidden = mean.reshape((n, c, 1, 1))?;
-        let hidden = conv_act(&self.fc1, Act::Relu, &hidden, trace)?;
-        let logits = self.fc2.forward(&hidden, trace)?;
-        let gate = sigmoid(&logits.flatten_from(1)?)?;
-        trace.step(&self.path, "sigmoid", &gate);
-        Ok(gate)
-    }
-
-    /// The checkpoint's name.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
         self.mean.fuse();
         self.fc1.fuse(None, fuser)?;
@@ -67,6 +51,27 @@ impl SeModule {
     /// Bytes of weights held.
     pub(crate) fn bytes(&self) -> usize {
         self.fc1.bytes() + self.fc2.bytes()
+    }
+}
+
+impl ChannelGate for SeModule {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn mean(&self) -> &GlobalAvg {
+        &self.mean
+    }
+
+    /// From 0 to 1.
+    fn gate(&self, means: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let (n, c) = means.dims2()?;
+        let hidden = means.reshape((n, c, 1, 1))?;
+        let hidden = conv_act(&self.fc1, Act::Relu, &hidden, trace)?;
+        let logits = self.fc2.forward(&hidden, trace)?;
+        let gate = sigmoid(&logits.flatten_from(1)?)?;
+        trace.step(&self.path, "sigmoid", &gate);
+        Ok(gate)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) mod winograd;
 
 pub use isa::{Isa, IsaKind};
 use narrow::NarrowFn;
-use rows::{ColumnFn, ReduceFn, WeightedFn};
+use rows::{ColumnFn, GateFn, ReduceFn, WeightedFn};
 use tile::TileFn;
 use winograd::{InputFn, OutputFn};
 
@@ -44,6 +44,7 @@ pub(crate) struct Kernels {
     narrow: [NarrowFn; 3],
     column_sum: ColumnFn,
     column_max: ColumnFn,
+    gate: GateFn,
 }
 
 /// Instantiates every kernel for one vector type under its target features.
@@ -100,6 +101,12 @@ macro_rules! kernel_table {
             unsafe { super::rows::columns::<$v, R>(args) }
         }
 
+        $(#[$feature])?
+        unsafe fn gate(args: &super::rows::GateArgs) {
+            // SAFETY: as above.
+            unsafe { super::rows::gate::<$v>(args) }
+        }
+
         pub(crate) static KERNELS: super::Kernels = super::Kernels {
             lanes: <$v as super::vector::Vector>::LANES,
             tile: [
@@ -124,6 +131,7 @@ macro_rules! kernel_table {
             narrow: [narrow::<2>, narrow::<4>, narrow::<8>],
             column_sum: columns::<super::rows::Sum>,
             column_max: columns::<super::rows::Max>,
+            gate,
         };
     };
 }

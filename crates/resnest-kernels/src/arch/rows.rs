@@ -48,9 +48,21 @@ pub(crate) struct ColumnArgs {
     pub out: *mut f32,
 }
 
+/// `x[p][c] = x[p][c] · gates[c] + residual[p][c]`, then ReLU, for a run of pixels, in place.
+pub(crate) struct GateArgs {
+    pub x: *mut f32,
+    pub gates: *const f32,
+    /// Laid out like `x`, or null.
+    pub residual: *const f32,
+    pub relu: bool,
+    pub pixels: usize,
+    pub channels: usize,
+}
+
 pub(crate) type ReduceFn = unsafe fn(&ReduceArgs);
 pub(crate) type WeightedFn = unsafe fn(&WeightedArgs);
 pub(crate) type ColumnFn = unsafe fn(&ColumnArgs);
+pub(crate) type GateFn = unsafe fn(&GateArgs);
 
 /// The operations of `reduce`, as types: one instance of the loop each.
 pub(crate) trait Reduction {
@@ -178,5 +190,33 @@ pub(crate) unsafe fn columns<V: Vector, R: Reduction>(a: &ColumnArgs) {
             store(acc, a.out.add(c), valid);
         }
         c += V::LANES;
+    }
+}
+
+/// # Safety
+/// x (and the residual) hold `pixels * channels` values, gates `channels`.
+#[inline(always)]
+pub(crate) unsafe fn gate<V: Vector>(a: &GateArgs) {
+    for pixel in 0..a.pixels {
+        let row = pixel * a.channels;
+        let mut c = 0;
+        while c < a.channels {
+            let valid = V::LANES.min(a.channels - c);
+            // SAFETY: `valid` values remain from channel c on.
+            unsafe {
+                let x = a.x.add(row + c);
+                let rest = match a.residual.is_null() {
+                    true => V::splat(0.0),
+                    false => load::<V>(a.residual.add(row + c), valid),
+                };
+                let gates = load::<V>(a.gates.add(c), valid);
+                let mut value = load::<V>(x, valid).mul_add(gates, rest);
+                if a.relu {
+                    value = value.max(V::splat(0.0));
+                }
+                store(value, x, valid);
+            }
+            c += V::LANES;
+        }
     }
 }

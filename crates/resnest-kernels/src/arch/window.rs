@@ -1,7 +1,7 @@
 //! The safe way to the row kernels.
 
 use super::Isa;
-use super::rows::{ColumnArgs, Reduce, ReduceArgs, WeightedArgs};
+use super::rows::{ColumnArgs, GateArgs, Reduce, ReduceArgs, WeightedArgs};
 
 /// The pixels under one window and the rows of weights that go with them.
 #[derive(Default)]
@@ -121,4 +121,25 @@ pub(crate) fn columns(isa: Isa, max: bool, x: &[f32], out: &mut [f32]) {
     };
     // SAFETY: the lengths are those the kernel asks for; the Isa proves the CPU has it.
     unsafe { kernel(&args) }
+}
+
+/// `x[p][c] = x[p][c] · gates[c] + residual[p][c]`, then ReLU if `relu`.
+pub(crate) fn gate(isa: Isa, x: &mut [f32], gates: &[f32], residual: Option<&[f32]>, relu: bool) {
+    let channels = gates.len();
+    let pixels = x.len().checked_div(channels).unwrap_or(0);
+    assert_eq!(x.len(), pixels * channels, "map");
+    assert!(
+        residual.is_none_or(|r| r.len() == x.len()),
+        "residual length"
+    );
+    let args = GateArgs {
+        x: x.as_mut_ptr(),
+        gates: gates.as_ptr(),
+        residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+        relu,
+        pixels,
+        channels,
+    };
+    // SAFETY: the lengths are those the kernel asks for; the Isa proves the CPU has it.
+    unsafe { (isa.kernels().gate)(&args) }
 }
