@@ -1,13 +1,17 @@
 //! Split attention (ResNeSt's paper, section 3; timm's `SplitAttn`), fused.
+//!
+//! Selective kernels (Li et al. 2019; timm's `SelectiveKernel`) are the same with splits from
+//! convolutions of their own, and come to the same kernel.
 
 use crate::arch::Isa;
 use crate::buffer::with_scratch;
 use crate::conv::direct::Weighted;
 use crate::conv::{Algorithm, Epilogue, PackedConv, share_of};
 use crate::error::{Error, check_len};
-use crate::shape::{ConvSpec, Nhwc};
+use crate::shape::{Channels, ConvSpec, Nhwc};
 use crate::share::{SharedMut, vec_written_by};
 use crate::threads::parallel_for;
+use std::sync::Arc;
 
 /// The weights of a split attention, norms folded: timm's `conv`+`bn0`, `fc1`+`bn1`, `fc2`.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +42,12 @@ pub struct SplitAttentionWeights<'a> {
 #[derive(Debug)]
 pub struct PackedSplitAttention {
     isa: Isa,
-    conv: PackedConv,
-    fc1: PackedConv,
-    fc2: PackedConv,
+    /// One that makes all splits, or one for each.
+    convs: Vec<Arc<PackedConv>>,
+    /// Each of several convolutions reads channels of its own.
+    split_input: bool,
+    fc1: Arc<PackedConv>,
+    fc2: Arc<PackedConv>,
     radix: usize,
     cardinality: usize,
 }
@@ -60,19 +67,62 @@ impl PackedSplitAttention {
         let fc1 = ConvSpec::new(channels, w.attention_channels, 1).groups(w.cardinality);
         let fc2 = ConvSpec::new(w.attention_channels, outputs, 1).groups(w.cardinality);
         let direct = Algorithm::Direct;
+        let conv = PackedConv::new(isa, w.conv, w.conv_weight, w.conv_bias, algorithm)?;
         Ok(PackedSplitAttention {
             isa,
-            conv: PackedConv::new(isa, w.conv, w.conv_weight, w.conv_bias, algorithm)?,
-            fc1: PackedConv::new(isa, fc1, w.fc1_weight, w.fc1_bias, direct)?,
-            fc2: PackedConv::new(isa, fc2, w.fc2_weight, w.fc2_bias, direct)?,
+            convs: vec![Arc::new(conv)],
+            split_input: false,
+            fc1: Arc::new(PackedConv::new(isa, fc1, w.fc1_weight, w.fc1_bias, direct)?),
+            fc2: Arc::new(PackedConv::new(isa, fc2, w.fc2_weight, w.fc2_bias, direct)?),
             radix: w.radix,
             cardinality: w.cardinality,
         })
     }
 
-    /// The convolution that makes the splits.
-    pub fn conv(&self) -> &PackedConv {
-        &self.conv
+    /// A selective kernel: a split from each of the convolutions `paths`, which read the same map or,
+    /// with `split_input`, neighbouring parts of its channels; timm's `fc_reduce` and `fc_select`.
+    ///
+    /// # Errors
+    /// Without a path, and when the layers' channels do not fit each other.
+    pub fn selective(
+        paths: Vec<Arc<PackedConv>>,
+        split_input: bool,
+        [fc1, fc2]: [Arc<PackedConv>; 2],
+    ) -> Result<Self, Error> {
+        let Some(first) = paths.first() else {
+            return Err(Error::spec("selective kernel", "there is no path"));
+        };
+        let (isa, radix) = (first.isa(), paths.len());
+        let (ins, outs) = (first.spec().in_channels, first.spec().out_channels);
+        let alike = |path: &Arc<PackedConv>| {
+            (path.spec().in_channels, path.spec().out_channels) == (ins, outs)
+        };
+        let linear =
+            |fc: &PackedConv, inputs, outputs| *fc.spec() == ConvSpec::new(inputs, outputs, 1);
+        let hidden = fc1.spec().out_channels;
+        if !paths.iter().all(alike)
+            || !linear(&fc1, outs, hidden)
+            || !linear(&fc2, hidden, radix * outs)
+        {
+            return Err(Error::spec(
+                "selective kernel",
+                "its layers do not fit each other",
+            ));
+        }
+        Ok(PackedSplitAttention {
+            isa,
+            convs: paths,
+            split_input,
+            fc1,
+            fc2,
+            radix,
+            cardinality: 1,
+        })
+    }
+
+    /// The convolutions that make the splits: one for all, or one for each.
+    pub fn convs(&self) -> impl Iterator<Item = &PackedConv> {
+        self.convs.iter().map(|conv| &**conv)
     }
 
     /// Splits.
@@ -82,7 +132,8 @@ impl PackedSplitAttention {
 
     /// Bytes of packed weights.
     pub fn bytes(&self) -> usize {
-        self.conv.bytes() + self.fc1.bytes() + self.fc2.bytes()
+        let convs = self.convs().map(PackedConv::bytes);
+        convs.sum::<usize>() + self.fc1.bytes() + self.fc2.bytes()
     }
 
     /// The output's shape: the convolution's, with its channels divided by the radix.
@@ -90,11 +141,37 @@ impl PackedSplitAttention {
     /// # Errors
     /// When the input does not fit the convolution.
     pub fn output(&self, input: Nhwc) -> Result<Nhwc, Error> {
-        let splits = self.conv.spec().output(input)?;
+        let mut output = None;
+        for conv in self.convs() {
+            let splits = conv.spec().output(self.path_input(input))?;
+            if *output.get_or_insert(splits) != splits {
+                let problem = format!("{splits:?} beside {output:?}");
+                return Err(Error::spec("splits", problem));
+            }
+        }
+        let splits = output.ok_or_else(|| Error::spec("splits", "there is no convolution"))?;
         Ok(Nhwc {
-            c: splits.c / self.radix,
+            c: splits.c * self.convs.len() / self.radix,
             ..splits
         })
+    }
+
+    /// What one convolution sees of the input.
+    fn path_input(&self, input: Nhwc) -> Nhwc {
+        let parts = if self.split_input {
+            self.convs.len()
+        } else {
+            1
+        };
+        Nhwc {
+            // Channels that do not divide stay, for the convolution to refuse.
+            c: if input.c.is_multiple_of(parts) {
+                input.c / parts
+            } else {
+                input.c
+            },
+            ..input
+        }
     }
 
     /// (N, H, W, in) => (N, H', W', channels)
@@ -178,13 +255,7 @@ impl PackedSplitAttention {
         splits: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
         let width = output.c * self.radix;
-        let mut sums = vec![0.0; output.n * width];
-        let epilogue = Epilogue {
-            relu: true,
-            residual: None,
-            sums: Some(&mut sums),
-        };
-        self.conv.run_into(x, input, splits, epilogue)?;
+        let sums = self.make_splits(x, input, output, splits)?;
         let scale = 1.0 / (output.h * output.w) as f32;
         let mut means = Vec::with_capacity(output.n * output.c);
         for image in sums.chunks_exact(width) {
@@ -195,6 +266,42 @@ impl PackedSplitAttention {
         }
         let logits = self.small_layers(&means, output)?;
         Ok(self.radix_softmax(&logits, width))
+    }
+
+    /// Fills `splits`; returns the sums over all pixels of each image's channels of them.
+    fn make_splits(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        output: Nhwc,
+        splits: &mut [f32],
+    ) -> Result<Vec<f32>, Error> {
+        let width = output.c * self.radix;
+        let splits = SharedMut::new(splits);
+        let mut sums = vec![0.0; output.n * width];
+        let shape = self.path_input(input);
+        for (index, conv) in self.convs().enumerate() {
+            let outs = conv.spec().out_channels;
+            let from = Channels {
+                first: if self.split_input { index * shape.c } else { 0 },
+                of: input.c,
+            };
+            let to = Channels {
+                first: index * outs,
+                of: width,
+            };
+            let mut own = vec![0.0; output.n * outs];
+            let epilogue = Epilogue {
+                relu: true,
+                residual: None,
+                sums: Some(&mut own),
+            };
+            conv.run_between((x, from), shape, (&splits, to), epilogue)?;
+            for (sums, own) in sums.chunks_exact_mut(width).zip(own.chunks_exact(outs)) {
+                sums[to.first..to.first + outs].copy_from_slice(own);
+            }
+        }
+        Ok(sums)
     }
 
     /// fc1, ReLU, fc2: `[n][channels]` => `[n][cardinality][radix][channels / cardinality]`.

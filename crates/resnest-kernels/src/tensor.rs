@@ -200,10 +200,10 @@ impl PackedSplitAttention {
     /// As [`forward`](Self::forward).
     pub fn attention(&self, x: &Tensor) -> Result<Tensor> {
         let weights = apply(x, "resnest-attention", |x, input| {
-            let splits = self.conv().spec().output(input)?;
+            let width = self.output(input)?.c * self.radix();
             Ok((
                 self.run_attention(x, input)?,
-                Nhwc::new(input.n, 1, 1, splits.c),
+                Nhwc::new(input.n, 1, 1, width),
             ))
         })?;
         let (n, width, ..) = weights.dims4()?;

@@ -59,6 +59,11 @@ impl ConvNormAct {
         }
     }
 
+    /// Whether the convolution with its norm folded in is all of it, but for the activation.
+    pub(crate) fn whole(&self) -> bool {
+        self.aa.is_none() && self.bn.foldable().is_some()
+    }
+
     pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
         self.conv.fuse(self.bn.foldable(), fuser)?;
         match &mut self.aa {

@@ -3,6 +3,8 @@
 //! Blocks call [`conv_norm_act`], [`conv_norm_add_act`] and [`conv_act`]: they say *what* is
 //! computed. How is decided here, once for every block.
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use resnest_kernels::{ConvSpec, PackedConv};
@@ -77,7 +79,7 @@ pub(crate) enum Weights {
         bias: Option<Tensor>,
     },
     /// With the norm that follows the layer, if one does, folded in.
-    Packed(Box<PackedConv>),
+    Packed(Arc<PackedConv>),
 }
 
 impl Weights {
@@ -172,7 +174,7 @@ impl Conv2d {
     ) -> ModelResult<()> {
         let (weight, bias) = self.folded(norm)?;
         let kernel = fuser.pack(&self.path, self.spec(), &weight, bias.as_deref())?;
-        self.weights = Weights::Packed(Box::new(kernel));
+        self.weights = Weights::Packed(Arc::new(kernel));
         Ok(())
     }
 
@@ -216,6 +218,14 @@ impl Conv2d {
     pub(crate) fn packed(&self) -> Option<&PackedConv> {
         match &self.weights {
             Weights::Packed(kernel) => Some(kernel.as_ref()),
+            Weights::Plain { .. } => None,
+        }
+    }
+
+    /// The same to be kept by a kernel of several layers.
+    pub(crate) fn shared(&self) -> Option<Arc<PackedConv>> {
+        match &self.weights {
+            Weights::Packed(kernel) => Some(Arc::clone(kernel)),
             Weights::Plain { .. } => None,
         }
     }
@@ -340,7 +350,7 @@ impl Linear {
         let kernel = with_values(weight, |weight| {
             fuser.pack(&self.path, self.spec(), weight, bias.as_deref())
         })?;
-        self.weights = Weights::Packed(Box::new(kernel));
+        self.weights = Weights::Packed(Arc::new(kernel));
         Ok(())
     }
 

@@ -3,17 +3,18 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::softmax;
+use resnest_kernels::PackedSplitAttention;
 
 use crate::config::{AaLayer, NormLayer, SkArgs};
 use crate::conv_bn_act::ConvNormAct;
-use crate::error::Result as ModelResult;
+use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::gate::gated_sum;
 use crate::helpers::make_divisible;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
-use crate::norm::BatchNorm2d;
+use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe};
+use crate::norm::{BatchNorm2d, Normalise};
 use crate::pool::GlobalAvg;
-use crate::trace::Trace;
+use crate::trace::{Trace, per_image};
 
 /// Paths of a selective kernel: a 3x3, and a 5x5 that is a 3x3 of twice the dilation.
 pub(crate) const PATHS: usize = 2;
@@ -24,6 +25,8 @@ pub(crate) struct SelectiveKernel {
     paths: [ConvNormAct; PATHS],
     attn: SelectiveKernelAttn,
     split_input: bool,
+    /// All of it in one kernel, once the layers are packed with their norms.
+    kernel: Option<PackedSplitAttention>,
     path: String,
 }
 
@@ -70,12 +73,19 @@ impl SelectiveKernel {
             paths: [path(0)?, path(1)?],
             attn: SelectiveKernelAttn::new(out_chans, attn_chans(out_chans, args), vb.pp("attn"))?,
             split_input: args.split_input,
+            kernel: None,
             path: vb.prefix(),
         })
     }
 
     /// (N, C, H, W) → (N, C', H', W').
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        if let Some(kernel) = &self.kernel {
+            let y = kernel.forward(x)?;
+            let (operation, macs) = (|| self.describe(), || self.macs(&y));
+            trace.composite(&self.path, operation, &y, macs, &self.layers());
+            return Ok(y);
+        }
         let chans = x.dim(1)?;
         let [first, second] = &self.paths;
         let (a, b) = match self.split_input {
@@ -94,11 +104,77 @@ impl SelectiveKernel {
         Ok(y)
     }
 
+    /// The same, and with it as `x` the end of a block, `conv_norm_add_act`: fused, what is selected
+    /// goes into the convolution without being stored.
+    pub(crate) fn forward_then(
+        &self,
+        last: &ConvNormAct,
+        shortcut: &Tensor,
+        x: &Tensor,
+        trace: &mut Trace,
+    ) -> Result<Tensor> {
+        let next = last.bn.foldable().and(last.conv.packed());
+        if let (Some(kernel), Some(next)) = (&self.kernel, next) {
+            let y = kernel.forward_then(x, next, Some(shortcut), true)?;
+            let operation = || {
+                let last = describe(next.spec());
+                self.describe() + &format!(", then {last}, norm, + shortcut, relu")
+            };
+            let macs = || {
+                self.macs(&y)
+                    .saturating_add(per_image(&y, last.conv.taps()))
+            };
+            let mut layers = self.layers();
+            layers.push(last.conv.path());
+            trace.composite(&self.path, operation, &y, macs, &layers);
+            return Ok(y);
+        }
+        let x = self.forward(x, trace)?;
+        conv_norm_add_act(&last.conv, &last.bn, shortcut, &x, trace)
+    }
+
+    fn describe(&self) -> String {
+        let paths: Vec<_> = self
+            .paths
+            .iter()
+            .map(|p| describe(&p.conv.spec()))
+            .collect();
+        format!("selection of {}", paths.join(" and "))
+    }
+
+    fn layers(&self) -> Vec<&str> {
+        let paths = self.paths.iter().map(|path| path.conv.path());
+        paths
+            .chain([self.attn.fc_reduce.path(), self.attn.fc_select.path()])
+            .collect()
+    }
+
+    /// Multiply-accumulates for one image; `out` is of the paths' height and width.
+    fn macs(&self, out: &Tensor) -> u64 {
+        let pixels = out.dims().iter().skip(2).product::<usize>();
+        let of = |conv: &Conv2d| conv.spec().weight_len();
+        let paths: usize = self.paths.iter().map(|path| of(&path.conv)).sum();
+        let attn = of(&self.attn.fc_reduce) + of(&self.attn.fc_select);
+        (pixels * paths + attn) as u64
+    }
+
     pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
         for path in &mut self.paths {
             path.fuse(fuser)?;
         }
-        self.attn.fuse(fuser)
+        self.attn.fuse(fuser)?;
+        self.kernel = self.packed().transpose()?;
+        Ok(())
+    }
+
+    /// The kernel of the packed layers, if nothing stands between them that is not packed with them.
+    fn packed(&self) -> Option<ModelResult<PackedSplitAttention>> {
+        let path = |path: &ConvNormAct| path.whole().then(|| path.conv.shared())?;
+        let paths = self.paths.iter().map(path).collect::<Option<_>>()?;
+        let attn = &self.attn;
+        let fcs = [attn.fc_reduce.shared()?, attn.fc_select.shared()?];
+        let kernel = PackedSplitAttention::selective(paths, self.split_input, fcs);
+        Some(kernel.map_err(|error| Error::fuse(&self.path, error)))
     }
 
     /// Bytes of weights held.

@@ -7,7 +7,7 @@ use crate::config::{Block, Named, ResNetConfig, SkArgs};
 use crate::conv_bn_act::ConvNormAct;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2dConfig, conv_norm_add_act};
+use crate::layers::{Act, Conv2dConfig};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
 use crate::selective_kernel::SelectiveKernel;
 use crate::trace::Trace;
@@ -43,8 +43,8 @@ impl SelectiveKernelBasic {
 
 impl ResidualBlock for SelectiveKernelBasic {
     fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let out = self.conv1.forward(x, trace)?;
-        end(&self.conv2, self.downsample.as_ref(), x, &out, trace)
+        let shortcut = shortcut(self.downsample.as_ref(), x, trace)?;
+        self.conv1.forward_then(&self.conv2, &shortcut, x, trace)
     }
 
     fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
@@ -95,9 +95,9 @@ impl SelectiveKernelBottleneck {
 
 impl ResidualBlock for SelectiveKernelBottleneck {
     fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        let shortcut = shortcut(self.downsample.as_ref(), x, trace)?;
         let out = self.conv1.forward(Act::Relu, x, trace)?;
-        let out = self.conv2.forward(&out, trace)?;
-        end(&self.conv3, self.downsample.as_ref(), x, &out, trace)
+        self.conv2.forward_then(&self.conv3, &shortcut, &out, trace)
     }
 
     fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
@@ -115,19 +115,12 @@ impl ResidualBlock for SelectiveKernelBottleneck {
     }
 }
 
-/// The last convolution of a block whose input was `x`, the shortcut, and the activation.
-fn end(
-    last: &ConvNormAct,
-    downsample: Option<&Downsample>,
-    x: &Tensor,
-    out: &Tensor,
-    trace: &mut Trace,
-) -> Result<Tensor> {
-    let shortcut = match downsample {
-        Some(downsample) => &downsample.forward(x, trace)?,
-        None => x,
-    };
-    conv_norm_add_act(&last.conv, &last.bn, shortcut, out, trace)
+/// What a block adds to its own result.
+fn shortcut(downsample: Option<&Downsample>, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+    match downsample {
+        Some(downsample) => downsample.forward(x, trace),
+        None => Ok(x.clone()),
+    }
 }
 
 fn basic(layers: [usize; 4]) -> ResNetConfig {

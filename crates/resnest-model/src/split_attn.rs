@@ -253,10 +253,9 @@ impl Layers {
 
 impl Fused {
     fn describe(&self) -> String {
-        format!(
-            "split attention over {}",
-            describe(self.kernel.conv().spec())
-        )
+        let conv = self.kernel.convs().next();
+        let conv = conv.map_or(String::new(), |conv| describe(conv.spec()));
+        format!("split attention over {conv}")
     }
 
     /// Multiply-accumulates for one image; `out` is of the attention's height and width.
