@@ -25,8 +25,10 @@ const TRANSFORM: f64 = 10.0;
 /// transforms of tiles. Shapes of no use (too small an input) get [`Algorithm::Direct`].
 pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     let mut best = (Algorithm::Direct, cost(spec, input, Algorithm::Direct));
-    // A product of Winograd's takes a whole register for each of such groups.
-    let narrow = spec.groups > 1 && spec.group_in() <= 8;
+    // A product of Winograd's takes a whole register for each of such groups, or is no longer than
+    // one; the kernel for rows of pixels is near the CPU's peak.
+    let narrow = spec.groups > 1
+        && (spec.group_in() <= 8 || (spec.group_in(), spec.group_out()) == (16, 16));
     if precision == Precision::Fast && !narrow {
         for algorithm in [Algorithm::WinogradF2, Algorithm::WinogradF4] {
             let found = cost(spec, input, algorithm);

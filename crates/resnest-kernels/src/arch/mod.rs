@@ -12,6 +12,7 @@ mod avx512;
 pub(crate) mod block;
 mod isa;
 mod narrow;
+pub(crate) mod narrow_rows;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -24,6 +25,7 @@ pub(crate) mod winograd;
 
 pub use isa::{Isa, IsaKind};
 use narrow::NarrowFn;
+use narrow_rows::RowFn;
 use rows::{ColumnFn, GateFn, ReduceFn, WeightedFn};
 use tile::TileFn;
 use winograd::{InputFn, OutputFn};
@@ -42,6 +44,8 @@ pub(crate) struct Kernels {
     weighted: WeightedFn,
     /// Groups of 2, 4 and 8 channels.
     narrow: [NarrowFn; 3],
+    /// Groups of 2, 4, 8 and 16 channels, at stride 1 and 2.
+    narrow_row: [[RowFn; 2]; 4],
     column_sum: ColumnFn,
     column_max: ColumnFn,
     gate: GateFn,
@@ -96,6 +100,12 @@ macro_rules! kernel_table {
         }
 
         $(#[$feature])?
+        unsafe fn narrow_row<const G: usize, const S: usize>(args: &super::narrow_rows::RowArgs) {
+            // SAFETY: as above.
+            unsafe { super::narrow_rows::narrow_row::<$v, G, S>(args) }
+        }
+
+        $(#[$feature])?
         unsafe fn columns<R: super::rows::Reduction>(args: &super::rows::ColumnArgs) {
             // SAFETY: as above.
             unsafe { super::rows::columns::<$v, R>(args) }
@@ -129,6 +139,12 @@ macro_rules! kernel_table {
             ],
             weighted,
             narrow: [narrow::<2>, narrow::<4>, narrow::<8>],
+            narrow_row: [
+                [narrow_row::<2, 1>, narrow_row::<2, 2>],
+                [narrow_row::<4, 1>, narrow_row::<4, 2>],
+                [narrow_row::<8, 1>, narrow_row::<8, 2>],
+                [narrow_row::<16, 1>, narrow_row::<16, 2>],
+            ],
             column_sum: columns::<super::rows::Sum>,
             column_max: columns::<super::rows::Max>,
             gate,

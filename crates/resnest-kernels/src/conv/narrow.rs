@@ -1,8 +1,9 @@
-//! Grouped convolution with as many channels out as in, few a group (ResNeXt's 4 and 8).
+//! Grouped convolution with as many channels out as in, few a group (ResNeXt's 4, 8 and 16).
 
 use super::{Finish, Geometry, share_of, sum_columns};
 use crate::arch::Isa;
 use crate::arch::block::{NarrowBlock, OffsetTable};
+use crate::arch::narrow_rows::NarrowRow;
 use crate::buffer::Aligned;
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
@@ -16,11 +17,15 @@ pub(crate) struct Narrow {
 }
 
 impl Narrow {
-    /// Whether whole groups fit a register of this instruction set.
+    /// Whether there is a kernel for it: by rows any small group, else groups that fit a register.
     pub fn fits(isa: Isa, spec: &ConvSpec) -> bool {
         let group = spec.group_in();
-        let narrow = matches!(group, 2 | 4 | 8) && group <= isa.kernels().lanes;
-        narrow && group == spec.group_out() && spec.groups > 1
+        let fits = match group {
+            2 | 4 | 8 => by_rows(spec) || group <= isa.kernels().lanes,
+            16 => by_rows(spec),
+            _ => false,
+        };
+        fits && group == spec.group_out() && spec.groups > 1
     }
 
     pub fn pack(isa: Isa, spec: &ConvSpec, weight: &[f32], bias: Option<&[f32]>) -> Self {
@@ -60,6 +65,19 @@ impl Narrow {
         finish: Finish,
         sums: Option<&mut [f32]>,
     ) {
+        if by_rows(&g.spec) {
+            self.run_rows(g, x, out, finish);
+        } else {
+            self.run_pixels(g, x, out, finish);
+        }
+        if let Some(sums) = sums {
+            // SAFETY: all tasks have ended and have written everything.
+            sum_columns(g, unsafe { out.slice(0, g.output.len()) }, sums);
+        }
+    }
+
+    /// Any kernel: runs of pixels with a table of what lies under them.
+    fn run_pixels(&self, g: &Geometry, x: &[f32], out: &SharedMut, finish: Finish) {
         let pixels = g.output.pixels();
         let tasks = pixels.div_ceil(64).min(32);
         parallel_for(tasks, g.macs(), &|task| {
@@ -80,9 +98,46 @@ impl Narrow {
             // SAFETY: each pixel belongs to one task.
             block.run(g.isa, unsafe { out.slice(at, len) });
         });
-        if let Some(sums) = sums {
-            // SAFETY: all tasks have ended and have written everything.
-            sum_columns(g, unsafe { out.slice(0, g.output.len()) }, sums);
-        }
     }
+
+    /// 3x3 kernels: rows of the output, and where they are few, of some registers of channels.
+    fn run_rows(&self, g: &Geometry, x: &[f32], out: &SharedMut, finish: Finish) {
+        let rows = g.output.n * g.output.h;
+        let chunks = rows.min(32);
+        let registers = self.bias.len() / g.isa.kernels().lanes;
+        let parts = registers.min(32usize.div_ceil(chunks));
+        parallel_for(chunks * parts, g.macs(), &|task| {
+            let (part, chunk) = (task / chunks, task % chunks);
+            for row in share_of(rows, 1, chunk, chunks) {
+                let pixel = row * g.output.w;
+                let (image, top, left) = g.window(pixel);
+                let narrow = NarrowRow {
+                    group: self.group,
+                    stride: g.spec.stride,
+                    channels: g.output.c,
+                    x,
+                    rows: [0, 1, 2].map(|ky| {
+                        let y = (top + ky) as usize; // negative ones wrap to huge ones
+                        (y < g.input.h).then(|| (image * g.input.h + y) * g.input.w * g.input.c)
+                    }),
+                    width: g.input.w,
+                    left,
+                    pixels: g.output.w,
+                    start: pixel * g.output.c,
+                    registers: share_of(registers, 1, part, parts),
+                    weights: self.weights.as_slice(),
+                    bias: self.bias.as_slice(),
+                    residual: finish.residual,
+                    relu: finish.relu,
+                };
+                // SAFETY: tasks differ in rows or in channels.
+                unsafe { narrow.run(g.isa, out) };
+            }
+        });
+    }
+}
+
+/// Whether the kernel for rows can compute it.
+fn by_rows(spec: &ConvSpec) -> bool {
+    spec.kernel == 3 && spec.dilation == 1 && spec.stride <= 2
 }
