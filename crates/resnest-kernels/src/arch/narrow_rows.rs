@@ -45,12 +45,19 @@ pub(crate) type RowFn = unsafe fn(&RowArgs);
 /// Groups of `G` channels in and out at stride `S`, 1 or 2.
 ///
 /// # Safety
-/// `V::LANES` is a multiple of `G` or `G` of `V::LANES`, `channels` of `G`; rows that are not null hold `width` pixels of
-/// `channels` values, `out` (and the residual) `pixels`; the rest is as large as [`RowArgs`] says.
+/// `V::LANES` is a multiple of `G` or `G` of `V::LANES`, `channels` of `G`; rows that are not null hold
+/// `width` pixels of `channels` values, `out` (and the residual) `pixels`; the rest is as large as
+/// [`RowArgs`] says.
 #[inline(always)]
 pub(crate) unsafe fn narrow_row<V: Vector, const G: usize, const S: usize>(a: &RowArgs) {
-    // Eight sums, their inputs and the weights of three taps fit 32 registers, six fit 16.
-    let most = if V::LANES == 16 { MOST } else { 6 };
+    // As many sums as fit the registers beside their inputs and the weights of three taps; at stride 2
+    // the inputs are twice as many.
+    let most = match (V::LANES, S) {
+        (16, 1) => MOST,
+        (16, _) => 5,
+        (_, 1) => 6,
+        _ => 4,
+    };
     let tiles = a.pixels.div_ceil(most).max(1);
     let (size, larger) = (a.pixels / tiles, a.pixels % tiles);
     for register in a.first..a.end {
