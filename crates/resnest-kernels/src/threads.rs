@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
@@ -63,6 +63,9 @@ const WORK_PER_THREAD: usize = if cfg!(miri) { 1 } else { 100_000 };
 /// Calls `task(0)` to `task(tasks - 1)`, each once, on up to [`current_threads`] threads; fewer
 /// where all tasks together come to little `work` (in multiply-adds, or values read).
 ///
+/// The caller takes tasks from the first on, the first helper from the last on, and so by turns: in
+/// one layer after another a thread meets the same part of the image, which its cache still holds.
+///
 /// A panic in a task is raised here after the others have ended.
 pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sync)) {
     let paying = (work / WORK_PER_THREAD).saturating_add(1);
@@ -70,6 +73,10 @@ pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sy
     if threads <= 1 {
         return (0..tasks).for_each(task);
     }
+    assert!(
+        tasks < 1 << 31,
+        "{tasks} tasks do not fit a half of Job::taken"
+    );
     let pool = pool();
     pool.grow(threads - 1);
     // SAFETY: only the lifetime changes. `Job::work` calls the task only for an index below
@@ -79,7 +86,7 @@ pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sy
     let job = Arc::new(Job {
         task,
         total: tasks,
-        next: AtomicUsize::new(0),
+        taken: AtomicU64::new(0),
         done: AtomicUsize::new(0),
         helpers: AtomicUsize::new(threads - 1),
         panicked: Mutex::new(None),
@@ -87,7 +94,7 @@ pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sy
         owner: std::thread::current(),
     });
     pool.publish(&job);
-    job.work();
+    job.work(End::First);
     pool.retract(&job);
     job.finish();
 }
@@ -110,7 +117,8 @@ pub fn parallel_map<T: Send>(tasks: usize, task: impl Fn(usize) -> T + Sync) -> 
 struct Job {
     task: &'static (dyn Fn(usize) + Sync),
     total: usize,
-    next: AtomicUsize,
+    /// Tasks taken from the first on in the lower half, from the last on in the upper half.
+    taken: AtomicU64,
     done: AtomicUsize,
     /// Helpers that may still join.
     helpers: AtomicUsize,
@@ -119,14 +127,34 @@ struct Job {
     owner: Thread,
 }
 
+/// Where a thread takes its tasks from.
+#[derive(Clone, Copy)]
+enum End {
+    First,
+    Last,
+}
+
+/// The lower and the upper half.
+fn halves(taken: u64) -> (usize, usize) {
+    (taken as u32 as usize, (taken >> 32) as usize)
+}
+
 impl Job {
     /// Takes tasks until none is left.
-    fn work(&self) {
+    fn work(&self, end: End) {
         loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.total {
+            let one = match end {
+                End::First => 1,
+                End::Last => 1 << 32,
+            };
+            let (first, last) = halves(self.taken.fetch_add(one, Ordering::Relaxed));
+            if first + last >= self.total {
                 return;
             }
+            let index = match end {
+                End::First => first,
+                End::Last => self.total - 1 - last,
+            };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.task)(index))) {
                 *lock(&self.panicked) = Some(payload);
             }
@@ -160,7 +188,8 @@ impl Job {
     }
 
     fn wants_help(&self) -> bool {
-        self.helpers.load(Ordering::Relaxed) > 0 && self.next.load(Ordering::Relaxed) < self.total
+        let (first, last) = halves(self.taken.load(Ordering::Relaxed));
+        self.helpers.load(Ordering::Relaxed) > 0 && first + last < self.total
     }
 }
 
@@ -200,7 +229,8 @@ impl Pool {
         while state.started < wanted {
             let name = format!("resnest-{}", state.started);
             let helper = std::thread::Builder::new().name(name);
-            if helper.spawn(move || self.help()).is_err() {
+            let end = [End::Last, End::First][state.started % 2];
+            if helper.spawn(move || self.help(end)).is_err() {
                 return;
             }
             state.started += 1;
@@ -225,13 +255,13 @@ impl Pool {
     }
 
     /// A helper's life.
-    fn help(&self) {
+    fn help(&self, end: End) {
         loop {
             let seen = self.published.load(Ordering::Acquire);
             // A binding of its own, so that the lock is released before the work.
             let job = Self::take(&mut lock(&self.state));
             match job {
-                Some(job) => job.work(),
+                Some(job) => job.work(end),
                 None => self.idle(seen),
             }
         }

@@ -85,6 +85,49 @@ pub(crate) struct Panel<'a> {
     pub row_stride: usize,
     pub residual: Option<&'a [f32]>,
     pub relu: bool,
+    /// What will be written next.
+    pub upcoming: Upcoming<'a>,
+}
+
+/// Rows of an output that are soon to be written: they are fetched into the cache between the
+/// batches. A store whose line is far away would hold up all later ones.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Upcoming<'a> {
+    pub out: Option<&'a SharedMut<'a>>,
+    /// Where rows start.
+    pub starts: &'a [usize],
+    /// Added to each start.
+    pub offset: usize,
+    /// Values of a row.
+    pub cols: usize,
+}
+
+impl Upcoming<'_> {
+    /// Fetches the `index`-th of `parts` shares.
+    fn fetch(&self, index: usize, parts: usize) {
+        let Some(out) = self.out else { return };
+        let len = self.starts.len();
+        for start in &self.starts[len * index / parts..len * (index + 1) / parts] {
+            for at in (0..self.cols).step_by(LINE) {
+                fetch_for_writing(out.as_ptr().wrapping_add(start + self.offset + at));
+            }
+        }
+    }
+}
+
+/// Values of a cache line.
+const LINE: usize = 16;
+
+/// Asks for the cache line at `p`, to be written; any address is allowed.
+#[inline(always)]
+fn fetch_for_writing(p: *mut f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) p, options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 impl Panel<'_> {
@@ -99,6 +142,7 @@ impl Panel<'_> {
         let sums = sums.map_or(std::ptr::null_mut(), |s| s.as_mut_ptr());
         let mut rest = self.weights;
         for batch in 0..self.batches {
+            self.upcoming.fetch(batch, self.batches);
             let mut k0 = 0;
             while k0 < self.k {
                 let kc = self.k_block.min(self.k - k0);

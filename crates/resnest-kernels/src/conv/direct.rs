@@ -3,13 +3,14 @@
 use super::panel::{GroupShape, PanelWeights};
 use super::{Finish, Geometry};
 use crate::arch::Isa;
-use crate::arch::block::{OffsetTable, Panel};
+use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::window::weighted;
 use crate::buffer::with_scratch;
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
 use crate::threads::parallel_for;
 use std::cell::RefCell;
+use std::iter::once;
 use std::ops::Range;
 
 /// Groups of fewer input channels than this are gathered into rows of all taps first: a tap of
@@ -17,6 +18,8 @@ use std::ops::Range;
 const GATHER_BELOW: usize = 8;
 /// From this many pixels on, tasks divide the pixels; below, the output channels.
 pub(crate) const SPLIT_PIXELS_FROM: usize = 512;
+/// Pixels of the last tasks, which are shorter so that the threads end together.
+const SHORTEST_CHUNK: usize = 18;
 
 /// Weights packed for direct convolution.
 pub(crate) struct Direct {
@@ -127,22 +130,24 @@ impl Direct {
         let panels = self.panels.list.len();
         let (chunks, ranges) = if pixels * images >= SPLIT_PIXELS_FROM {
             let longest = (48 * 1024 / self.panels.k_block).max(96);
-            let chunk = (pixels * images).div_ceil(32).clamp(96, longest);
-            (pixels.div_ceil(chunk), 1)
+            let longest = (pixels * images).div_ceil(32).clamp(96, longest);
+            (super::tapered(pixels, 6, SHORTEST_CHUNK, longest), 1)
         } else {
-            (1, panels.min(32usize.div_ceil(g.spec.groups)))
+            (
+                once(0..pixels).collect(),
+                panels.min(32usize.div_ceil(g.spec.groups)),
+            )
         };
-        let mut tasks = Vec::with_capacity(images * chunks * g.spec.groups * ranges);
+        let mut tasks = Vec::with_capacity(images * chunks.len() * g.spec.groups * ranges);
         for image in 0..images {
-            for chunk in 0..chunks {
+            for (part, chunk) in chunks.iter().enumerate() {
                 for group in 0..g.spec.groups {
                     for range in 0..ranges {
-                        let at = super::share_of(pixels, 6, chunk, chunks);
                         tasks.push(Task {
-                            pixels: image * pixels + at.start..image * pixels + at.end,
+                            pixels: image * pixels + chunk.start..image * pixels + chunk.end,
                             group,
                             panels: super::share_of(panels, 1, range, ranges),
-                            part: image * chunks + chunk,
+                            part: image * chunks.len() + part,
                         });
                     }
                 }
@@ -225,6 +230,7 @@ impl Direct {
                 row_stride: g.out_pixel,
                 residual: finish.residual,
                 relu: finish.relu,
+                upcoming: Upcoming::default(),
             };
             let mut columns = [0.0; super::MAX_WIDTH];
             // SAFETY: tasks differ in pixels or in channels, so no two write the same values;

@@ -10,7 +10,7 @@ use super::panel::{PanelShape, panels};
 use super::winograd_weights::transform_weights;
 use super::{Finish, Geometry, add_parts, share_of};
 use crate::arch::Isa;
-use crate::arch::block::{OffsetTable, Panel};
+use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::transform::{InputTile, MAX_PRODUCTS, OutputTile};
 use crate::arch::winograd::Form;
 use crate::buffer::{Aligned, with_scratch};
@@ -322,6 +322,7 @@ impl Run<'_> {
         let products = packed.form.products();
         let mut table = OffsetTable::default();
         table.fill_rows(tiles.len(), 0, self.tile_rows());
+        let starts = self.pixels(tiles.clone());
         for index in panels.clone() {
             let shape = packed.list[index];
             let width = shape.registers * packed.lanes;
@@ -350,12 +351,34 @@ impl Run<'_> {
                     row_stride: products * width,
                     residual: None,
                     relu: false,
+                    upcoming: Upcoming {
+                        out: Some(self.out),
+                        starts: &starts,
+                        offset: group * self.g.spec.group_out() + shape.first,
+                        cols: shape.cols,
+                    },
                 };
                 // SAFETY: m is this task's own.
                 unsafe { panel.run(self.g.isa, None) };
                 self.transform_back(group, shape, tiles.clone(), m, &mut sums, wants_sums);
             });
         }
+    }
+
+    /// Where the pixels that some tiles cover start in the output.
+    fn pixels(&self, tiles: Range<usize>) -> Vec<usize> {
+        let (output, step) = (self.g.output, self.tiling.step);
+        let side = self.packed.form.outputs();
+        let mut starts = Vec::with_capacity(tiles.len() * side * side);
+        for tile in tiles {
+            let (image, down, across) = self.tiling.place(tile);
+            for y in 0..down.inside {
+                let row = (image * output.h + down.first + y * step) * output.w + across.first;
+                let pixels = (0..across.inside).map(|x| row + x * step);
+                starts.extend(pixels.map(|pixel| pixel * self.g.out_pixel));
+            }
+        }
+        starts
     }
 
     fn transform_back(
