@@ -334,9 +334,14 @@ impl PackedSplitAttention {
                     continue;
                 }
                 let most = (0..self.radix).map(logit).fold(f32::NEG_INFINITY, f32::max);
-                let total: f32 = (0..self.radix).map(|r| (logit(r) - most).exp()).sum();
+                let mut total = 0.0;
                 for r in 0..self.radix {
-                    to[r * channels + c] = (logit(r) - most).exp() / total;
+                    let power = (logit(r) - most).exp();
+                    to[r * channels + c] = power;
+                    total += power;
+                }
+                for r in 0..self.radix {
+                    to[r * channels + c] /= total;
                 }
             }
         }

@@ -6,16 +6,16 @@ use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::window::weighted;
 use crate::buffer::with_scratch;
-use crate::shape::ConvSpec;
+use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use crate::threads::parallel_for;
 use std::cell::RefCell;
 use std::iter::once;
 use std::ops::Range;
 
-/// Groups of fewer input channels than this are gathered into rows of all taps first: a tap of
-/// three channels is too short a loop.
-const GATHER_BELOW: usize = 8;
+/// Of fewer input channels than this a tap is too short a loop: then the taps of a row of the
+/// kernel, or of the whole kernel, are made one.
+const JOIN_BELOW: usize = 8;
 /// From this many pixels on, tasks divide the pixels; below, the output channels.
 pub(crate) const SPLIT_PIXELS_FROM: usize = 512;
 /// Pixels of the last tasks, which are shorter so that the threads end together.
@@ -24,8 +24,30 @@ const SHORTEST_CHUNK: usize = 18;
 /// Weights packed for direct convolution.
 pub(crate) struct Direct {
     panels: PanelWeights,
-    /// Taps are gathered into rows (im2col), so that the kernel sees a 1x1.
-    gather: bool,
+    taps: Taps,
+}
+
+/// How the micro-kernel sees the taps of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taps {
+    Single,
+    /// Those of a row of the kernel as one, for in NHWC they are neighbours; the image is copied
+    /// into a frame of zeros first.
+    Rows,
+    /// All as one: each pixel's are copied into a row first (im2col).
+    Gathered,
+}
+
+impl Taps {
+    fn of(spec: &ConvSpec) -> Self {
+        if spec.taps() == 1 || spec.group_in() >= JOIN_BELOW {
+            Taps::Single
+        } else if spec.groups == 1 && spec.dilation == 1 {
+            Taps::Rows
+        } else {
+            Taps::Gathered
+        }
+    }
 }
 
 /// What is convolved.
@@ -35,6 +57,14 @@ pub(crate) enum Source<'a> {
     Plain(&'a [f32]),
     /// Weighted sums of splits, made chunk by chunk as a 1x1 convolution reads them.
     Weighted(Weighted<'a>),
+}
+
+/// What the tasks read.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    Source(Source<'a>),
+    /// An activation in a frame of zeros.
+    Framed(&'a [f32]),
 }
 
 /// The splits of a split attention and the weights of their channels.
@@ -81,20 +111,25 @@ struct Task {
 impl Direct {
     pub fn pack(isa: Isa, spec: &ConvSpec, weight: &[f32], bias: Option<&[f32]>) -> Self {
         let (k, taps) = (spec.group_in(), spec.taps());
-        let gather = taps > 1 && k < GATHER_BELOW;
+        let joined = Taps::of(spec);
         let mut shape = GroupShape {
             groups: spec.groups,
             k,
             taps,
             out: spec.group_out(),
         };
-        let panels = if gather {
-            (shape.k, shape.taps) = (k * taps, 1);
-            PanelWeights::pack(isa, shape, bias, weight, |_, i| i % k * taps + i / k)
-        } else {
-            PanelWeights::pack(isa, shape, bias, weight, |tap, c| c * taps + tap)
+        (shape.k, shape.taps) = match joined {
+            Taps::Single => (k, taps),
+            Taps::Rows => (k * spec.kernel, spec.kernel),
+            Taps::Gathered => (k * taps, 1),
         };
-        Direct { panels, gather }
+        // Value `i` of joined tap `tap`: channels of the first tap in it, of the second, ...
+        let inside = taps / shape.taps;
+        let place = |tap, i| i % k * taps + tap * inside + i / k;
+        Direct {
+            panels: PanelWeights::pack(isa, shape, bias, weight, place),
+            taps: joined,
+        }
     }
 
     pub fn bytes(&self) -> usize {
@@ -109,10 +144,30 @@ impl Direct {
         finish: Finish,
         sums: Option<&mut [f32]>,
     ) {
+        match source {
+            Source::Plain(x) if self.taps == Taps::Rows => {
+                let framed = framed(g);
+                with_scratch(framed.len(), |values| {
+                    frame(g, x, framed, values);
+                    self.run_tasks(g, Input::Framed(values), out, finish, sums);
+                });
+            }
+            _ => self.run_tasks(g, Input::Source(source), out, finish, sums),
+        }
+    }
+
+    fn run_tasks(
+        &self,
+        g: &Geometry,
+        input: Input,
+        out: &SharedMut,
+        finish: Finish,
+        sums: Option<&mut [f32]>,
+    ) {
         let tasks = self.tasks(g, sums.is_some());
         let run = |partial: Option<&SharedMut>| {
             parallel_for(tasks.len(), g.macs(), &|index| {
-                self.run_task(g, source, out, finish, &tasks[index], partial);
+                self.run_task(g, input, out, finish, &tasks[index], partial);
             });
         };
         let Some(total) = sums else { return run(None) };
@@ -159,7 +214,7 @@ impl Direct {
     fn run_task(
         &self,
         g: &Geometry,
-        source: Source,
+        input: Input,
         out: &SharedMut,
         finish: Finish,
         task: &Task,
@@ -174,13 +229,19 @@ impl Direct {
                 self.run_panels(g, (rows, 0), &table, out, finish, task, sums);
             });
         };
-        match source {
-            Source::Plain(x) if self.gather => from_rows(&|rows| gather(g, x, task, rows)),
-            Source::Weighted(weighted) => from_rows(&|rows| {
+        match input {
+            Input::Source(Source::Plain(x)) if self.taps == Taps::Gathered => {
+                from_rows(&|rows| gather(g, x, task, rows))
+            }
+            Input::Source(Source::Weighted(weighted)) => from_rows(&|rows| {
                 let per_image = g.input.h * g.input.w;
                 weighted.sums(g.isa, task.pixels.clone(), per_image, rows);
             }),
-            Source::Plain(x) => {
+            Input::Framed(x) => {
+                fill_framed(&mut table, g, task.pixels.clone());
+                self.run_panels(g, (x, 0), &table, out, finish, task, sums);
+            }
+            Input::Source(Source::Plain(x)) => {
                 g.fill_table(&mut table, task.pixels.clone());
                 let start = task.group * self.panels.k;
                 self.run_panels(g, (x, start), &table, out, finish, task, sums);
@@ -245,6 +306,66 @@ impl Direct {
             }
         }
     }
+}
+
+/// The input with its padding.
+fn framed(g: &Geometry) -> Nhwc {
+    let side = 2 * g.spec.padding;
+    Nhwc {
+        h: g.input.h + side,
+        w: g.input.w + side,
+        ..g.input
+    }
+}
+
+/// Copies the input into `out`, its padding around it.
+fn frame(g: &Geometry, x: &[f32], framed: Nhwc, out: &mut [f32]) {
+    let rows = framed.n * framed.h;
+    let tasks = rows.min(16);
+    let channels = g.input.c;
+    let (row_len, inner_len) = (framed.w * channels, g.input.w * channels);
+    let margin = g.spec.padding * channels;
+    let out = SharedMut::new(out);
+    parallel_for(tasks, framed.len(), &|task| {
+        for row in super::share_of(rows, 1, task, tasks) {
+            let (image, y) = (row / framed.h, row % framed.h);
+            // SAFETY: each row belongs to one task.
+            let out = unsafe { out.slice(row * row_len, row_len) };
+            // Above the image it wraps to a huge number.
+            let y = y.wrapping_sub(g.spec.padding);
+            if y >= g.input.h {
+                out.fill(0.0);
+                continue;
+            }
+            let from = &x[(image * g.input.h + y) * g.input.w * g.x_pixel..];
+            out[..margin].fill(0.0);
+            out[margin + inner_len..].fill(0.0);
+            let out = &mut out[margin..margin + inner_len];
+            if g.x_pixel == channels {
+                out.copy_from_slice(&from[..inner_len]);
+            } else {
+                let pixels = out.chunks_exact_mut(channels);
+                for (out, from) in pixels.zip(from.chunks(g.x_pixel)) {
+                    out.copy_from_slice(&from[..channels]);
+                }
+            }
+        }
+    });
+}
+
+/// Where each output pixel's rows of the kernel begin in the framed input.
+fn fill_framed(table: &mut OffsetTable, g: &Geometry, pixels: Range<usize>) {
+    let (framed, output, stride) = (framed(g), g.output, g.spec.stride);
+    let corners: Vec<_> = pixels
+        .map(|pixel| {
+            let (row, x) = (pixel / output.w, pixel % output.w);
+            let (image, y) = (row / output.h, row % output.h);
+            ((image * framed.h + y * stride) * framed.w + x * stride) * framed.c
+        })
+        .collect();
+    table.fill(g.spec.kernel, corners.len(), |tap, index| {
+        (corners[index] + tap * framed.w * framed.c) as isize
+    });
 }
 
 /// Copies the pixels under every tap of every output pixel into a row: `[tap][channel]`.
