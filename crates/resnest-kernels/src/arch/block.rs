@@ -3,8 +3,9 @@
 //! Bounds are checked here once per panel, so that the kernels need not.
 
 use super::Isa;
+use super::fetch::fetch_for_writing;
 use super::narrow::NarrowArgs;
-use super::tile::TileArgs;
+use super::tile::{TileArgs, TileFn};
 use crate::share::SharedMut;
 
 /// Most channels in a block of k: what a pixel in the padding must find as zeros.
@@ -89,16 +90,18 @@ pub(crate) struct Panel<'a> {
     pub upcoming: Upcoming<'a>,
 }
 
-/// Rows of an output that are soon to be written: they are fetched into the cache between the
+/// Pixels of an output that are soon to be written: they are fetched into the cache between the
 /// batches. A store whose line is far away would hold up all later ones.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Upcoming<'a> {
     pub out: Option<&'a SharedMut<'a>>,
-    /// Where rows start.
-    pub starts: &'a [usize],
+    /// Pixels in a row: where the first starts, and how many there are.
+    pub rows: &'a [(usize, usize)],
+    /// From one pixel of a row to the next.
+    pub pixel_stride: usize,
     /// Added to each start.
     pub offset: usize,
-    /// Values of a row.
+    /// Values of a pixel.
     pub cols: usize,
 }
 
@@ -106,10 +109,14 @@ impl Upcoming<'_> {
     /// Fetches the `index`-th of `parts` shares.
     fn fetch(&self, index: usize, parts: usize) {
         let Some(out) = self.out else { return };
-        let len = self.starts.len();
-        for start in &self.starts[len * index / parts..len * (index + 1) / parts] {
-            for at in (0..self.cols).step_by(LINE) {
-                fetch_for_writing(out.as_ptr().wrapping_add(start + self.offset + at));
+        let len = self.rows.len();
+        for (start, pixels) in &self.rows[len * index / parts..len * (index + 1) / parts] {
+            let mut pixel = out.as_ptr().wrapping_add(start + self.offset);
+            for _ in 0..*pixels {
+                for at in (0..self.cols).step_by(LINE) {
+                    fetch_for_writing(pixel.wrapping_add(at));
+                }
+                pixel = pixel.wrapping_add(self.pixel_stride);
             }
         }
     }
@@ -118,17 +125,8 @@ impl Upcoming<'_> {
 /// Values of a cache line.
 const LINE: usize = 16;
 
-/// Asks for the cache line at `p`, to be written; any address is allowed.
-#[inline(always)]
-fn fetch_for_writing(p: *mut f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch never faults.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) p, options(nostack, preserves_flags));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
-}
+/// From this many values on (2 MB) an output is thought to lie farther away than a core's own cache.
+const FAR: usize = 512 * 1024;
 
 impl Panel<'_> {
     /// Computes the panel; with `sums`, adds the column sums of the finished values to it.
@@ -140,9 +138,12 @@ impl Panel<'_> {
         let width = self.registers * isa.kernels().lanes;
         self.check(width, sums.as_deref());
         let sums = sums.map_or(std::ptr::null_mut(), |s| s.as_mut_ptr());
+        let mut tiles = Tiles::new(self, isa, sums);
         let mut rest = self.weights;
         for batch in 0..self.batches {
             self.upcoming.fetch(batch, self.batches);
+            let x = self.x_start + batch * self.x_batch;
+            let out = self.out_start + batch * self.out_batch;
             let mut k0 = 0;
             while k0 < self.k {
                 let kc = self.k_block.min(self.k - k0);
@@ -154,14 +155,16 @@ impl Panel<'_> {
                     rest
                 };
                 let block = Block {
-                    batch,
-                    k0,
+                    x: x + k0,
+                    out,
                     kc,
+                    first: k0 == 0,
+                    last: k0 + kc == self.k,
                     weights,
                     next,
                 };
                 // SAFETY: `check` has compared every range with what the tiles will touch.
-                unsafe { self.run_block(isa, &block, sums) };
+                unsafe { tiles.run(self, &block) };
                 k0 += kc;
             }
         }
@@ -205,64 +208,113 @@ impl Panel<'_> {
         assert!(self.bias.is_none_or(|b| b.len() >= width), "bias too short");
         assert!(sums.is_none_or(|s| s.len() >= width), "sums too short");
     }
-
-    /// All pixels for one block of k, in tiles whose sizes differ by at most one.
-    ///
-    /// # Safety
-    /// `check` has passed, and the block is a part of this panel.
-    unsafe fn run_block(&self, isa: Isa, block: &Block, sums: *mut f32) {
-        let kernels = isa.kernels().tile[self.registers - 1];
-        let pixels = self.table.pixels;
-        let tiles = pixels.div_ceil(kernels.len());
-        let wanted = block.next.len().min(block.weights.len());
-        let share = wanted.div_ceil(tiles.max(1));
-        let step = share.div_ceil(self.table.taps * block.kc);
-        let x = self.x_start + block.batch * self.x_batch + block.k0;
-        let out = self.out_start + block.batch * self.out_batch;
-        // The first tiles have one row more, if the pixels do not divide evenly.
-        let (rows, larger) = (pixels / tiles.max(1), pixels % tiles.max(1));
-        for (first, count, rows) in [(0, larger, rows + 1), (larger, tiles - larger, rows)] {
-            if count == 0 {
-                continue;
-            }
-            let p = if first == 0 { 0 } else { larger * (rows + 1) };
-            let at = out + p * self.row_stride;
-            let args = TileArgs {
-                tiles: count,
-                x: self.x.as_ptr().wrapping_add(x),
-                offsets: self.table.offsets.as_ptr().wrapping_add(p),
-                offsets_stride: pixels,
-                taps: self.table.taps,
-                kc: block.kc,
-                zeros: ZEROS.as_ptr(),
-                w: block.weights.as_ptr(),
-                out: self.out.as_ptr().wrapping_add(at),
-                row_stride: self.row_stride,
-                cols: self.cols,
-                first: block.k0 == 0,
-                last: block.k0 + block.kc == self.k,
-                bias: self.bias.map_or(std::ptr::null(), |b| b.as_ptr()),
-                residual: self
-                    .residual
-                    .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(at)),
-                relu: self.relu,
-                sums,
-                prefetch: block.next.as_ptr().wrapping_add(share * first),
-                prefetch_step: step,
-            };
-            // SAFETY: `check` bounds all pixels; holding an Isa proves the CPU has it.
-            unsafe { kernels[rows - 1](&args) };
-        }
-    }
 }
 
 /// One block of k of one batch.
 struct Block<'a> {
-    batch: usize,
-    k0: usize,
+    /// Where its first pixel's channels lie, and its first pixel's columns.
+    x: usize,
+    out: usize,
     kc: usize,
+    first: bool,
+    last: bool,
     weights: &'a [f32],
     next: &'a [f32],
+}
+
+/// A panel's pixels in tiles whose sizes differ by at most one: all that one block of k after the
+/// other has in common.
+struct Tiles {
+    /// The larger tiles and the others: the kernel, its arguments, and where their pixels start in
+    /// the output.
+    runs: [(TileFn, TileArgs, usize); 2],
+    /// How many values of the next weights are fetched in a block, and how many of them for each
+    /// tile and for each k of a tap.
+    wanted: usize,
+    share: usize,
+    step: usize,
+}
+
+impl Tiles {
+    fn new(panel: &Panel, isa: Isa, sums: *mut f32) -> Self {
+        let kernels = isa.kernels().tile[panel.registers - 1];
+        let pixels = panel.table.pixels;
+        let tiles = pixels.div_ceil(kernels.len());
+        let (rows, larger) = (pixels / tiles.max(1), pixels % tiles.max(1));
+        let run = |count: usize, rows: usize, pixel: usize| {
+            let args = TileArgs {
+                tiles: count,
+                x: std::ptr::null(),
+                offsets: panel.table.offsets.as_ptr().wrapping_add(pixel),
+                offsets_stride: pixels,
+                taps: panel.table.taps,
+                kc: 0,
+                zeros: ZEROS.as_ptr(),
+                w: std::ptr::null(),
+                out: std::ptr::null_mut(),
+                row_stride: panel.row_stride,
+                cols: panel.cols,
+                first: true,
+                last: true,
+                bias: panel.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                residual: std::ptr::null(),
+                relu: panel.relu,
+                far: panel.out.len() >= FAR,
+                sums,
+                prefetch: std::ptr::null(),
+                prefetch_step: 0,
+            };
+            (
+                kernels[rows.clamp(1, kernels.len()) - 1],
+                args,
+                pixel * panel.row_stride,
+            )
+        };
+        Tiles {
+            runs: [
+                run(larger, rows + 1, 0),
+                run(tiles - larger, rows, larger * (rows + 1)),
+            ],
+            wanted: 0,
+            share: 0,
+            step: 0,
+        }
+    }
+
+    /// # Safety
+    /// The panel's `check` has passed, and the block is a part of it.
+    unsafe fn run(&mut self, panel: &Panel, block: &Block) {
+        let wanted = block.next.len().min(block.weights.len());
+        if wanted != self.wanted {
+            let tiles = self
+                .runs
+                .iter()
+                .map(|(_, args, _)| args.tiles)
+                .sum::<usize>();
+            self.share = wanted.div_ceil(tiles.max(1));
+            self.step = self.share.div_ceil(panel.table.taps * block.kc);
+            self.wanted = wanted;
+        }
+        let mut prefetch = block.next.as_ptr();
+        for (kernel, args, start) in &mut self.runs {
+            if args.tiles == 0 {
+                continue;
+            }
+            let at = block.out + *start;
+            args.x = panel.x.as_ptr().wrapping_add(block.x);
+            args.kc = block.kc;
+            args.w = block.weights.as_ptr();
+            args.out = panel.out.as_ptr().wrapping_add(at);
+            (args.first, args.last) = (block.first, block.last);
+            if let Some(residual) = panel.residual {
+                args.residual = residual.as_ptr().wrapping_add(at);
+            }
+            (args.prefetch, args.prefetch_step) = (prefetch, self.step);
+            prefetch = prefetch.wrapping_add(self.share * args.tiles);
+            // SAFETY: `check` bounds all pixels; holding an Isa proves the CPU has it.
+            unsafe { kernel(args) };
+        }
+    }
 }
 
 /// Some pixels of a convolution in narrow groups.

@@ -10,6 +10,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod block;
+mod fetch;
 mod isa;
 mod narrow;
 pub(crate) mod narrow_rows;

@@ -1,5 +1,6 @@
 //! The micro-kernel: M pixels times N registers of output channels, all taps, one block of k.
 
+use super::fetch::{fetch_for_writing, fetch_near};
 use super::vector::Vector;
 
 /// Everything one call of the micro-kernel reads and writes.
@@ -36,6 +37,8 @@ pub(crate) struct TileArgs {
     /// Laid out like `out`, or null for none.
     pub residual: *const f32,
     pub relu: bool,
+    /// `out` and `residual` are larger than the caches: whole rows are fetched ahead.
+    pub far: bool,
     /// A whole panel's width of running sums, or null for none.
     pub sums: *mut f32,
     /// Weights that will be wanted next, and how many of their values to fetch for each k of
@@ -58,7 +61,7 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
         // SAFETY: all pointers stay inside the ranges that TileArgs promises.
         unsafe {
             let mut acc = [[V::splat(0.0); N]; M];
-            fetch_rows::<V, M>(a, tile * M * a.row_stride);
+            fetch_rows::<V, M, N>(a, tile * M * a.row_stride);
             let mut w = a.w;
             for tap in 0..a.taps {
                 let offsets = a.offsets.add(tap * a.offsets_stride + tile * M);
@@ -91,10 +94,21 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
 }
 
 /// Asks for the rows that `finish` will read and write.
+///
+/// Of maps that stay in a cache their first lines will do; more cost more than they save.
 #[inline(always)]
-fn fetch_rows<V: Vector, const M: usize>(a: &TileArgs, at: usize) {
+fn fetch_rows<V: Vector, const M: usize, const N: usize>(a: &TileArgs, at: usize) {
     for m in 0..M {
         let row = at + m * a.row_stride;
+        if a.far {
+            for register in (0..N).map(|n| row + n * V::LANES) {
+                fetch_for_writing(a.out.wrapping_add(register));
+                if !a.residual.is_null() {
+                    fetch_near(a.residual.wrapping_add(register));
+                }
+            }
+            continue;
+        }
         V::prefetch(a.out.wrapping_add(row));
         if !a.residual.is_null() {
             V::prefetch(a.residual.wrapping_add(row));

@@ -11,9 +11,24 @@ pub(crate) const MAX_PRODUCTS: usize = 36;
 pub(crate) struct InputTile<'a> {
     pub form: Form,
     pub x: &'a [f32],
-    /// Element offsets of the tile's pixels, negative in the padding; `products()` of them count.
-    pub offsets: [isize; MAX_PRODUCTS],
+    pub pixels: TilePixels,
     pub channels: usize,
+}
+
+/// Where the pixels of a tile lie, as element offsets.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one tile; a box would be an allocation for each at the edge"
+)]
+pub(crate) enum TilePixels {
+    /// All inside the image: the first one, and from one row and one pixel to the next.
+    Inside {
+        first: usize,
+        row_stride: usize,
+        pixel_stride: usize,
+    },
+    /// One by one, negative in the padding; as many count as the form has products.
+    Edge([isize; MAX_PRODUCTS]),
 }
 
 impl InputTile<'_> {
@@ -23,25 +38,40 @@ impl InputTile<'_> {
     /// Nobody else may touch these ranges of `out` meanwhile.
     pub unsafe fn transform(&self, isa: Isa, out: &SharedMut, start: usize, stride: usize) {
         let products = self.form.products();
-        let offsets = &self.offsets[..products];
-        let max = offsets.iter().copied().max().unwrap_or(-1);
-        assert!(
-            max < 0 || max as usize + self.channels <= self.x.len(),
-            "input too short"
-        );
         let written = self.channels.next_multiple_of(isa.kernels().lanes);
         assert!(
             start + (products - 1) * stride + written <= out.len(),
             "V too short"
         );
-        let args = InputArgs {
+        let mut args = InputArgs {
             x: self.x.as_ptr(),
-            offsets: offsets.as_ptr(),
-            inside: offsets.iter().all(|&offset| offset >= 0),
+            offsets: std::ptr::null(),
+            row_stride: 0,
+            pixel_stride: 0,
             channels: self.channels,
             out: out.as_ptr().wrapping_add(start),
             stride,
         };
+        let last = match &self.pixels {
+            &TilePixels::Inside {
+                first,
+                row_stride,
+                pixel_stride,
+            } => {
+                args.x = args.x.wrapping_add(first);
+                (args.row_stride, args.pixel_stride) = (row_stride, pixel_stride);
+                Some(first + (self.form.inputs() - 1) * (row_stride + pixel_stride))
+            }
+            TilePixels::Edge(offsets) => {
+                args.offsets = offsets.as_ptr();
+                let max = offsets[..products].iter().copied().max();
+                max.and_then(|max| usize::try_from(max).ok())
+            }
+        };
+        assert!(
+            last.is_none_or(|last| last + self.channels <= self.x.len()),
+            "input too short"
+        );
         // SAFETY: reads and writes are bounded above; the Isa proves the CPU has it.
         unsafe { isa.kernels().winograd_input[self.form as usize](&args) }
     }

@@ -1,5 +1,6 @@
 //! Winograd's transforms F(2x2, 3x3) and F(4x4, 3x3) (Lavin & Gray 2015), vectorised over channels.
 
+use super::rows::{load, store};
 use super::vector::Vector;
 
 /// The two sizes of minimal filtering, by what they compute of the output at once.
@@ -118,11 +119,13 @@ impl Transform<6, 4> for F4 {
 
 /// One tile's input transform.
 pub(crate) struct InputArgs {
+    /// Of a tile inside the image its first pixel, else the image.
     pub x: *const f32,
-    /// A·A element offsets; negative in the padding.
+    /// A·A element offsets, negative in the padding; null for a tile inside the image.
     pub offsets: *const isize,
-    /// No offset is negative.
-    pub inside: bool,
+    /// From one row, and one pixel, of a tile inside the image to the next.
+    pub row_stride: usize,
+    pub pixel_stride: usize,
     pub channels: usize,
     /// Where product 0 of this tile goes: `channels` rounded up to whole registers.
     pub out: *mut f32,
@@ -159,8 +162,8 @@ pub(crate) type OutputFn = unsafe fn(&OutputArgs);
 /// Bᵀ·d·B for all channels of a tile.
 ///
 /// # Safety
-/// Offsets that are not negative leave `channels` readable values at `x`; `out` has room for
-/// `channels`, rounded up to whole registers, at each of A·A places `stride` apart.
+/// Each of the A·A pixels that is not in the padding has `channels` readable values; `out` has room
+/// for `channels`, rounded up to whole registers, at each of A·A places `stride` apart.
 #[inline(always)]
 pub(crate) unsafe fn input<V: Vector, T: Transform<A, M>, const A: usize, const M: usize>(
     a: &InputArgs,
@@ -170,7 +173,7 @@ pub(crate) unsafe fn input<V: Vector, T: Transform<A, M>, const A: usize, const 
         let left = a.channels - c;
         // SAFETY: the promises above, for the channels from c on.
         unsafe {
-            if a.inside && left >= V::LANES {
+            if a.offsets.is_null() && left >= V::LANES {
                 input_at::<V, T, A, M, true>(a, c, left);
             } else {
                 input_at::<V, T, A, M, false>(a, c, left);
@@ -199,11 +202,11 @@ unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
         for j in 0..A {
             let mut column = [V::splat(0.0); A];
             for (i, value) in column.iter_mut().enumerate() {
-                let offset = *a.offsets.add(i * A + j);
                 if WHOLE {
-                    *value = V::load(a.x.offset(offset).add(c));
-                } else if offset >= 0 {
-                    *value = V::load_first(a.x.offset(offset).add(c), left.min(V::LANES));
+                    let at = i * a.row_stride + j * a.pixel_stride;
+                    *value = V::load(a.x.add(at + c));
+                } else if let Some(pixel) = pixel::<A>(a, i, j) {
+                    *value = V::load_first(pixel.add(c), left.min(V::LANES));
                 }
             }
             let column = T::input(column);
@@ -219,81 +222,117 @@ unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
     }
 }
 
+/// Pixel (i, j) of a tile, unless it is in the padding.
+///
+/// # Safety
+/// Of [`InputArgs`]: offsets are null or there are A·A of them.
+#[inline(always)]
+unsafe fn pixel<const A: usize>(a: &InputArgs, i: usize, j: usize) -> Option<*const f32> {
+    if a.offsets.is_null() {
+        return Some(a.x.wrapping_add(i * a.row_stride + j * a.pixel_stride));
+    }
+    // SAFETY: i and j are below A.
+    let offset = unsafe { *a.offsets.add(i * A + j) };
+    (offset >= 0).then(|| a.x.wrapping_offset(offset))
+}
+
 /// Aᵀ·m·A, then bias, residual, ReLU, sums and the store, for one tile and panel.
 ///
 /// # Safety
 /// Every pointer is valid for what [`OutputArgs`] says of it, pixels outside `rows` and `columns`
 /// excepted.
 #[inline(always)]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "a transposition reads rows and columns alike"
-)]
 pub(crate) unsafe fn output<V: Vector, T: Transform<A, M>, const A: usize, const M: usize>(
     a: &OutputArgs,
 ) {
-    let width = a.registers * V::LANES;
     for register in 0..a.registers {
         let at = register * V::LANES;
-        let mut half = [[V::splat(0.0); A]; M];
-        // SAFETY: m holds A·A rows of `width` values.
+        // SAFETY: passed on to the caller.
         unsafe {
-            for j in 0..A {
-                let mut column = [V::splat(0.0); A];
-                for (i, value) in column.iter_mut().enumerate() {
-                    *value = V::load(a.m.add((i * A + j) * width + at));
-                }
-                let column = T::output(column);
-                for i in 0..M {
-                    half[i][j] = column[i];
-                }
-            }
-            let whole = a.cols >= at + V::LANES;
-            let valid = if whole { V::LANES } else { a.cols - at };
-            // One sum for each column of the tile: a single one would be a chain of additions.
-            let mut sums = [V::splat(0.0); M];
-            for (i, row) in half.iter().enumerate().take(a.rows) {
-                let pixels = T::output(*row);
-                for (j, value) in pixels.iter().enumerate() {
-                    if j < a.columns {
-                        let offset = i * a.row_stride + j * a.pixel_stride + at;
-                        sums[j] = sums[j].add(finish(a, *value, at, offset, valid));
-                    }
-                }
-            }
-            if !a.sums.is_null() {
-                let mut total = V::load(a.sums.add(at));
-                for sum in sums {
-                    total = total.add(sum);
-                }
-                total.store(a.sums.add(at));
+            if (a.rows, a.columns) == (M, M) && a.cols >= at + V::LANES {
+                output_at::<V, T, A, M, true>(a, at);
+            } else {
+                output_at::<V, T, A, M, false>(a, at);
             }
         }
     }
 }
 
+/// One register of it. `WHOLE`: the tile lies inside the output, and all lanes are channels.
+///
+/// # Safety
+/// That of [`output`].
 #[inline(always)]
-unsafe fn finish<V: Vector>(a: &OutputArgs, value: V, at: usize, offset: usize, valid: usize) -> V {
-    let whole = valid == V::LANES;
-    // SAFETY: `offset` is a pixel inside the output, `valid` its columns in this register.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "a transposition reads rows and columns alike"
+)]
+unsafe fn output_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
+    a: &OutputArgs,
+    at: usize,
+) where
+    V: Vector,
+    T: Transform<A, M>,
+{
+    let width = a.registers * V::LANES;
+    let (rows, columns, valid) = match WHOLE {
+        true => (M, M, V::LANES),
+        false => (a.rows, a.columns, V::LANES.min(a.cols - at)),
+    };
+    let mut half = [[V::splat(0.0); A]; M];
+    // SAFETY: m holds A·A rows of `width` values, bias and sums one; pixels in rows and columns
+    // have `valid` values.
     unsafe {
-        let mut value = value.add(V::load(a.bias.add(at)));
+        for j in 0..A {
+            let mut column = [V::splat(0.0); A];
+            for (i, value) in column.iter_mut().enumerate() {
+                *value = V::load(a.m.add((i * A + j) * width + at));
+            }
+            if j == 1 {
+                // Of all products, that of point 1 twice goes into every output once.
+                column[1] = column[1].add(V::load(a.bias.add(at)));
+            }
+            let column = T::output(column);
+            for i in 0..M {
+                half[i][j] = column[i];
+            }
+        }
+        // One sum for each column of the tile: a single one would be a chain of additions.
+        let mut sums = [V::splat(0.0); M];
+        for (i, row) in half.iter().enumerate().take(rows) {
+            let pixels = T::output(*row);
+            for (j, value) in pixels.iter().enumerate() {
+                if j < columns {
+                    let offset = i * a.row_stride + j * a.pixel_stride + at;
+                    sums[j] = sums[j].add(finish(a, *value, offset, valid));
+                }
+            }
+        }
+        if !a.sums.is_null() {
+            let mut total = V::load(a.sums.add(at));
+            for sum in sums {
+                total = total.add(sum);
+            }
+            total.store(a.sums.add(at));
+        }
+    }
+}
+
+/// Residual, ReLU and the store of one pixel.
+///
+/// # Safety
+/// `offset` is a pixel inside the output, `valid` its columns in this register.
+#[inline(always)]
+unsafe fn finish<V: Vector>(a: &OutputArgs, mut value: V, offset: usize, valid: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
         if !a.residual.is_null() {
-            let residual = a.residual.add(offset);
-            value = value.add(if whole {
-                V::load(residual)
-            } else {
-                V::load_first(residual, valid)
-            });
+            value = value.add(load(a.residual.add(offset), valid));
         }
         if a.relu {
             value = value.max(V::splat(0.0));
         }
-        if whole {
-            value.store(a.out.add(offset));
-        } else {
-            value.store_first(a.out.add(offset), valid);
-        }
-        value
+        store(value, a.out.add(offset), valid);
     }
+    value
 }

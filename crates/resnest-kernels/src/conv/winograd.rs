@@ -11,7 +11,7 @@ use super::winograd_weights::transform_weights;
 use super::{Finish, Geometry, add_parts, share_of};
 use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
-use crate::arch::transform::{InputTile, MAX_PRODUCTS, OutputTile};
+use crate::arch::transform::{InputTile, MAX_PRODUCTS, OutputTile, TilePixels};
 use crate::arch::winograd::Form;
 use crate::buffer::{Aligned, with_scratch};
 use crate::shape::ConvSpec;
@@ -298,7 +298,7 @@ impl Run<'_> {
             let input = InputTile {
                 form: self.packed.form,
                 x: self.x,
-                offsets: self.tiling.offsets(self.g, tile, group * self.packed.k),
+                pixels: self.tiling.pixels(self.g, tile, group * self.packed.k),
                 channels: self.packed.k,
             };
             let at = start + (tile - all.start) * self.tile_rows();
@@ -322,7 +322,7 @@ impl Run<'_> {
         let products = packed.form.products();
         let mut table = OffsetTable::default();
         table.fill_rows(tiles.len(), 0, self.tile_rows());
-        let starts = self.pixels(tiles.clone());
+        let rows = self.rows(tiles.clone());
         for index in panels.clone() {
             let shape = packed.list[index];
             let width = shape.registers * packed.lanes;
@@ -353,7 +353,8 @@ impl Run<'_> {
                     relu: false,
                     upcoming: Upcoming {
                         out: Some(self.out),
-                        starts: &starts,
+                        rows: &rows,
+                        pixel_stride: self.tiling.step * self.g.out_pixel,
                         offset: group * self.g.spec.group_out() + shape.first,
                         cols: shape.cols,
                     },
@@ -365,20 +366,17 @@ impl Run<'_> {
         }
     }
 
-    /// Where the pixels that some tiles cover start in the output.
-    fn pixels(&self, tiles: Range<usize>) -> Vec<usize> {
+    /// The rows of pixels that some tiles cover: where they start in the output, and how long they are.
+    fn rows(&self, tiles: Range<usize>) -> Vec<(usize, usize)> {
         let (output, step) = (self.g.output, self.tiling.step);
-        let side = self.packed.form.outputs();
-        let mut starts = Vec::with_capacity(tiles.len() * side * side);
+        let mut rows = Vec::with_capacity(tiles.len() * self.packed.form.outputs());
         for tile in tiles {
             let (image, down, across) = self.tiling.place(tile);
-            for y in 0..down.inside {
-                let row = (image * output.h + down.first + y * step) * output.w + across.first;
-                let pixels = (0..across.inside).map(|x| row + x * step);
-                starts.extend(pixels.map(|pixel| pixel * self.g.out_pixel));
-            }
+            let first = (image * output.h + down.first) * output.w + across.first;
+            let starts = (0..down.inside).map(|y| (first + y * step * output.w) * self.g.out_pixel);
+            rows.extend(starts.map(|start| (start, across.inside)));
         }
-        starts
+        rows
     }
 
     fn transform_back(
@@ -454,8 +452,8 @@ impl Tiling {
         (image, self.down[ty], self.across[tx])
     }
 
-    /// Offsets of a tile's input pixels from channel `first` on, negative in the padding.
-    fn offsets(&self, g: &Geometry, tile: usize, first: usize) -> [isize; MAX_PRODUCTS] {
+    /// A tile's input pixels from channel `first` on.
+    fn pixels(&self, g: &Geometry, tile: usize, first: usize) -> TilePixels {
         let (image, down, across) = self.place(tile);
         let inputs = self.form.inputs();
         let (h, w, c) = (g.input.h, g.input.w, g.x_pixel);
@@ -463,6 +461,15 @@ impl Tiling {
         let place = |span: Span, i: usize| {
             (span.first * g.spec.stride + i * g.spec.dilation).wrapping_sub(g.spec.padding)
         };
+        let (top, left) = (place(down, 0), place(across, 0));
+        let step = (inputs - 1) * g.spec.dilation;
+        if top < h && top + step < h && left < w && left + step < w {
+            return TilePixels::Inside {
+                first: ((image * h + top) * w + left) * c + first,
+                row_stride: g.spec.dilation * w * c,
+                pixel_stride: g.spec.dilation * c,
+            };
+        }
         let mut offsets = [-1; MAX_PRODUCTS];
         for (i, row) in offsets.chunks_exact_mut(inputs).enumerate().take(inputs) {
             let y = place(down, i);
@@ -473,6 +480,6 @@ impl Tiling {
                 }
             }
         }
-        offsets
+        TilePixels::Edge(offsets)
     }
 }
