@@ -34,6 +34,14 @@ pub enum Error {
         /// The closest known names, best first.
         nearest: Vec<String>,
     },
+    /// A name that timm once had weights for, and now has neither network nor weights.
+    #[error("timm has dropped the model '{name}', network and weights; use {} instead", instead.join(" or "))]
+    DroppedModel {
+        /// The name as given.
+        name: String,
+        /// What comes nearest to it, best first.
+        instead: Vec<String>,
+    },
     /// A manifest that cannot be used: the entry and field are named.
     #[error("manifest {file}, entry {entry}, field {field}: {problem}")]
     Manifest {

@@ -16,6 +16,7 @@ use crate::error::{Error, Result, nearest};
 // `cargo package`, copy it beside this crate's Cargo.toml first and point here at the copy.
 const BUILT_IN: &str = include_str!("../../../../weights-manifest.toml");
 const SCHEMA: i64 = 1;
+const KEYS: [&str; 5] = ["schema", "model", "official", "aliases", "dropped"];
 
 /// All known weights: the built-in ones, then the user's.
 ///
@@ -30,6 +31,8 @@ pub struct Manifest {
     entries: Vec<Entry>,
     official: Vec<OfficialFile>,
     aliases: BTreeMap<String, String>,
+    /// Name → what to use instead.
+    dropped: BTreeMap<String, Vec<String>>,
 }
 
 /// An entry, and a warning when it was found under an old name.
@@ -61,15 +64,12 @@ impl Manifest {
         let Value::Object(root) = root else {
             return Err(manifest_error(file, "-", "-", "a table was expected"));
         };
-        if let Some(key) = root
-            .keys()
-            .find(|k| !["schema", "model", "official", "aliases"].contains(&k.as_str()))
-        {
+        if let Some(key) = root.keys().find(|k| !KEYS.contains(&k.as_str())) {
             return Err(manifest_error(
                 file,
                 "-",
                 key,
-                "unknown; schema, [[model]], [[official]] and [aliases] are known",
+                "unknown; schema, [[model]], [[official]], [aliases] and [dropped] are known",
             ));
         }
         if root.get("schema").and_then(Value::as_i64) != Some(SCHEMA) {
@@ -83,7 +83,8 @@ impl Manifest {
         let mut manifest = Self {
             entries: Vec::new(),
             official: Vec::new(),
-            aliases: BTreeMap::new(),
+            aliases: aliases(&root, file)?,
+            dropped: dropped(&root, file)?,
         };
         for (map, label) in tables(&root, "model", "name", file)? {
             manifest.add(Entry::read(map, file, &label, folder)?)?;
@@ -93,7 +94,6 @@ impl Manifest {
                 .official
                 .push(OfficialFile::read(map, file, &label)?);
         }
-        manifest.aliases = aliases(&root, file)?;
         Ok(manifest)
     }
 
@@ -126,6 +126,9 @@ impl Manifest {
         for (old, new) in other.aliases {
             self.aliases.entry(old).or_insert(new);
         }
+        for (name, instead) in other.dropped {
+            self.dropped.entry(name).or_insert(instead);
+        }
         Ok(self)
     }
 
@@ -146,7 +149,7 @@ impl Manifest {
     /// The entry of `arch.tag`, or the first of a bare `arch`. Old names of timm are mapped.
     ///
     /// # Errors
-    /// [`Error::UnknownModel`] with the nearest names.
+    /// [`Error::UnknownModel`] with the nearest names, [`Error::DroppedModel`] with what to use instead.
     pub fn find(&self, name: &str) -> Result<Found<'_>> {
         if let Some(entry) = self.lookup(name) {
             return Ok(Found { entry, alias: None });
@@ -162,6 +165,12 @@ impl Manifest {
                     problem: format!("timm calls it {new} now, which is not in the manifest yet"),
                 }),
             };
+        }
+        if let Some(instead) = self.dropped.get(name) {
+            return Err(Error::DroppedModel {
+                name: name.to_string(),
+                instead: instead.clone(),
+            });
         }
         let known = self
             .entries
@@ -251,15 +260,35 @@ fn tables<'a>(
 
 fn aliases(root: &Map<String, Value>, file: &str) -> Result<BTreeMap<String, String>> {
     let bad = |entry: &str| manifest_error(file, "aliases", entry, "old = \"new\" was expected");
-    let map = match root.get("aliases") {
+    named(root, "aliases", bad, |new| Some(new.as_str()?.to_string()))
+}
+
+fn dropped(root: &Map<String, Value>, file: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    let bad = |entry: &str| {
+        let problem = "name = [\"what to use instead\"] was expected";
+        manifest_error(file, "dropped", entry, problem)
+    };
+    let text = |name: &Value| Some(name.as_str()?.to_string());
+    named(root, "dropped", bad, |value| {
+        let names: Option<Vec<String>> = value.as_array()?.iter().map(text).collect();
+        names.filter(|names| !names.is_empty())
+    })
+}
+
+/// A table from names to what `read` makes of their values; `bad` is the error about one of them.
+fn named<T>(
+    root: &Map<String, Value>,
+    table: &str,
+    bad: impl Fn(&str) -> Error,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<BTreeMap<String, T>> {
+    let map = match root.get(table) {
         None => return Ok(BTreeMap::new()),
         Some(value) => value.as_object().ok_or_else(|| bad("-"))?,
     };
-    let pair = |(old, new): (&String, &Value)| {
-        Ok((
-            old.clone(),
-            new.as_str().ok_or_else(|| bad(old))?.to_string(),
-        ))
+    let pair = |(name, value): (&String, &Value)| {
+        let value = read(value).ok_or_else(|| bad(name))?;
+        Ok((name.clone(), value))
     };
     map.iter().map(pair).collect()
 }

@@ -83,15 +83,32 @@ fn unknown_names_are_answered_with_their_neighbours() {
 #[test]
 fn every_alias_leads_to_an_entry() {
     let manifest = Manifest::builtin().unwrap();
-    // Of ig_resnext101_32x48d timm has neither architecture nor weights any more.
-    let known = |alias: &&String| *alias != "ig_resnext101_32x48d";
-    let aliases: Vec<_> = manifest.aliases.keys().filter(known).collect();
-    assert!(aliases.len() > 40);
-    for alias in aliases {
+    assert!(manifest.aliases.len() > 40);
+    for alias in manifest.aliases.keys() {
         let found = manifest.find(alias).unwrap();
         assert_eq!(found.alias, Some(alias.as_str()));
         found.entry.network().unwrap();
     }
+}
+
+#[test]
+fn dropped_names_are_answered_with_what_to_use_instead() {
+    let manifest = Manifest::builtin().unwrap();
+    assert!(manifest.dropped.contains_key("ig_resnext101_32x48d"));
+    for (name, instead) in &manifest.dropped {
+        let told = manifest.find(name).unwrap_err().to_string();
+        assert!(
+            told.contains(&format!("dropped the model '{name}'")),
+            "{told}"
+        );
+        for other in instead {
+            assert_eq!(&manifest.find(other).unwrap().entry.name, other);
+            assert!(told.contains(other), "{told}");
+        }
+    }
+    let of_the_user = "[dropped]\nlost = [\"resnest50d.in1k\"]";
+    let told = user(of_the_user).unwrap().find("lost").unwrap_err();
+    assert!(told.to_string().contains("use resnest50d.in1k instead"));
 }
 
 #[test]
@@ -189,6 +206,7 @@ fn mistakes_are_named_by_file_entry_and_field() {
         ("[[modle]]\nname = \"x\"".into(), "field modle: unknown"),
         ("model = 3".into(), "[[model]] tables were expected"),
         ("[aliases]\nx = 3".into(), "entry aliases, field x"),
+        ("[dropped]\nx = []".into(), "entry dropped, field x"),
         ("x = [".into(), "not TOML"),
     ] {
         let found = problem(&text);
