@@ -3,20 +3,22 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::common::WEIGHTS;
 use crate::server::{COMMIT, Fault, Server, sha256};
 
 /// The demo model as a repository on the hub.
 fn hub_with_demo() -> Server {
     let server = Server::start();
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/resnest/demo");
-    for (name, lfs) in [("config.json", false), ("model.safetensors", true)] {
-        let bytes = std::fs::read(demo.join(name)).unwrap();
-        server.put("acme/demo", COMMIT, name, &bytes, lfs);
-    }
+    put_demo(&server, "acme/demo", resnest::demo::CONFIG.as_bytes());
     server
 }
 
-fn resnest(server: &Server, home: &Path, arguments: &[&str]) -> Output {
+fn put_demo(server: &Server, repo: &str, config: &[u8]) {
+    server.put(repo, COMMIT, "config.json", config, false);
+    server.put(repo, COMMIT, WEIGHTS, resnest::demo::WEIGHTS, true);
+}
+
+pub fn resnest(server: &Server, home: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_resnest"))
         .args(arguments)
         .env("HF_ENDPOINT", server.endpoint())
@@ -40,7 +42,7 @@ fn classify(server: &Server, home: &Path, options: &[&str]) -> Output {
     resnest(server, home, &[&base[..], options].concat())
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
@@ -143,4 +145,70 @@ fn bench_downloads_what_it_measures_and_goes_on_after_what_it_cannot() {
             .join("hub/models--acme--demo/snapshots")
             .is_dir()
     );
+}
+
+const BARRED: &str = "licensed under cc-by-nc-4.0: not for commercial use";
+
+#[test]
+fn weights_that_are_not_for_commerce_come_with_a_word_of_it() {
+    let (server, home) = (Server::start(), tempfile::tempdir().unwrap());
+    // `download` does not open what it brings: a few bytes will do.
+    for tag in ["resnet18.fb_swsl_ig1b_ft_in1k", "resnet18.a1_in1k"] {
+        server.put(
+            &format!("timm/{tag}"),
+            COMMIT,
+            WEIGHTS,
+            tag.as_bytes(),
+            true,
+        );
+    }
+    let told = |options: &[&str]| {
+        let fresh = tempfile::tempdir().unwrap();
+        let output = resnest(&server, fresh.path(), &[&["download"], options].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stderr).to_owned()
+    };
+    let barred = told(&["resnet18.fb_swsl_ig1b_ft_in1k"]);
+    let whole = format!("warning: the weights of resnet18.fb_swsl_ig1b_ft_in1k are {BARRED}");
+    assert!(barred.contains(&whole), "{barred}");
+    let old_name = told(&["swsl_resnet18"]);
+    assert!(old_name.contains(&whole), "{old_name}");
+    assert!(
+        old_name.contains("'swsl_resnet18' is an old name"),
+        "{old_name}"
+    );
+    assert_eq!(told(&["swsl_resnet18", "--quiet"]), "");
+    assert_eq!(told(&["resnet18.a1_in1k"]), "");
+
+    // `classify` says it too when it is what brings them, and not each time it uses them.
+    let mut config: serde_json::Value = serde_json::from_str(resnest::demo::CONFIG).unwrap();
+    config["pretrained_cfg"]["license"] = "cc-by-nc-4.0".into();
+    put_demo(&server, "acme/barred", config.to_string().as_bytes());
+    for says in [true, false] {
+        let output = classify(&server, home.path(), &["hf-hub:acme/barred"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let told = text(&output.stderr);
+        assert_eq!(
+            told.contains(&format!("acme/barred are {BARRED}")),
+            says,
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_model_that_timm_has_dropped_is_answered_with_what_to_use_instead() {
+    let (server, home) = (Server::start(), tempfile::tempdir().unwrap());
+    let output = classify(&server, home.path(), &["ig_resnext101_32x48d"]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("timm has dropped the model 'ig_resnext101_32x48d'"),
+        "{told}"
+    );
+    assert!(
+        told.contains("use resnext101_32x32d.fb_wsl_ig1b_ft_in1k"),
+        "{told}"
+    );
+    assert!(server.seen().is_empty(), "nothing is asked of the hub");
 }

@@ -177,6 +177,15 @@ impl PretrainedCfg {
         Ok(())
     }
 
+    /// Whether the licence of the weights forbids commercial use (Creative Commons' NC).
+    pub fn is_non_commercial(&self) -> bool {
+        let licence = self.license.as_deref().unwrap_or_default();
+        licence
+            .to_ascii_lowercase()
+            .split('-')
+            .any(|word| word == "nc")
+    }
+
     /// The classifier's name in the checkpoint of such a network.
     pub(crate) fn classifier_name(&self, network: &ResNetConfig) -> &str {
         self.classifier.as_deref().unwrap_or(network.classifier())

@@ -149,8 +149,19 @@ impl Hub {
         revision: Option<&str>,
         filename: &str,
     ) -> Result<Option<PathBuf>, HubError> {
-        match self.file(repo, revision, filename) {
-            Ok(path) => Ok(Some(path)),
+        self.try_locate(repo, revision, filename)
+            .map(|located| located.map(|located| located.path))
+    }
+
+    /// As [`Hub::try_file`], with what [`Hub::locate`] tells besides.
+    pub(crate) fn try_locate(
+        &self,
+        repo: &str,
+        revision: Option<&str>,
+        filename: &str,
+    ) -> Result<Option<Located>, HubError> {
+        match self.locate(repo, revision, filename) {
+            Ok(located) => Ok(Some(located)),
             Err(HubError::EntryNotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }

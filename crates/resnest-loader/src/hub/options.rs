@@ -139,7 +139,7 @@ impl HubOptions {
         }
     }
 
-    pub(super) fn warn(&self, message: &str) {
+    pub(crate) fn warn(&self, message: &str) {
         if let Some(sink) = &self.warnings {
             sink(message);
         }

@@ -29,7 +29,9 @@ impl Loader {
     }
 
     /// The weights file, downloaded if need be; for a sharded checkpoint its index, with all shards beside
-    /// it.
+    /// it. When weights come that are not for commercial use, [`HubOptions::warnings`] is told so.
+    ///
+    /// [`HubOptions::warnings`]: crate::hub::HubOptions::warnings
     ///
     /// # Errors
     /// [`Error::Hub`], [`Error::NoWeights`] when the repository has none of the files, [`Error::Checksum`] when
@@ -42,7 +44,7 @@ impl Loader {
                 Err(Error::Source {
                     name: resolved.name.clone(),
                     problem: format!(
-                        "its weights are on no hub; download {url} and give the file for the model, as ./{file}"
+                        "its weights are on no hub; download {url} and give the file with the name (--checkpoint {file})"
                     ),
                 })
             }
@@ -56,7 +58,10 @@ impl Loader {
                 files,
                 sha256,
             } => {
-                let path = self.first_of(repo, revision.as_deref(), files)?;
+                let (path, came) = self.first_of(repo, revision.as_deref(), files)?;
+                if came {
+                    self.warn_of_licence(resolved);
+                }
                 if is_index(&path) {
                     for shard in shard_files(&path)? {
                         self.hub.file(repo, revision.as_deref(), &shard)?;
@@ -70,17 +75,35 @@ impl Loader {
         }
     }
 
-    /// The first of `files` the repository has.
-    fn first_of(&self, repo: &str, revision: Option<&str>, files: &[String]) -> Result<PathBuf> {
+    /// Weights that may not be used commercially do not come without a word of it.
+    fn warn_of_licence(&self, resolved: &Resolved) {
+        let Resolved {
+            name, pretrained, ..
+        } = resolved;
+        if pretrained.is_non_commercial() {
+            let licence = pretrained.license.as_deref().unwrap_or_default();
+            self.hub.options().warn(&format!(
+                "the weights of {name} are licensed under {licence}: not for commercial use"
+            ));
+        }
+    }
+
+    /// The first of `files` the repository has, and whether it came just now.
+    fn first_of(
+        &self,
+        repo: &str,
+        revision: Option<&str>,
+        files: &[String],
+    ) -> Result<(PathBuf, bool)> {
         for file in files {
-            match self.hub.try_file(repo, revision, file) {
-                Ok(Some(path)) => return Ok(path),
+            match self.hub.try_locate(repo, revision, file) {
+                Ok(Some(located)) => return Ok((located.path, located.downloaded)),
                 Ok(None) => {}
                 // offline, what is not known to be absent is an error; another of the files may be here
                 Err(error) => {
                     let mut rest = files.iter().filter(|other| *other != file);
                     let cached = rest.find_map(|other| self.hub.cached(repo, revision, other));
-                    return cached.ok_or_else(|| error.into());
+                    return Ok((cached.ok_or(error)?, false));
                 }
             }
         }

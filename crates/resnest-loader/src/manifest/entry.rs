@@ -163,13 +163,9 @@ impl Entry {
         self.build(fields).map(drop)
     }
 
-    /// Whether the licence of the weights forbids commercial use (Creative Commons' NC).
+    /// Whether the licence of the weights forbids commercial use : see [`PretrainedCfg::is_non_commercial`].
     pub fn is_non_commercial(&self) -> bool {
-        let licence = self.pretrained.license.as_deref().unwrap_or_default();
-        licence
-            .to_ascii_lowercase()
-            .split('-')
-            .any(|word| word == "nc")
+        self.pretrained.is_non_commercial()
     }
 
     /// The network the entry describes.

@@ -13,7 +13,7 @@ pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
     for name in &args.models {
         match download(&loader, name, args) {
             Ok((resolved, path)) => {
-                warn_of_licence(&loader, &resolved);
+                load::warn(&resolved.warnings, args.hub.quiet);
                 say(&format!("{}\t{path}", resolved.name))?;
             }
             Err(error) => {
@@ -31,23 +31,6 @@ pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
     } else {
         Status::Done
     })
-}
-
-/// Weights that may not be used commercially do not come without a word of it.
-fn warn_of_licence(loader: &Loader, resolved: &Resolved) {
-    let entry = loader
-        .manifest()
-        .find(&resolved.name)
-        .map(|found| found.entry);
-    if let Ok(entry) = entry
-        && entry.is_non_commercial()
-    {
-        let licence = entry.pretrained.license.as_deref().unwrap_or_default();
-        eprintln!(
-            "note: the weights of {} are licensed under {licence}: not for commercial use",
-            entry.name
-        );
-    }
 }
 
 fn download(

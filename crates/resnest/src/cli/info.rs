@@ -49,13 +49,7 @@ pub fn run(args: &InfoArgs) -> Result<Status, Failure> {
         let plan = Plan::new(&facts.resolved.config, facts.size, &args.planning);
         facts.plan = Some(plan.map_err(|error| Failure::Usage(error.into()))?);
     }
-    if !args.hub.quiet {
-        facts
-            .resolved
-            .warnings
-            .iter()
-            .for_each(|w| eprintln!("warning: {w}"));
-    }
+    load::warn(&facts.resolved.warnings, args.hub.quiet);
     match args.format {
         TableFormat::Text => say(text(&facts, args).trim_end())?,
         TableFormat::Json => {

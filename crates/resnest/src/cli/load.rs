@@ -70,9 +70,7 @@ pub fn open(model: &ModelArgs, options: &ClassifierOptions) -> Result<Classifier
 
 /// Says which model runs where on what kind of input, and what should be known about it.
 fn tell(classifier: &Classifier) {
-    for warning in classifier.warnings() {
-        eprintln!("warning: {warning}");
-    }
+    warn(classifier.warnings(), false);
     let Transform {
         size: (height, width),
         crop_mode,
@@ -85,6 +83,13 @@ fn tell(classifier: &Classifier) {
         classifier.name(),
         device_name(classifier.device()),
     );
+}
+
+/// Says what should be known about the way a model was named or loaded.
+pub fn warn(warnings: &[String], quiet: bool) {
+    if !quiet {
+        warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    }
 }
 
 /// A loader with the user's cache, manifests and progress bar.

@@ -80,12 +80,7 @@ fn describe(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Described, 
         }
         (resolved, _) => resolved?,
     };
-    if !args.hub.quiet {
-        resolved
-            .warnings
-            .iter()
-            .for_each(|w| eprintln!("warning: {w}"));
-    }
+    load::warn(&resolved.warnings, args.hub.quiet);
     let [_, height, width] = resolved.pretrained.input_size;
     let config = resolved.config.clone();
     let from = match &resolved.weights {
