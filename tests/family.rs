@@ -3,13 +3,10 @@
 //! 64x64, and of forty ResNets of random options. The scripts in `python/` made the files and say how.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::Tensor;
-use resnest_model::{
-    FuseOptions, Precision, ResNet, ResNetConfig, expected_tensors, parameter_count,
-};
+use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig, parameter_count};
 
 #[path = "golden/fixture.rs"]
 mod fixture;
@@ -21,22 +18,12 @@ mod listing;
 mod modes;
 #[path = "family/options.rs"]
 mod options;
+#[path = "family/weights.rs"]
+mod weights;
 
 use fixture::Fixture;
-use formula::Formula;
 use modes::{MODES, assert_conditioned_like_a_trained_network, check_in_mode};
-
-fn family(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/family")
-        .join(file)
-}
-
-/// Name → shape of what a configuration reads.
-fn asked(config: &ResNetConfig) -> BTreeMap<String, Vec<usize>> {
-    let tensors = expected_tensors(config).unwrap().into_iter();
-    tensors.map(|tensor| (tensor.name, tensor.shape)).collect()
-}
+use weights::{asked, family, norms, weights};
 
 /// The first tensor that two networks do not agree about.
 fn difference(
@@ -63,11 +50,8 @@ fn every_architectures_state_dict_is_timms() {
         if let Some(difference) = difference(&ours, &timm.tensors) {
             panic!("{}: {difference}", timm.name);
         }
-        let norms = ours
-            .keys()
-            .filter_map(|name| name.strip_suffix(".running_mean"));
-        let counted: BTreeSet<_> = timm.counted_norms.iter().map(String::as_str).collect();
-        assert_eq!(norms.collect::<BTreeSet<_>>(), counted, "{}", timm.name);
+        let counted: BTreeSet<_> = timm.counted_norms.iter().cloned().collect();
+        assert_eq!(norms(&ours), counted, "{}", timm.name);
         assert_eq!(
             parameter_count(&config).unwrap(),
             timm.parameters,
@@ -85,30 +69,6 @@ fn every_architectures_state_dict_is_timms() {
         extra.iter().all(|name| name.starts_with("resnest50d_")),
         "{extra:?}"
     );
-}
-
-/// The weights that the reference was made with.
-fn weights(fixture: &Fixture, config: &ResNetConfig) -> Formula {
-    let tensors = asked(config);
-    let norms = tensors
-        .keys()
-        .filter_map(|name| name.strip_suffix(".running_mean"));
-    let norms: BTreeSet<_> = norms.map(str::to_owned).collect();
-    let recorded = &fixture.tensors["norms"];
-    let figures = match recorded.dim(0).unwrap() {
-        0 => Vec::new(), // a network of group norms
-        _ => recorded.to_vec2::<f32>().unwrap(),
-    };
-    assert_eq!(norms.len(), figures.len(), "{}", fixture.name);
-    let last = fixture.json("last_norms");
-    Formula {
-        norms: norms
-            .into_iter()
-            .zip(figures.iter().map(|f| (f[0], f[1])))
-            .collect(),
-        head_scale: fixture.values("head_scale")[0] as f32,
-        last_norms: serde_json::from_value(last).unwrap(),
-    }
 }
 
 fn image(fixture: &Fixture) -> Tensor {

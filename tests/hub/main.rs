@@ -4,7 +4,17 @@ mod command;
 mod common;
 mod faults;
 mod happy;
+mod photo;
 mod processes;
 mod python;
 mod refusals;
 mod server;
+
+#[allow(dead_code, reason = "shared by #[path]; here only weights are wanted")]
+#[path = "../golden/fixture.rs"]
+mod fixture;
+#[allow(dead_code, reason = "shared by #[path]; here only weights are wanted")]
+#[path = "../golden/formula.rs"]
+mod formula;
+#[path = "../family/weights.rs"]
+mod weights;

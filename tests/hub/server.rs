@@ -143,6 +143,16 @@ impl Server {
         files.insert(name.to_owned(), entry);
     }
 
+    /// Takes a repository down, and its files off the CDN.
+    pub fn remove(&self, repo: &str) {
+        let mut state = self.state();
+        let gone = state.repos.remove(repo).unwrap_or_default();
+        let files = gone.commits.values().flat_map(BTreeMap::values);
+        for entry in files.filter(|entry| entry.lfs) {
+            state.cdn.remove(&sha256(&entry.bytes));
+        }
+    }
+
     pub fn set_ref(&self, repo: &str, name: &str, commit: &str) {
         let mut state = self.state();
         let repo = state.repos.entry(repo.to_owned()).or_default();
