@@ -163,7 +163,7 @@ impl Entry {
         self.build(fields).map(drop)
     }
 
-    /// Whether the licence of the weights forbids commercial use : see [`PretrainedCfg::is_non_commercial`].
+    /// Whether the licence of the weights forbids commercial use: see [`PretrainedCfg::is_non_commercial`].
     pub fn is_non_commercial(&self) -> bool {
         self.pretrained.is_non_commercial()
     }
