@@ -1,5 +1,6 @@
 //! AVX2 + FMA: x86-64 from Haswell and Zen on.
 
+use super::fetch::fetch_near;
 use super::vector::Vector;
 use std::arch::x86_64::*;
 
@@ -92,8 +93,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn prefetch(p: *const f32) {
-        // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        fetch_near(p);
     }
 }
 
