@@ -218,7 +218,9 @@ fn a_callers_choice_overrides_the_cost_model() {
         let expected = logits(&model(&config), &x);
         let f2 = with(Precision::Exact, Algorithm::WinogradF2);
         let f4 = with(Precision::Fast, Algorithm::WinogradF4);
-        assert!(f2 != f4 && distance(&f2, &expected) < 1e-5 && distance(&f4, &expected) < 1e-4);
+        let f6 = with(Precision::Fast, Algorithm::WinogradF6);
+        assert!(f2 != f4 && f4 != f6 && distance(&f2, &expected) < 1e-5);
+        assert!(distance(&f4, &expected) < 1e-4 && distance(&f6, &expected) < 1e-4);
     }
 }
 

@@ -62,11 +62,7 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let batch: usize = args.next().and_then(|a| a.parse().ok()).unwrap_or(1);
     let isa = Isa::detect().expect("an instruction set");
-    let algorithms = [
-        Algorithm::Direct,
-        Algorithm::WinogradF2,
-        Algorithm::WinogradF4,
-    ];
+    let algorithms = Algorithm::ALL;
     println!(
         "{isa:?}, batch {batch}, {} threads",
         resnest_kernels::current_threads()

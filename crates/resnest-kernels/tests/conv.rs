@@ -8,8 +8,11 @@ use common::{Rng, cases, most_macs};
 use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv};
 
 const DIRECT: [(Algorithm, f64); 1] = [(Algorithm::Direct, 5e-7)];
-const WINOGRAD: [(Algorithm, f64); 2] =
-    [(Algorithm::WinogradF2, 1e-6), (Algorithm::WinogradF4, 5e-6)];
+const WINOGRAD: [(Algorithm, f64); 3] = [
+    (Algorithm::WinogradF2, 1e-6),
+    (Algorithm::WinogradF4, 5e-6),
+    (Algorithm::WinogradF6, 1e-5),
+];
 
 /// Tries `wanted` of the cases that `spec` draws, on inputs of up to `side` pixels a side.
 fn check_random(

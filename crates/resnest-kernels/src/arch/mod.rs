@@ -38,8 +38,8 @@ pub(crate) struct Kernels {
     /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
     tile: [&'static [TileFn]; 3],
     /// By `Form`.
-    winograd_input: [InputFn; 2],
-    winograd_output: [OutputFn; 2],
+    winograd_input: [InputFn; 3],
+    winograd_output: [OutputFn; 3],
     /// By `Reduce`.
     reduce: [ReduceFn; 3],
     weighted: WeightedFn,
@@ -131,8 +131,16 @@ macro_rules! kernel_table {
                 ],
                 &[tile::<1, 3>, tile::<2, 3>, tile::<3, 3>, tile::<4, 3>],
             ],
-            winograd_input: [input::<super::winograd::F2, 4, 2>, input::<super::winograd::F4, 6, 4>],
-            winograd_output: [output::<super::winograd::F2, 4, 2>, output::<super::winograd::F4, 6, 4>],
+            winograd_input: [
+                input::<super::winograd::F2, 4, 2>,
+                input::<super::winograd::F4, 6, 4>,
+                input::<super::winograd::F6, 8, 6>,
+            ],
+            winograd_output: [
+                output::<super::winograd::F2, 4, 2>,
+                output::<super::winograd::F4, 6, 4>,
+                output::<super::winograd::F6, 8, 6>,
+            ],
             reduce: [
                 reduce::<super::rows::Max>,
                 reduce::<super::rows::Sum>,

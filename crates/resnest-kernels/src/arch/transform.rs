@@ -5,7 +5,7 @@ use super::winograd::{Form, InputArgs, OutputArgs};
 use crate::share::SharedMut;
 
 /// Most products of a form.
-pub(crate) const MAX_PRODUCTS: usize = 36;
+pub(crate) const MAX_PRODUCTS: usize = 64;
 
 /// The input pixels of one tile.
 pub(crate) struct InputTile<'a> {

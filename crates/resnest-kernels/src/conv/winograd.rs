@@ -196,7 +196,7 @@ impl Run<'_> {
         let channels = self.g.output.c;
         let task = |index: usize, partial: Option<&SharedMut>| {
             let (part, group) = (index / groups, index % groups);
-            let share = share_of(tiles, 6, part % chunks, chunks);
+            let share = share_of(tiles, 2, part % chunks, chunks);
             let first = part / chunks * tiles;
             let range = first + share.start..first + share.end;
             let all = 0..self.packed.list.len();
