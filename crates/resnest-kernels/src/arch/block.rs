@@ -23,23 +23,14 @@ pub(crate) struct OffsetTable {
 }
 
 impl OffsetTable {
-    /// Refills the table: `offset(tap, pixel)` gives an element offset or a negative number.
-    pub fn fill(
-        &mut self,
-        taps: usize,
-        pixels: usize,
-        mut offset: impl FnMut(usize, usize) -> isize,
-    ) {
+    /// Refills the table: `push(tap, offsets)` appends each pixel's element offset, or a negative
+    /// number.
+    pub fn fill(&mut self, taps: usize, pixels: usize, push: impl Fn(usize, &mut Vec<isize>)) {
         self.offsets.clear();
         self.offsets.reserve(taps * pixels);
-        (self.taps, self.pixels, self.max) = (taps, pixels, -1);
-        for tap in 0..taps {
-            for pixel in 0..pixels {
-                let offset = offset(tap, pixel);
-                self.max = self.max.max(offset);
-                self.offsets.push(offset);
-            }
-        }
+        (0..taps).for_each(|tap| push(tap, &mut self.offsets));
+        let max = self.offsets.iter().copied().max();
+        (self.taps, self.pixels, self.max) = (taps, pixels, max.unwrap_or(-1));
     }
 
     /// One tap; pixel `i` lies at `i * stride`.

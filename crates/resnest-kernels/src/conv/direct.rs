@@ -355,16 +355,14 @@ fn frame(g: &Geometry, x: &[f32], framed: Nhwc, out: &mut [f32]) {
 
 /// Where each output pixel's rows of the kernel begin in the framed input.
 fn fill_framed(table: &mut OffsetTable, g: &Geometry, pixels: Range<usize>) {
-    let (framed, output, stride) = (framed(g), g.output, g.spec.stride);
-    let corners: Vec<_> = pixels
-        .map(|pixel| {
-            let (row, x) = (pixel / output.w, pixel % output.w);
-            let (image, y) = (row / output.h, row % output.h);
-            ((image * framed.h + y * stride) * framed.w + x * stride) * framed.c
-        })
-        .collect();
-    table.fill(g.spec.kernel, corners.len(), |tap, index| {
-        (corners[index] + tap * framed.w * framed.c) as isize
+    let (framed, stride) = (framed(g), g.spec.stride);
+    let rows = g.rows(pixels.clone());
+    table.fill(g.spec.kernel, pixels.len(), |tap, offsets| {
+        for (image, oy, columns) in &rows {
+            let first = (image * framed.h + oy * stride + tap) * framed.w;
+            let columns = columns.clone();
+            offsets.extend(columns.map(|ox| ((first + ox * stride) * framed.c) as isize));
+        }
     });
 }
 

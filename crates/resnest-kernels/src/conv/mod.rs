@@ -407,18 +407,41 @@ impl Geometry {
         if kernel == 1 && stride == 1 && padding == 0 {
             return table.fill_rows(pixels.len(), pixels.start * c, c);
         }
-        let windows: Vec<_> = pixels.clone().map(|pixel| self.window(pixel)).collect();
-        table.fill(kernel * kernel, pixels.len(), |tap, index| {
-            let (image, top, left) = windows[index];
-            let y = top + ((tap / kernel) * dilation) as isize;
-            let x = left + ((tap % kernel) * dilation) as isize;
-            // Negative coordinates wrap to huge ones.
-            if (y as usize) < h && (x as usize) < w {
-                (((image * h) as isize + y) * w as isize + x) * c as isize
-            } else {
-                -1
+        let rows = self.rows(pixels.clone());
+        table.fill(kernel * kernel, pixels.len(), |tap, offsets| {
+            let (down, across) = (tap / kernel * dilation, tap % kernel * dilation);
+            for (image, oy, columns) in &rows {
+                // Coordinates above or left of the image wrap to huge ones.
+                let y = (oy * stride + down).wrapping_sub(padding);
+                if y >= h {
+                    offsets.extend(std::iter::repeat_n(-1, columns.len()));
+                    continue;
+                }
+                let first = (image * h + y) * w;
+                offsets.extend(columns.clone().map(|ox| {
+                    let x = (ox * stride + across).wrapping_sub(padding);
+                    if x < w {
+                        ((first + x) * c) as isize
+                    } else {
+                        -1
+                    }
+                }));
             }
         });
+    }
+
+    /// The rows of the output, or parts of them, that some pixels are: image, row and columns.
+    pub fn rows(&self, pixels: Range<usize>) -> Vec<(usize, usize, Range<usize>)> {
+        let Nhwc { h, w, .. } = self.output;
+        let mut rows = Vec::new();
+        let mut at = pixels.start;
+        while at < pixels.end {
+            let (row, first) = (at / w, at % w);
+            let columns = first..w.min(first + pixels.end - at);
+            at += columns.len();
+            rows.push((row / h, row % h, columns));
+        }
+        rows
     }
 }
 
