@@ -3,10 +3,11 @@
 /// Makes glibc's allocator keep what is freed for the next forward, for the rest of the process.
 ///
 /// By default it returns blocks of activations to the system as they are freed, and the next forward
-/// pays for fresh pages: 57 MB of them a forward of a resnest50d over 8 images, a twentieth of its
-/// time; over one image it makes no difference but to the peak. A process that computes many batches calls this once its models are loaded, so that what
-/// loading needed has been returned. Elsewhere than on glibc it does nothing; it concerns only the
-/// system's allocator, not another `#[global_allocator]`.
+/// pays for fresh pages: 57 MB of them a forward of a resnest50d over 8 images, 55 MB of a resnest200e
+/// over one in two processes of three, a twentieth of its time. A process that computes many batches
+/// calls this once its models are loaded, so that what loading needed has been returned. Elsewhere
+/// than on glibc it does nothing; it concerns only the system's allocator, not another
+/// `#[global_allocator]`.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if !cfg!(miri) {

@@ -62,9 +62,7 @@ pub fn open(model: &ModelArgs, options: &ClassifierOptions) -> Result<Classifier
         tell(&classifier);
     }
     // The process is the command's own, and only now has loading given its memory back.
-    if options.model.batch_hint > 1 {
-        keep_freed_memory();
-    }
+    keep_freed_memory();
     Ok(classifier)
 }
 

@@ -63,8 +63,6 @@ fn fused(args: &Args) -> Result<ResNet> {
         load_fused(&checkpoint, &resolved, &options)
     })?;
     // As the product's command does.
-    if args.batch > 1 {
-        keep_freed_memory();
-    }
+    keep_freed_memory();
     Ok(loaded.model)
 }

@@ -57,9 +57,7 @@ impl Subject {
         let built = described.build(&loader, &device, fuse.as_ref());
         let model = built.map_err(Failure::Model)?;
         let load = start.elapsed();
-        if args.batch_size > 1 {
-            keep_freed_memory();
-        }
+        keep_freed_memory();
         Ok(Self {
             model,
             size,
