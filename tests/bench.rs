@@ -342,7 +342,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
         );
     }
     for (choice, hint) in [
-        ("conv1.0=winograd-f2x2", "conv 3x3 stride 2"),
+        ("conv1.0=winograd-f6x6", "conv 3x3 stride 2"),
         ("layer9=direct", "layer9"),
     ] {
         let output = bench(&["--model", "demo", "--algorithm", choice]);

@@ -231,7 +231,7 @@ fn a_choice_that_cannot_be_is_refused_by_name_and_the_network_runs_on() {
     for (path, hint) in [
         (
             "layer2.0.conv2.conv",
-            "winograd-f4x4 cannot compute a conv 3x3 stride 2 groups 8",
+            "winograd-f6x6 cannot compute a conv 3x3 stride 2 groups 8",
         ),
         ("layer1.0.conv1", "conv 1x1"),
         ("fc", "conv 1x1"),
@@ -239,7 +239,7 @@ fn a_choice_that_cannot_be_is_refused_by_name_and_the_network_runs_on() {
         ("layer1.0.conv2", "no layer has this name"),
     ] {
         let options = FuseOptions {
-            algorithms: BTreeMap::from([(path.to_owned(), Algorithm::WinogradF4)]),
+            algorithms: BTreeMap::from([(path.to_owned(), Algorithm::WinogradF6)]),
             ..options(Precision::Fast)
         };
         let mut refused = model(&config);

@@ -41,7 +41,7 @@ pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
         for algorithm in Algorithm::ALL {
             let found = cost(spec, input, algorithm);
             let close = algorithm != Algorithm::WinogradF6 || spec.group_in() <= F6_CHANNELS;
-            if algorithm.supports(spec) && close && found < best.1 {
+            if close && found < best.1 {
                 best = (algorithm, found);
             }
         }
@@ -59,21 +59,24 @@ pub fn cost(spec: &ConvSpec, input: Nhwc, algorithm: Algorithm) -> f64 {
         let bytes = values * 4.0;
         macs.max(bytes * MACS_PER_BYTE) + bytes * MACS_PER_BYTE_KEPT
     };
-    let Some(form) = algorithm.form() else {
+    if !algorithm.supports(spec) {
+        return f64::INFINITY;
+    }
+    let Some(form) = algorithm.form(spec) else {
         let weights = spec.weight_len() as f64;
         return with_weights(output.pixels() as f64 * weights, weights);
     };
     let side = form.outputs();
     let tiles = |pixels: usize| {
         // Rows or columns of every phase of a dilation are tiled on their own.
-        let phases = spec.dilation.div_ceil(spec.stride);
+        let phases = (spec.dilation / spec.stride).max(1);
         (0..phases.min(pixels))
             .map(|phase| (pixels - phase).div_ceil(phases * side))
             .sum::<usize>()
     };
     let tiles = (output.n * tiles(output.h) * tiles(output.w)) as f64;
-    let products = form.products() as f64;
-    let weights = products * k * o;
-    let transforms = tiles * products * (spec.in_channels as f64 + o) * TRANSFORM;
+    let (terms, products) = (form.terms() as f64, form.products() as f64);
+    let weights = terms * k * o;
+    let transforms = tiles * (terms * spec.in_channels as f64 + products * o) * TRANSFORM;
     with_weights(tiles * weights, weights) + transforms
 }

@@ -107,6 +107,19 @@ fn dilated_winograd_equals_the_definition_on_random_shapes() {
 }
 
 #[test]
+fn winograd_of_stride_2_equals_the_definition_on_random_shapes() {
+    check_random(8, 120, 29, &WINOGRAD[..2], |rng| {
+        let groups = *rng.pick(&[1, 1, 2, 3]);
+        let per_in = *rng.pick(&[1, 3, 8, 10, 16, 24, 33, 64]);
+        let per_out = *rng.pick(&[1, 4, 10, 16, 17, 32, 50]);
+        ConvSpec::new(groups * per_in, groups * per_out, 3)
+            .groups(groups)
+            .stride(2)
+            .padding(rng.below(4))
+    });
+}
+
+#[test]
 #[cfg(not(miri))]
 fn direct_equals_the_definition_on_long_sums_and_many_pixels() {
     let mut rng = Rng::new(2);
@@ -132,6 +145,12 @@ fn winograd_holds_its_error_on_deep_layers() {
         (ConvSpec::new(64, 64, 3).groups(2), Nhwc::new(1, 37, 40, 64)),
     ] {
         Case::new(&mut rng, spec, input).check(&WINOGRAD);
+    }
+    for (spec, input) in [
+        (ConvSpec::new(512, 48, 3), Nhwc::new(1, 14, 14, 512)),
+        (ConvSpec::new(128, 64, 3), Nhwc::new(2, 56, 56, 128)),
+    ] {
+        Case::new(&mut rng, spec.stride(2), input).check(&WINOGRAD[..2]);
     }
 }
 

@@ -37,7 +37,8 @@ pub struct FuseOptions {
     pub isa: Option<Isa>,
     /// Layers to compute otherwise than the cost model and `precision` would have it, under the
     /// names of [`ResNet::plan`](crate::ResNet::plan). Winograd's algorithms take 3x3 convolutions
-    /// whose stride divides their dilation: stride 1, and stride 2 at dilation 2.
+    /// whose stride divides their dilation: stride 1, and stride 2 at dilation 2; F(2x2) and F(4x4) also
+    /// those of stride 2 without dilation.
     pub algorithms: BTreeMap<String, Algorithm>,
 }
 
@@ -229,7 +230,8 @@ fn check_choice(path: &str, algorithm: Algorithm, met: Option<&Met>) -> Result<(
     let reason = match met {
         None => "no layer has this name; those of `plan` do".to_owned(),
         Some(met) if !algorithm.supports(&met.spec) => format!(
-            "{} cannot compute a {}; only 3x3 convolutions whose stride divides their dilation",
+            "{} cannot compute a {}; only 3x3 convolutions whose stride divides their dilation, \
+             F(2x2) and F(4x4) also those of stride 2 without dilation",
             algorithm.name(),
             describe(&met.spec)
         ),

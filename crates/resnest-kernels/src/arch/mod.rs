@@ -38,8 +38,8 @@ pub(crate) struct Kernels {
     /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
     tile: [&'static [TileFn]; 3],
     /// By `Form`.
-    winograd_input: [InputFn; 3],
-    winograd_output: [OutputFn; 3],
+    winograd_input: [InputFn; 5],
+    winograd_output: [OutputFn; 5],
     /// By `Reduce`.
     reduce: [ReduceFn; 3],
     weighted: WeightedFn,
@@ -71,6 +71,15 @@ macro_rules! kernel_table {
         {
             // SAFETY: as above.
             unsafe { super::winograd::input::<$v, T, A, M>(args) }
+        }
+
+        $(#[$feature])?
+        unsafe fn input_strided<T, const A: usize, const M: usize, const S: usize>(args: &super::winograd::InputArgs)
+        where
+            T: super::winograd::StridedTransform<A, M>,
+        {
+            // SAFETY: as above.
+            unsafe { super::winograd::input_strided::<$v, T, A, M, S>(args) }
         }
 
         $(#[$feature])?
@@ -135,11 +144,15 @@ macro_rules! kernel_table {
                 input::<super::winograd::F2, 4, 2>,
                 input::<super::winograd::F4, 6, 4>,
                 input::<super::winograd::F6, 8, 6>,
+                input_strided::<super::winograd::S2, 3, 2, 5>,
+                input_strided::<super::winograd::S4, 5, 4, 9>,
             ],
             winograd_output: [
                 output::<super::winograd::F2, 4, 2>,
                 output::<super::winograd::F4, 6, 4>,
                 output::<super::winograd::F6, 8, 6>,
+                output::<super::winograd::S2, 3, 2>,
+                output::<super::winograd::S4, 5, 4>,
             ],
             reduce: [
                 reduce::<super::rows::Max>,

@@ -4,8 +4,8 @@ use super::Isa;
 use super::winograd::{Form, InputArgs, OutputArgs};
 use crate::share::SharedMut;
 
-/// Most products of a form.
-pub(crate) const MAX_PRODUCTS: usize = 64;
+/// Most pixels of a form's input tile.
+pub(crate) const MAX_PIXELS: usize = 81;
 
 /// The input pixels of one tile.
 pub(crate) struct InputTile<'a> {
@@ -27,18 +27,20 @@ pub(crate) enum TilePixels {
         row_stride: usize,
         pixel_stride: usize,
     },
-    /// One by one, negative in the padding; as many count as the form has products.
-    Edge([isize; MAX_PRODUCTS]),
+    /// One by one, negative in the padding; as many count as the form has inputs.
+    Edge([isize; MAX_PIXELS]),
 }
 
 impl InputTile<'_> {
-    /// Writes product p's channels to `out[start + p * stride..]`, rounded up to whole registers.
+    /// Writes product p's terms of channels, rounded up to whole registers, to
+    /// `out[start + p * stride..]`.
     ///
     /// # Safety
     /// Nobody else may touch these ranges of `out` meanwhile.
     pub unsafe fn transform(&self, isa: Isa, out: &SharedMut, start: usize, stride: usize) {
         let products = self.form.products();
-        let written = self.channels.next_multiple_of(isa.kernels().lanes);
+        let terms = if self.form.strided() { 4 } else { 1 };
+        let written = terms * self.channels.next_multiple_of(isa.kernels().lanes);
         assert!(
             start + (products - 1) * stride + written <= out.len(),
             "V too short"
@@ -64,7 +66,8 @@ impl InputTile<'_> {
             }
             TilePixels::Edge(offsets) => {
                 args.offsets = offsets.as_ptr();
-                let max = offsets[..products].iter().copied().max();
+                let pixels = self.form.inputs() * self.form.inputs();
+                let max = offsets[..pixels].iter().copied().max();
                 max.and_then(|max| usize::try_from(max).ok())
             }
         };

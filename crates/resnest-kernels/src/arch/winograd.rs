@@ -13,31 +13,134 @@ pub(crate) enum Form {
     F4,
     /// 6x6 outputs from 8x8 inputs: 64 products instead of 324.
     F6,
+    /// 2x2 outputs, at a stride of 2, from 5x5 inputs: 25 products instead of 36.
+    S2,
+    /// 4x4 outputs, at a stride of 2, from 9x9 inputs: 81 products instead of 144.
+    S4,
+}
+
+/// A part of the transformed weights, and of V: `left · g · rightᵀ` of every kernel g.
+pub(crate) struct Term {
+    pub left: [f64; 3],
+    pub right: [f64; 3],
+}
+
+/// Products that follow one another and are sums over equally many terms.
+pub(crate) struct Band {
+    pub first: usize,
+    pub count: usize,
+    /// Terms of each, and of all products before.
+    pub terms: usize,
+    pub before: usize,
 }
 
 impl Form {
     /// Side of the output tile.
     pub fn outputs(self) -> usize {
         match self {
-            Form::F2 => 2,
-            Form::F4 => 4,
+            Form::F2 | Form::S2 => 2,
+            Form::F4 | Form::S4 => 4,
             Form::F6 => 6,
         }
     }
 
+    /// Whether the output has every second pixel.
+    ///
+    /// Taps 0 and 2 then meet the pixels of one parity, tap 1 those of the other: a filter of two taps
+    /// and one of a single tap, transformed with the same points, whose products are added up before
+    /// the output transform. The single tap has no product at ∞.
+    pub fn strided(self) -> bool {
+        matches!(self, Form::S2 | Form::S4)
+    }
+
+    /// Products along one side of a tile.
+    pub fn points(self) -> usize {
+        self.outputs() + if self.strided() { 1 } else { 2 }
+    }
+
     /// Side of the input tile.
     pub fn inputs(self) -> usize {
-        self.outputs() + 2
+        match self.strided() {
+            true => 2 * self.outputs() + 1,
+            false => self.points(),
+        }
     }
 
-    /// Products per tile and channel pair.
+    /// Products per tile, each a sum over the terms of its band.
     pub fn products(self) -> usize {
-        self.inputs() * self.inputs()
+        self.points() * self.points()
     }
 
-    /// G of the weight transform G·g·Gᵀ, row by row.
-    pub fn weight_rows(self) -> &'static [[f64; 3]] {
+    /// Multiplications per tile and channel pair.
+    pub fn terms(self) -> usize {
+        match self.strided() {
+            true => self.inputs() * self.inputs(),
+            false => self.products(),
+        }
+    }
+
+    /// The products in their order.
+    pub fn bands(self) -> Vec<Band> {
+        let points = self.points();
+        if !self.strided() {
+            return vec![Band {
+                first: 0,
+                count: self.products(),
+                terms: 1,
+                before: 0,
+            }];
+        }
+        let mut bands = Vec::new();
+        let mut before = 0;
+        for i in 0..points {
+            let parities = if i + 1 == points { 1 } else { 2 };
+            for (first, count, terms) in [
+                (i * points, points - 1, 2 * parities),
+                (i * points + points - 1, 1, parities),
+            ] {
+                bands.push(Band {
+                    first,
+                    count,
+                    terms,
+                    before,
+                });
+                before += count * terms;
+            }
+        }
+        bands
+    }
+
+    /// The transforms of the weights, product by product and term by term.
+    pub fn weight_terms(self) -> Vec<Term> {
+        let rows = self.weight_rows();
+        // What a row does with the taps of each parity; nothing, for the single tap at ∞.
+        let parities = |i: usize| match self.strided() {
+            false => vec![rows[i]],
+            true if i + 1 == rows.len() => vec![rows[i]],
+            true => vec![rows[i], [0.0, rows[i][0], 0.0]],
+        };
+        let mut terms = Vec::new();
+        for i in 0..rows.len() {
+            for j in 0..rows.len() {
+                for left in parities(i) {
+                    terms.extend(parities(j).into_iter().map(|right| Term { left, right }));
+                }
+            }
+        }
+        terms
+    }
+
+    /// G of the weight transform G·g·Gᵀ, row by row; with a stride, that of taps 0 and 2.
+    fn weight_rows(self) -> &'static [[f64; 3]] {
         match self {
+            Form::S2 => &[[-1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0]],
+            Form::S4 => &[
+                [0.5, 0.0, 0.0],
+                [-0.5, 0.0, -0.5],
+                [-1.0 / 6.0, 0.0, 1.0 / 6.0],
+                [1.0 / 6.0, 0.0, 1.0 / 3.0],
+                [0.0, 0.0, 1.0],
+            ],
             Form::F2 => &[
                 [1.0, 0.0, 0.0],
                 [0.5, 0.5, 0.5],
@@ -172,6 +275,71 @@ impl Transform<8, 6> for F6 {
     }
 }
 
+/// One-dimensional transforms of A pixels of one parity and M = A - 1 of the other.
+pub(crate) trait StridedTransform<const A: usize, const M: usize>: Transform<A, M> {
+    /// Bᵀ·d of the pixels under the single tap, the points but ∞.
+    fn single<V: Vector>(d: [V; M]) -> [V; M];
+}
+
+pub(crate) struct S2;
+pub(crate) struct S4;
+
+// Points 0, 1, ∞.
+impl Transform<3, 2> for S2 {
+    #[inline(always)]
+    fn input<V: Vector>(d: [V; 3]) -> [V; 3] {
+        [d[1].sub(d[0]), d[1], d[2].sub(d[1])]
+    }
+
+    #[inline(always)]
+    fn output<V: Vector>(m: [V; 3]) -> [V; 2] {
+        [m[0].add(m[1]), m[1].add(m[2])]
+    }
+}
+
+impl StridedTransform<3, 2> for S2 {
+    #[inline(always)]
+    fn single<V: Vector>(d: [V; 2]) -> [V; 2] {
+        [d[1].sub(d[0]), d[1]]
+    }
+}
+
+// Points 0, 1, -1, 2, ∞.
+impl Transform<5, 4> for S4 {
+    #[inline(always)]
+    fn input<V: Vector>(d: [V; 5]) -> [V; 5] {
+        let [a, b, c, e] = Self::single([d[0], d[1], d[2], d[3]]);
+        let last = d[1].sub(d[3]).mul_add(V::splat(2.0), d[4].sub(d[2]));
+        [a, b, c, e, last]
+    }
+
+    #[inline(always)]
+    fn output<V: Vector>(m: [V; 5]) -> [V; 4] {
+        let (two, four, eight) = (V::splat(2.0), V::splat(4.0), V::splat(8.0));
+        let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
+        [
+            m[0].add(sum).add(m[3]),
+            m[3].mul_add(two, difference),
+            m[3].mul_add(four, sum),
+            m[3].mul_add(eight, difference).add(m[4]),
+        ]
+    }
+}
+
+impl StridedTransform<5, 4> for S4 {
+    #[inline(always)]
+    fn single<V: Vector>(d: [V; 4]) -> [V; 4] {
+        let (two, minus_two) = (V::splat(2.0), V::splat(-2.0));
+        let (low, high) = (d[3].sub(d[1]), d[3].sub(d[2]));
+        [
+            d[0].sub(d[2]).mul_add(two, low),
+            d[1].mul_add(minus_two, high),
+            d[1].sub(d[2]).mul_add(two, high),
+            low,
+        ]
+    }
+}
+
 /// A tile transformed one way, to be read the other way: R rows of C values, not set to zero first,
 /// which took a tenth of the larger transforms' time.
 struct Half<V, const R: usize, const C: usize>([[MaybeUninit<V>; C]; R]);
@@ -296,6 +464,96 @@ unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
             for (j, value) in T::input(half.row(i)).iter().enumerate() {
                 value.store(a.out.add((i * A + j) * a.stride + c));
             }
+        }
+    }
+}
+
+/// Bᵀ·d·B of a tile at a stride of 2, S = 2A - 1 pixels a side, for all channels: of each product the
+/// terms follow one another, each of `channels`, rounded up to whole registers.
+///
+/// # Safety
+/// Each of the S·S pixels that is not in the padding has `channels` readable values; `out` has room for
+/// four times `channels`, rounded up to whole registers, at each of A·A places `stride` apart.
+#[inline(always)]
+pub(crate) unsafe fn input_strided<V, T, const A: usize, const M: usize, const S: usize>(
+    a: &InputArgs,
+) where
+    V: Vector,
+    T: StridedTransform<A, M>,
+{
+    let term = a.channels.next_multiple_of(V::LANES);
+    let mut c = 0;
+    while c < a.channels {
+        let left = (a.channels - c).min(V::LANES);
+        // SAFETY: the promises above, for the channels from c on; every value of both halves is
+        // written before it is read.
+        unsafe {
+            let mut pairs = Half::<V, A, S>::new();
+            let mut singles = Half::<V, M, S>::new();
+            for j in 0..S {
+                let mut column = [V::splat(0.0); S];
+                for (i, value) in column.iter_mut().enumerate() {
+                    if let Some(pixel) = pixel::<S>(a, i, j) {
+                        *value = load(pixel.add(c), left);
+                    }
+                }
+                let (pair, single) = parities(column);
+                pairs.set_column(j, T::input(pair));
+                singles.set_column(j, T::single(single));
+            }
+            for i in 0..A {
+                put_row::<V, T, A, M, S>(a, pairs.row(i), i, [0, term], c);
+            }
+            for i in 0..M {
+                // At ∞ the pixels across have one parity, so that this one's term comes second.
+                put_row::<V, T, A, M, S>(a, singles.row(i), i, [2 * term, 3 * term], c);
+            }
+        }
+        c += V::LANES;
+    }
+}
+
+/// Those at even places, and those between.
+#[inline(always)]
+fn parities<V: Vector, const A: usize, const M: usize, const S: usize>(
+    values: [V; S],
+) -> ([V; A], [V; M]) {
+    let (mut even, mut odd) = ([V::splat(0.0); A], [V::splat(0.0); M]);
+    for (i, value) in even.iter_mut().enumerate() {
+        *value = values[2 * i];
+    }
+    for (i, value) in odd.iter_mut().enumerate() {
+        *value = values[2 * i + 1];
+    }
+    (even, odd)
+}
+
+/// Transforms a row and stores it as the products of row `i`; the terms of the two parities across
+/// begin at `terms`.
+///
+/// # Safety
+/// That of [`input_strided`].
+#[inline(always)]
+unsafe fn put_row<V, T, const A: usize, const M: usize, const S: usize>(
+    a: &InputArgs,
+    row: [V; S],
+    i: usize,
+    terms: [usize; 2],
+    c: usize,
+) where
+    V: Vector,
+    T: StridedTransform<A, M>,
+{
+    let (pair, single) = parities::<V, A, M, S>(row);
+    let out = a.out.wrapping_add(i * A * a.stride + c);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (j, value) in T::input(pair).iter().enumerate() {
+            let term = if j + 1 == A { terms[0] / 2 } else { terms[0] };
+            value.store(out.add(j * a.stride + term));
+        }
+        for (j, value) in T::single(single).iter().enumerate() {
+            value.store(out.add(j * a.stride + terms[1]));
         }
     }
 }

@@ -3,16 +3,19 @@
 //! Pixels `dilation` apart know nothing of those between them: with a dilation, tiles take every
 //! `dilation`-th pixel, and with a stride of the dilation's size, outputs are neighbours again.
 //!
-//! U is `[group][panel][product][k][width]`, V `[tile][product][k]` (rows a little longer than k,
-//! against aliasing in the cache), M of one panel `[tile][product][width]`.
+//! With a stride of 2, taps meet pixels of one parity or the other, and products are sums over up to
+//! four terms.
+//!
+//! U is `[group][panel][product][term][k][width]`, V `[tile][product][term][k]` (rows a little longer
+//! than that, against aliasing in the cache), M of one panel `[tile][product][width]`.
 
 use super::panel::{PanelShape, panels};
 use super::winograd_weights::transform_weights;
 use super::{Finish, Geometry, add_parts, share_of};
 use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
-use crate::arch::transform::{InputTile, MAX_PRODUCTS, OutputTile, TilePixels};
-use crate::arch::winograd::Form;
+use crate::arch::transform::{InputTile, MAX_PIXELS, OutputTile, TilePixels};
+use crate::arch::winograd::{Band, Form};
 use crate::buffer::{Aligned, with_scratch};
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
@@ -36,7 +39,11 @@ const TRANSFORM_WORK: usize = 10;
 /// Weights transformed and packed for one form.
 pub(crate) struct Winograd {
     form: Form,
+    bands: Vec<Band>,
     list: Vec<PanelShape>,
+    /// Input channels of a group.
+    channels: usize,
+    /// The same, rounded up to whole registers where terms follow one another.
     k: usize,
     lanes: usize,
     /// Padded output channels of a group.
@@ -74,14 +81,20 @@ impl Winograd {
         let lanes = isa.kernels().lanes;
         let list = panels(spec.group_out(), lanes);
         let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
-        let k = spec.group_in();
+        let channels = spec.group_in();
+        let k = match form.strided() {
+            true => channels.next_multiple_of(lanes),
+            false => channels,
+        };
         let mut packed = Winograd {
             form,
+            bands: form.bands(),
             list,
+            channels,
             k,
             lanes,
             width,
-            u: Aligned::zeros(spec.groups * width * k * form.products()),
+            u: Aligned::zeros(spec.groups * width * k * form.terms()),
             bias: Aligned::zeros(spec.groups * width),
         };
         for group in 0..spec.groups {
@@ -104,11 +117,11 @@ impl Winograd {
         let width = panel.registers * self.lanes;
         let first = group * spec.group_out() + panel.first;
         let range = self.range(group, index);
-        let channels = &weight[first * self.k * 9..][..panel.cols * self.k * 9];
+        let channels = &weight[first * self.channels * 9..][..panel.cols * self.channels * 9];
         transform_weights(
             self.form,
             channels,
-            self.k,
+            (self.channels, self.k),
             &mut self.u.as_mut_slice()[range],
             width,
         );
@@ -120,7 +133,7 @@ impl Winograd {
     }
 
     fn range(&self, group: usize, panel: usize) -> Range<usize> {
-        let rows = self.k * self.form.products();
+        let rows = self.k * self.form.terms();
         let start = (group * self.width + self.list[panel].first) * rows;
         start..start + self.list[panel].registers * self.lanes * rows
     }
@@ -181,7 +194,8 @@ impl Run<'_> {
 
     /// Length of a row of V.
     fn row(&self) -> usize {
-        self.packed.k.next_multiple_of(16) + 16
+        let terms = self.packed.bands.iter().map(|band| band.terms).max();
+        (terms.unwrap_or(1) * self.packed.k).next_multiple_of(16) + 16
     }
 
     /// Each task makes its own V for some tiles of a group and multiplies it with all panels.
@@ -298,8 +312,10 @@ impl Run<'_> {
             let input = InputTile {
                 form: self.packed.form,
                 x: self.x,
-                pixels: self.tiling.pixels(self.g, tile, group * self.packed.k),
-                channels: self.packed.k,
+                pixels: self
+                    .tiling
+                    .pixels(self.g, tile, group * self.packed.channels),
+                channels: self.packed.channels,
             };
             let at = start + (tile - all.start) * self.tile_rows();
             // SAFETY: the tile's rows of V are written by nobody else.
@@ -327,40 +343,47 @@ impl Run<'_> {
             let shape = packed.list[index];
             let width = shape.registers * packed.lanes;
             let next = if index + 1 < panels.end {
-                packed.range(group, index + 1)
+                &packed.u.as_slice()[packed.range(group, index + 1)]
             } else {
-                0..0
+                &[]
             };
+            let weights = &packed.u.as_slice()[packed.range(group, index)];
             with_scratch(tiles.len() * products * width, |m| {
-                let panel = Panel {
-                    batches: products,
-                    x_batch: self.row(),
-                    out_batch: width,
-                    x: v,
-                    x_start: 0,
-                    table: &table,
-                    weights: &packed.u.as_slice()[packed.range(group, index)],
-                    next_weights: &packed.u.as_slice()[next],
-                    k: packed.k,
-                    k_block: packed.k.div_ceil(packed.k.div_ceil(BLOCK_VALUES)),
-                    registers: shape.registers,
-                    cols: width,
-                    bias: None,
-                    out: &SharedMut::new(m),
-                    out_start: 0,
-                    row_stride: products * width,
-                    residual: None,
-                    relu: false,
-                    upcoming: Upcoming {
-                        out: Some(self.out),
+                for (i, band) in packed.bands.iter().enumerate() {
+                    let k = band.terms * packed.k;
+                    let (_, weights) = weights.split_at(band.before * packed.k * width);
+                    let (weights, after) = weights.split_at(band.count * k * width);
+                    let upcoming = Upcoming {
+                        out: (i == 0).then_some(self.out),
                         rows: &rows,
                         pixel_stride: self.tiling.step * self.g.out_pixel,
                         offset: group * self.g.spec.group_out() + shape.first,
                         cols: shape.cols,
-                    },
-                };
-                // SAFETY: m is this task's own.
-                unsafe { panel.run(self.g.isa, None) };
+                    };
+                    let panel = Panel {
+                        batches: band.count,
+                        x_batch: self.row(),
+                        out_batch: width,
+                        x: v,
+                        x_start: band.first * self.row(),
+                        table: &table,
+                        weights,
+                        next_weights: if after.is_empty() { next } else { after },
+                        k,
+                        k_block: k.div_ceil(k.div_ceil(BLOCK_VALUES)),
+                        registers: shape.registers,
+                        cols: width,
+                        bias: None,
+                        out: &SharedMut::new(m),
+                        out_start: band.first * width,
+                        row_stride: products * width,
+                        residual: None,
+                        relu: false,
+                        upcoming,
+                    };
+                    // SAFETY: m is this task's own.
+                    unsafe { panel.run(self.g.isa, None) };
+                }
                 self.transform_back(group, shape, tiles.clone(), m, &mut sums, wants_sums);
             });
         }
@@ -423,7 +446,7 @@ impl Run<'_> {
 
 impl Tiling {
     fn new(form: Form, g: &Geometry) -> Self {
-        let step = g.spec.dilation / g.spec.stride;
+        let step = (g.spec.dilation / g.spec.stride).max(1);
         let spans = |side| {
             (0..step)
                 .flat_map(|phase| (phase..side).step_by(step * form.outputs()))
@@ -470,7 +493,7 @@ impl Tiling {
                 pixel_stride: g.spec.dilation * c,
             };
         }
-        let mut offsets = [-1; MAX_PRODUCTS];
+        let mut offsets = [-1; MAX_PIXELS];
         for (i, row) in offsets.chunks_exact_mut(inputs).enumerate().take(inputs) {
             let y = place(down, i);
             for (j, offset) in row.iter_mut().enumerate() {
