@@ -1,4 +1,5 @@
-//! Winograd's transforms F(2x2, 3x3), F(4x4, 3x3) and F(6x6, 3x3) (Lavin & Gray 2015), vectorised over channels.
+//! Winograd's transforms F(2x2, 3x3), F(4x4, 3x3) and F(6x6, 3x3) (Lavin & Gray 2015), and those of
+//! 3x3 at a stride of 2, vectorised over channels.
 
 use super::rows::{load, store};
 use super::vector::Vector;
@@ -235,7 +236,8 @@ impl Transform<6, 4> for F4 {
     }
 }
 
-// Points 0, 1, -1, 2, -2, 1/2, -1/2, ∞: of all sets of simple fractions the one with the least error.
+// Points 0, 1, -1, 2, -2, 1/2, -1/2, ∞: of 220 sets with fractions of small numbers, simulated on
+// rectified inputs, the one with the least error.
 impl Transform<8, 6> for F6 {
     #[inline(always)]
     fn input<V: Vector>(d: [V; 8]) -> [V; 8] {
@@ -481,7 +483,6 @@ pub(crate) unsafe fn input_strided<V, T, const A: usize, const M: usize, const S
     V: Vector,
     T: StridedTransform<A, M>,
 {
-    let term = a.channels.next_multiple_of(V::LANES);
     let mut c = 0;
     while c < a.channels {
         let left = (a.channels - c).min(V::LANES);
@@ -502,11 +503,10 @@ pub(crate) unsafe fn input_strided<V, T, const A: usize, const M: usize, const S
                 singles.set_column(j, T::single(single));
             }
             for i in 0..A {
-                put_row::<V, T, A, M, S>(a, pairs.row(i), i, [0, term], c);
+                put_row::<V, T, A, M, S>(a, pairs.row(i), i, 0, c);
             }
             for i in 0..M {
-                // At ∞ the pixels across have one parity, so that this one's term comes second.
-                put_row::<V, T, A, M, S>(a, singles.row(i), i, [2 * term, 3 * term], c);
+                put_row::<V, T, A, M, S>(a, singles.row(i), i, 1, c);
             }
         }
         c += V::LANES;
@@ -528,8 +528,7 @@ fn parities<V: Vector, const A: usize, const M: usize, const S: usize>(
     (even, odd)
 }
 
-/// Transforms a row and stores it as the products of row `i`; the terms of the two parities across
-/// begin at `terms`.
+/// Transforms a row, of pixels of one `parity` down, and stores it as terms of the products of row `i`.
 ///
 /// # Safety
 /// That of [`input_strided`].
@@ -538,22 +537,24 @@ unsafe fn put_row<V, T, const A: usize, const M: usize, const S: usize>(
     a: &InputArgs,
     row: [V; S],
     i: usize,
-    terms: [usize; 2],
+    parity: usize,
     c: usize,
 ) where
     V: Vector,
     T: StridedTransform<A, M>,
 {
     let (pair, single) = parities::<V, A, M, S>(row);
+    let channels = a.channels.next_multiple_of(V::LANES);
     let out = a.out.wrapping_add(i * A * a.stride + c);
     // SAFETY: the caller's promise.
     unsafe {
         for (j, value) in T::input(pair).iter().enumerate() {
-            let term = if j + 1 == A { terms[0] / 2 } else { terms[0] };
-            value.store(out.add(j * a.stride + term));
+            // At ∞ across there is no other parity: its terms are half as many.
+            let term = if j + 1 == A { parity } else { 2 * parity };
+            value.store(out.add(j * a.stride + term * channels));
         }
         for (j, value) in T::single(single).iter().enumerate() {
-            value.store(out.add(j * a.stride + terms[1]));
+            value.store(out.add(j * a.stride + (2 * parity + 1) * channels));
         }
     }
 }
@@ -612,8 +613,8 @@ unsafe fn output_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
         false => (a.rows, a.columns, V::LANES.min(a.cols - at)),
     };
     let mut half = Half::<V, M, A>::new();
-    // SAFETY: each value of `half` is written before it is read; m holds A·A rows of `width` values, bias and sums one; pixels in rows and columns
-    // have `valid` values.
+    // SAFETY: m holds A·A rows of `width` values, bias and sums one; pixels in rows and columns have
+    // `valid` values; each value of `half` is written before it is read.
     unsafe {
         for j in 0..A {
             let mut column = [V::splat(0.0); A];
