@@ -18,9 +18,10 @@ pub enum Precision {
 const MACS_PER_BYTE: f64 = 2.5;
 /// Multiply-adds that a byte of weights must save to be kept in memory at all: at 26 and 28 pixels,
 /// one image at a time, F(6x6) is 3 to 5% faster than F(4x4), and a resnest269e 450 MB larger.
-const MACS_PER_BYTE_KEPT: f64 = 2.0;
-/// Of more input channels a group, F(6x6) exceeds what [`Precision::Fast`] promises: 6e-6 at 512.
-const F6_CHANNELS: usize = 256;
+const MACS_PER_BYTE_KEPT: f64 = 1.7;
+/// Of more input channels a group, F(5x5) and F(6x6) exceed what [`Precision::Fast`] promises: 6e-6 at
+/// 512.
+const LARGE_FORM_CHANNELS: usize = 256;
 /// What a value costs in Winograd's input and output transforms, in multiply-adds.
 const TRANSFORM: f64 = 10.0;
 
@@ -40,7 +41,8 @@ pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     if precision == Precision::Fast && !narrow {
         for algorithm in Algorithm::ALL {
             let found = cost(spec, input, algorithm);
-            let close = algorithm != Algorithm::WinogradF6 || spec.group_in() <= F6_CHANNELS;
+            let large = matches!(algorithm, Algorithm::WinogradF5 | Algorithm::WinogradF6);
+            let close = !large || spec.group_in() <= LARGE_FORM_CHANNELS;
             if close && found < best.1 {
                 best = (algorithm, found);
             }

@@ -121,6 +121,7 @@ fn check(s: &Sizes, values: &Values, biases: bool) {
             (Algorithm::Direct, 2e-6),
             (Algorithm::WinogradF2, 3e-6),
             (Algorithm::WinogradF4, 2e-5),
+            (Algorithm::WinogradF5, 4e-5),
             (Algorithm::WinogradF6, 4e-5),
         ] {
             if !algorithm.supports(&s.conv) {

@@ -8,9 +8,10 @@ use common::{Rng, cases, most_macs};
 use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv};
 
 const DIRECT: [(Algorithm, f64); 1] = [(Algorithm::Direct, 5e-7)];
-const WINOGRAD: [(Algorithm, f64); 3] = [
+const WINOGRAD: [(Algorithm, f64); 4] = [
     (Algorithm::WinogradF2, 1e-6),
     (Algorithm::WinogradF4, 5e-6),
+    (Algorithm::WinogradF5, 8e-6),
     (Algorithm::WinogradF6, 1e-5),
 ];
 

@@ -24,6 +24,7 @@ fn check(variants: &[Variant]) {
             (Algorithm::Direct, 5e-7),
             (Algorithm::WinogradF2, 1e-6),
             (Algorithm::WinogradF4, 5e-6),
+            (Algorithm::WinogradF5, 8e-6),
             (Algorithm::WinogradF6, 1e-5),
         ];
         let input = Nhwc::new(1, side, side, spec.in_channels);

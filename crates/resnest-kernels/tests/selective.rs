@@ -130,6 +130,7 @@ impl Selective {
                 (Algorithm::Direct, 2e-6),
                 (Algorithm::WinogradF2, 3e-6),
                 (Algorithm::WinogradF4, 2e-5),
+                (Algorithm::WinogradF5, 4e-5),
                 (Algorithm::WinogradF6, 4e-5),
             ] {
                 let packed = self.pack(isa, algorithm);

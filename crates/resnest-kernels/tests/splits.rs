@@ -102,6 +102,7 @@ fn check(rng: &mut Rng, s: &Sizes) {
             (Algorithm::Direct, 1e-6),
             (Algorithm::WinogradF2, 2e-6),
             (Algorithm::WinogradF4, 1e-5),
+            (Algorithm::WinogradF5, 2e-5),
             (Algorithm::WinogradF6, 2e-5),
         ] {
             if !algorithm.supports(&s.spec) {

@@ -23,6 +23,7 @@ pub(crate) mod transform;
 mod vector;
 pub(crate) mod window;
 pub(crate) mod winograd;
+pub(crate) mod winograd_weights;
 
 pub use isa::{Isa, IsaKind};
 use narrow::NarrowFn;
@@ -30,6 +31,7 @@ use narrow_rows::RowFn;
 use rows::{ColumnFn, GateFn, ReduceFn, WeightedFn};
 use tile::TileFn;
 use winograd::{InputFn, OutputFn};
+use winograd_weights::WeightsFn;
 
 /// The kernels of one instruction set. Their safety conditions include that the CPU has it.
 pub(crate) struct Kernels {
@@ -38,8 +40,9 @@ pub(crate) struct Kernels {
     /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
     tile: [&'static [TileFn]; 3],
     /// By `Form`.
-    winograd_input: [InputFn; 5],
-    winograd_output: [OutputFn; 5],
+    winograd_input: [InputFn; 6],
+    winograd_output: [OutputFn; 6],
+    winograd_weights: WeightsFn,
     /// By `Reduce`.
     reduce: [ReduceFn; 3],
     weighted: WeightedFn,
@@ -89,6 +92,11 @@ macro_rules! kernel_table {
         {
             // SAFETY: as above.
             unsafe { super::winograd::output::<$v, T, A, M>(args) }
+        }
+
+        $(#[$feature])?
+        unsafe fn weights(weights: &mut super::winograd_weights::Weights) {
+            super::winograd_weights::transform(weights);
         }
 
         $(#[$feature])?
@@ -143,6 +151,7 @@ macro_rules! kernel_table {
             winograd_input: [
                 input::<super::winograd::F2, 4, 2>,
                 input::<super::winograd::F4, 6, 4>,
+                input::<super::winograd::F5, 7, 5>,
                 input::<super::winograd::F6, 8, 6>,
                 input_strided::<super::winograd::S2, 3, 2, 5>,
                 input_strided::<super::winograd::S4, 5, 4, 9>,
@@ -150,10 +159,12 @@ macro_rules! kernel_table {
             winograd_output: [
                 output::<super::winograd::F2, 4, 2>,
                 output::<super::winograd::F4, 6, 4>,
+                output::<super::winograd::F5, 7, 5>,
                 output::<super::winograd::F6, 8, 6>,
                 output::<super::winograd::S2, 3, 2>,
                 output::<super::winograd::S4, 5, 4>,
             ],
+            winograd_weights: weights,
             reduce: [
                 reduce::<super::rows::Max>,
                 reduce::<super::rows::Sum>,

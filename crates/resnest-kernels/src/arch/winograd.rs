@@ -1,5 +1,5 @@
-//! Winograd's transforms F(2x2, 3x3), F(4x4, 3x3) and F(6x6, 3x3) (Lavin & Gray 2015), and those of
-//! 3x3 at a stride of 2, vectorised over channels.
+//! Winograd's transforms F(2x2, 3x3), F(4x4, 3x3), F(5x5, 3x3) and F(6x6, 3x3) (Lavin & Gray 2015),
+//! and those of 3x3 at a stride of 2, vectorised over channels.
 
 use super::rows::{load, store};
 use super::vector::Vector;
@@ -12,6 +12,8 @@ pub(crate) enum Form {
     F2,
     /// 4x4 outputs from 6x6 inputs: 36 products instead of 144.
     F4,
+    /// 5x5 outputs from 7x7 inputs: 49 products instead of 225.
+    F5,
     /// 6x6 outputs from 8x8 inputs: 64 products instead of 324.
     F6,
     /// 2x2 outputs, at a stride of 2, from 5x5 inputs: 25 products instead of 36.
@@ -20,10 +22,10 @@ pub(crate) enum Form {
     S4,
 }
 
-/// A part of the transformed weights, and of V: `left · g · rightᵀ` of every kernel g.
+/// A part of the transformed weights: row `left` of G times every kernel times row `right`.
 pub(crate) struct Term {
-    pub left: [f64; 3],
-    pub right: [f64; 3],
+    pub left: usize,
+    pub right: usize,
 }
 
 /// Products that follow one another and are sums over equally many terms.
@@ -41,6 +43,7 @@ impl Form {
         match self {
             Form::F2 | Form::S2 => 2,
             Form::F4 | Form::S4 => 4,
+            Form::F5 => 5,
             Form::F6 => 6,
         }
     }
@@ -111,24 +114,29 @@ impl Form {
         bands
     }
 
-    /// The transforms of the weights, product by product and term by term.
-    pub fn weight_terms(self) -> Vec<Term> {
-        let rows = self.weight_rows();
-        // What a row does with the taps of each parity; nothing, for the single tap at ∞.
-        let parities = |i: usize| match self.strided() {
-            false => vec![rows[i]],
-            true if i + 1 == rows.len() => vec![rows[i]],
-            true => vec![rows[i], [0.0, rows[i][0], 0.0]],
-        };
+    /// The rows of G, those of both parities where the output is strided, and the transforms of the
+    /// weights by them, product by product and term by term.
+    pub fn weight_terms(self) -> (Vec<[f64; 3]>, Vec<Term>) {
+        let points = self.weight_rows();
+        let mut rows = Vec::new();
+        let mut parities = Vec::new();
+        for (i, point) in points.iter().enumerate() {
+            let first = rows.len();
+            rows.push(*point);
+            if self.strided() && i + 1 < points.len() {
+                rows.push([0.0, point[0], 0.0]);
+            }
+            parities.push(first..rows.len());
+        }
         let mut terms = Vec::new();
-        for i in 0..rows.len() {
-            for j in 0..rows.len() {
-                for left in parities(i) {
-                    terms.extend(parities(j).into_iter().map(|right| Term { left, right }));
+        for i in &parities {
+            for j in &parities {
+                for left in i.clone() {
+                    terms.extend(j.clone().map(|right| Term { left, right }));
                 }
             }
         }
-        terms
+        (rows, terms)
     }
 
     /// G of the weight transform G·g·Gᵀ, row by row; with a stride, that of taps 0 and 2.
@@ -156,6 +164,15 @@ impl Form {
                 [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
                 [0.0, 0.0, 1.0],
             ],
+            Form::F5 => &[
+                [-4.0 / 3.0, 0.0, 0.0],
+                [-1.0 / 3.0, -1.0 / 3.0, -1.0 / 3.0],
+                [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+                [16.0 / 15.0, 8.0 / 15.0, 4.0 / 15.0],
+                [16.0 / 21.0, -8.0 / 21.0, 4.0 / 21.0],
+                [1.0 / 210.0, 1.0 / 70.0, 3.0 / 70.0],
+                [0.0, 0.0, 1.0],
+            ],
             Form::F6 => &[
                 [1.0, 0.0, 0.0],
                 [-2.0 / 9.0, -2.0 / 9.0, -2.0 / 9.0],
@@ -180,6 +197,7 @@ pub(crate) trait Transform<const A: usize, const M: usize> {
 
 pub(crate) struct F2;
 pub(crate) struct F4;
+pub(crate) struct F5;
 pub(crate) struct F6;
 
 // Points 0, 1, -1, ∞.
@@ -232,6 +250,43 @@ impl Transform<6, 4> for F4 {
             d2.mul_add(two, d1),
             s2.mul_add(four, s1),
             d2.mul_add(eight, d1).add(m[5]),
+        ]
+    }
+}
+
+// Points 0, 1, -1, 1/2, -1/2, 3, ∞. Of sets with two pairs and one more, simulated on rectified
+// inputs, the one with the least error.
+impl Transform<7, 5> for F5 {
+    #[inline(always)]
+    fn input<V: Vector>(d: [V; 7]) -> [V; 7] {
+        let times = |factor: f32, x: V, y: V| x.mul_add(V::splat(factor), y);
+        // All points but 3 have its factor.
+        let e = |i: usize| times(-3.0, d[i], d[i + 1]);
+        let e = [e(0), e(1), e(2), e(3), e(4), e(5)];
+        let (a, b) = (times(-0.25, e[2], e[4]), times(-0.25, e[1], e[3]));
+        let (c, f) = (e[4].sub(e[2]), e[3].sub(e[1]));
+        [
+            times(0.25, e[0], times(-1.25, e[2], e[4])),
+            a.add(b),
+            a.sub(b),
+            times(0.5, f, c),
+            times(-0.5, f, c),
+            times(0.25, d[1], times(-1.25, d[3], d[5])),
+            times(0.25, e[1], times(-1.25, e[3], e[5])),
+        ]
+    }
+
+    #[inline(always)]
+    fn output<V: Vector>(m: [V; 7]) -> [V; 5] {
+        let times = |factor: f32, x: V, y: V| x.mul_add(V::splat(factor), y);
+        let (s1, d1) = (m[1].add(m[2]), m[1].sub(m[2]));
+        let (s2, d2) = (m[3].add(m[4]), m[3].sub(m[4]));
+        [
+            m[0].add(s1).add(s2.add(m[5])),
+            times(3.0, m[5], times(1.0 / 2.0, d2, d1)),
+            times(9.0, m[5], times(1.0 / 4.0, s2, s1)),
+            times(27.0, m[5], times(1.0 / 8.0, d2, d1)),
+            times(81.0, m[5], times(1.0 / 16.0, s2, s1)).add(m[6]),
         ]
     }
 }

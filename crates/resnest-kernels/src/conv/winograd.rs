@@ -10,12 +10,12 @@
 //! than that, against aliasing in the cache), M of one panel `[tile][product][width]`.
 
 use super::panel::{PanelShape, panels};
-use super::winograd_weights::transform_weights;
 use super::{Finish, Geometry, add_parts, share_of};
 use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::transform::{InputTile, MAX_PIXELS, OutputTile, TilePixels};
 use crate::arch::winograd::{Band, Form};
+use crate::arch::winograd_weights::Weights;
 use crate::buffer::{Aligned, with_scratch};
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
@@ -99,7 +99,7 @@ impl Winograd {
         };
         for group in 0..spec.groups {
             for index in 0..packed.list.len() {
-                packed.pack_panel(spec, group, index, weight, bias);
+                packed.pack_panel(isa, spec, group, index, weight, bias);
             }
         }
         packed
@@ -107,6 +107,7 @@ impl Winograd {
 
     fn pack_panel(
         &mut self,
+        isa: Isa,
         spec: &ConvSpec,
         group: usize,
         index: usize,
@@ -118,13 +119,15 @@ impl Winograd {
         let first = group * spec.group_out() + panel.first;
         let range = self.range(group, index);
         let channels = &weight[first * self.channels * 9..][..panel.cols * self.channels * 9];
-        transform_weights(
-            self.form,
+        Weights {
+            form: self.form,
             channels,
-            (self.channels, self.k),
-            &mut self.u.as_mut_slice()[range],
+            inputs: self.channels,
+            k: self.k,
+            u: &mut self.u.as_mut_slice()[range],
             width,
-        );
+        }
+        .transform(isa);
         if let Some(bias) = bias {
             let at = group * self.width + panel.first;
             self.bias.as_mut_slice()[at..at + panel.cols]
