@@ -16,12 +16,13 @@ pub enum Precision {
 /// Multiply-adds an f32 kernel does while one byte of weights comes from memory, with all threads
 /// sharing it: 200 GFLOP/s over 40 GB/s, halved for the pairs.
 const MACS_PER_BYTE: f64 = 2.5;
-/// Multiply-adds that a byte of weights must save to be kept in memory at all: at 26 and 28 pixels,
-/// one image at a time, F(6x6) is 3 to 5% faster than F(4x4), and a resnest269e 450 MB larger.
+/// Multiply-adds that a byte of weights must save to be kept in memory at all: of 256 channels at 26
+/// pixels, one image at a time, F(6x6) is 5% faster than F(4x4), and a resnest269e 470 MB larger.
 const MACS_PER_BYTE_KEPT: f64 = 1.7;
 /// Of more input channels a group, F(5x5) and F(6x6) exceed what [`Precision::Fast`] promises: 6e-6 at
-/// 512.
-const LARGE_FORM_CHANNELS: usize = 256;
+/// twice as many.
+const F5_CHANNELS: usize = 256;
+const F6_CHANNELS: usize = 128;
 /// What a value costs in Winograd's input and output transforms, in multiply-adds.
 const TRANSFORM: f64 = 10.0;
 
@@ -29,8 +30,8 @@ const TRANSFORM: f64 = 10.0;
 ///
 /// The model: multiply-adds, or weights read from memory (they are, once a forward) where those take
 /// longer, for they are fetched ahead; plus the transforms of tiles; plus something for the memory
-/// that weights take. Without the last, of 58 shapes of the real networks, batch 1 and 8, it finds the
-/// fastest form of Winograd's for 56. Shapes of no use (too small an input) get
+/// that weights take. Without the last, of 63 shapes of the real networks, batch 1 and 8, it finds a
+/// form of Winograd's within 2% of the fastest for 61. Shapes of no use (too small an input) get
 /// [`Algorithm::Direct`].
 pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     let mut best = (Algorithm::Direct, cost(spec, input, Algorithm::Direct));
@@ -41,9 +42,12 @@ pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     if precision == Precision::Fast && !narrow {
         for algorithm in Algorithm::ALL {
             let found = cost(spec, input, algorithm);
-            let large = matches!(algorithm, Algorithm::WinogradF5 | Algorithm::WinogradF6);
-            let close = !large || spec.group_in() <= LARGE_FORM_CHANNELS;
-            if close && found < best.1 {
+            let most = match algorithm {
+                Algorithm::WinogradF5 => F5_CHANNELS,
+                Algorithm::WinogradF6 => F6_CHANNELS,
+                _ => usize::MAX,
+            };
+            if spec.group_in() <= most && found < best.1 {
                 best = (algorithm, found);
             }
         }

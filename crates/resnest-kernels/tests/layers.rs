@@ -27,10 +27,11 @@ fn check(variants: &[Variant]) {
             (Algorithm::WinogradF5, 8e-6),
             (Algorithm::WinogradF6, 1e-5),
         ];
-        let input = Nhwc::new(1, side, side, spec.in_channels);
-        let chosen = choose(&spec, input, Precision::Fast);
+        let images = |n| Nhwc::new(n, side, side, spec.in_channels);
+        let input = images(1);
+        let chosen = [1, 8].map(|n| choose(&spec, images(n), Precision::Fast));
         for (algorithm, bar) in &mut algorithms {
-            if *algorithm == chosen {
+            if chosen.contains(algorithm) {
                 *bar = f64::min(*bar, FAST);
             }
         }
