@@ -58,10 +58,10 @@ pub(crate) fn transform(w: &mut Weights) {
                 }
             }
             for (index, Term { left, right }) in terms.iter().enumerate() {
-                let [a, b, c3] = &half[*left];
                 let mut sum = [0.0; COLUMNS];
-                weighted(&mut sum, [a, b, c3], &rows[*right]);
+                weighted(&mut sum, half[*left].each_ref(), &rows[*right]);
                 let out = &mut w.u[(index * w.k + c) * w.width..][some.clone()];
+                // A known length makes whole registers of the loop.
                 match <&mut [f32; COLUMNS]>::try_from(&mut *out) {
                     Ok(out) => round(out, &sum),
                     Err(_) => round(out, &sum),
