@@ -30,6 +30,7 @@ use narrow::NarrowFn;
 use narrow_rows::RowFn;
 use rows::{ColumnFn, GateFn, ReduceFn, WeightedFn};
 use tile::TileFn;
+pub(crate) use tile::UNROLL;
 use winograd::{InputFn, OutputFn};
 use winograd_weights::WeightsFn;
 

@@ -2,6 +2,7 @@
 
 use super::fetch::{fetch_for_writing, fetch_near};
 use super::vector::Vector;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 /// Everything one call of the micro-kernel reads and writes.
 ///
@@ -72,23 +73,65 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
                         *row = a.x.offset(offset);
                     }
                 }
-                for k in 0..a.kc {
+                let mut k = 0;
+                // With three registers a row, AVX2's sixteen hold no more than a step.
+                while N < 3 && k + UNROLL <= a.kc {
                     V::prefetch(prefetch);
-                    prefetch = prefetch.wrapping_add(a.prefetch_step);
-                    let mut b = [V::splat(0.0); N];
-                    for (n, b) in b.iter_mut().enumerate() {
-                        *b = V::load(w.add(n * V::LANES));
-                    }
-                    for m in 0..M {
-                        let x = V::splat(*rows[m].add(k));
-                        for n in 0..N {
-                            acc[m][n] = x.mul_add(b[n], acc[m][n]);
+                    if a.prefetch_step * UNROLL > LINE {
+                        for i in 1..UNROLL {
+                            V::prefetch(prefetch.wrapping_add(i * a.prefetch_step));
                         }
                     }
+                    prefetch = prefetch.wrapping_add(UNROLL * a.prefetch_step);
+                    for i in 0..UNROLL {
+                        // Loads of later steps, made earlier, would take accumulators' registers.
+                        compiler_fence(Ordering::SeqCst);
+                        multiply::<V, M, N>(&mut acc, &rows, k + i, w.add(i * N * V::LANES));
+                    }
+                    w = w.add(UNROLL * N * V::LANES);
+                    k += UNROLL;
+                }
+                while k < a.kc {
+                    V::prefetch(prefetch);
+                    prefetch = prefetch.wrapping_add(a.prefetch_step);
+                    multiply::<V, M, N>(&mut acc, &rows, k, w);
                     w = w.add(N * V::LANES);
+                    k += 1;
                 }
             }
             finish::<V, M, N>(a, tile * M * a.row_stride, &mut acc);
+        }
+    }
+}
+
+/// Steps of k without a test between them, and mostly with one fetch: both cost some 3% on AVX2.
+pub(crate) const UNROLL: usize = 4;
+
+/// Values of a cache line.
+const LINE: usize = 16;
+
+/// Adds the products of one k, whose row of weights is at `w`.
+///
+/// # Safety
+/// Each row is valid for reading the value at `k`, `w` for a panel's width of values.
+#[inline(always)]
+unsafe fn multiply<V: Vector, const M: usize, const N: usize>(
+    acc: &mut [[V; N]; M],
+    rows: &[*const f32; M],
+    k: usize,
+    w: *const f32,
+) {
+    let mut b = [V::splat(0.0); N];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (n, b) in b.iter_mut().enumerate() {
+            *b = V::load(w.add(n * V::LANES));
+        }
+        for m in 0..M {
+            let x = V::splat(*rows[m].add(k));
+            for n in 0..N {
+                acc[m][n] = x.mul_add(b[n], acc[m][n]);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Weights cut into panels as wide as the micro-kernels' tiles.
 
 use super::MAX_WIDTH;
-use crate::arch::Isa;
+use crate::arch::{Isa, UNROLL};
 use crate::buffer::Aligned;
 
 /// One panel: some neighbouring output channels of a group.
@@ -81,7 +81,7 @@ impl PanelWeights {
         let list = panels(shape.out, lanes);
         let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
         let blocks = (shape.k * shape.taps).div_ceil(BLOCK_VALUES);
-        let k_block = shape.k.div_ceil(blocks.min(shape.k));
+        let k_block = shape.k.div_ceil(blocks.min(shape.k)).next_multiple_of(UNROLL);
         let mut packed = PanelWeights {
             list,
             k: shape.k,

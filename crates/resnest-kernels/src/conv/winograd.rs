@@ -11,7 +11,7 @@
 
 use super::panel::{PanelShape, panels};
 use super::{Finish, Geometry, add_parts, share_of};
-use crate::arch::Isa;
+use crate::arch::{Isa, UNROLL};
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::transform::{InputTile, MAX_PIXELS, OutputTile, TilePixels};
 use crate::arch::winograd::{Band, Form};
@@ -373,7 +373,9 @@ impl Run<'_> {
                         weights,
                         next_weights: if after.is_empty() { next } else { after },
                         k,
-                        k_block: k.div_ceil(k.div_ceil(BLOCK_VALUES)),
+                        k_block: k
+                            .div_ceil(k.div_ceil(BLOCK_VALUES))
+                            .next_multiple_of(UNROLL),
                         registers: shape.registers,
                         cols: width,
                         bias: None,
