@@ -81,7 +81,10 @@ impl PanelWeights {
         let list = panels(shape.out, lanes);
         let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
         let blocks = (shape.k * shape.taps).div_ceil(BLOCK_VALUES);
-        let k_block = shape.k.div_ceil(blocks.min(shape.k)).next_multiple_of(UNROLL);
+        let k_block = shape
+            .k
+            .div_ceil(blocks.min(shape.k))
+            .next_multiple_of(UNROLL);
         let mut packed = PanelWeights {
             list,
             k: shape.k,
