@@ -6,8 +6,9 @@
 //! With a stride of 2, taps meet pixels of one parity or the other, and products are sums over up to
 //! four terms.
 //!
-//! U is `[group][panel][product][term][k][width]`, V `[tile][product][term][k]` (rows a little longer
-//! than that, against aliasing in the cache), M of one panel `[tile][product][width]`.
+//! U is `[group][panel][product][term][k][width]`, V `[tile][product][term][k]`, M of one panel
+//! `[tile][product][width]`. Rows of V and the tiles of both are a little longer than that: the 64
+//! products of F(6x6) would put the same product of all tiles into the same few sets of a cache.
 
 use super::panel::{PanelShape, panels};
 use super::{Finish, Geometry, add_parts, share_of};
@@ -32,6 +33,9 @@ const SHARED_TILES: usize = 64;
 /// Values of U (16 MB) that no cache keeps from one chunk to the next: then four times as many tiles
 /// are worth a whole V.
 const LARGE_U: usize = 4 * 1024 * 1024;
+
+/// A cache line between one tile and the next.
+const TILE_GAP: usize = 16;
 
 /// What a value of V costs to make, in multiply-adds.
 const TRANSFORM_WORK: usize = 10;
@@ -192,7 +196,7 @@ impl Run<'_> {
 
     /// Length of a tile's rows of V.
     fn tile_rows(&self) -> usize {
-        self.packed.form.products() * self.row()
+        self.packed.form.products() * self.row() + TILE_GAP
     }
 
     /// Length of a row of V.
@@ -351,7 +355,8 @@ impl Run<'_> {
                 &[]
             };
             let weights = &packed.u.as_slice()[packed.range(group, index)];
-            with_scratch(tiles.len() * products * width, |m| {
+            let m_tile = products * width + TILE_GAP;
+            with_scratch(tiles.len() * m_tile, |m| {
                 for (i, band) in packed.bands.iter().enumerate() {
                     let k = band.terms * packed.k;
                     let (_, weights) = weights.split_at(band.before * packed.k * width);
@@ -381,7 +386,7 @@ impl Run<'_> {
                         bias: None,
                         out: &SharedMut::new(m),
                         out_start: band.first * width,
-                        row_stride: products * width,
+                        row_stride: m_tile,
                         residual: None,
                         relu: false,
                         upcoming,
@@ -421,7 +426,7 @@ impl Run<'_> {
         let width = shape.registers * self.packed.lanes;
         let bias = group * self.packed.width + shape.first;
         let mut columns = [0.0; super::MAX_WIDTH];
-        let m = m.chunks_exact(self.packed.form.products() * width);
+        let m = m.chunks_exact(self.packed.form.products() * width + TILE_GAP);
         for (tile, m) in tiles.clone().zip(m) {
             let (image, down, across) = self.tiling.place(tile);
             let pixel = (image * g.output.h + down.first) * g.output.w + across.first;
