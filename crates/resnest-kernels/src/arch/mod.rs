@@ -11,6 +11,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod block;
 mod fetch;
+pub(crate) mod form;
 mod isa;
 mod narrow;
 pub(crate) mod narrow_rows;
@@ -22,7 +23,7 @@ mod tile;
 pub(crate) mod transform;
 mod vector;
 pub(crate) mod window;
-pub(crate) mod winograd;
+mod winograd;
 pub(crate) mod winograd_weights;
 
 pub use isa::{Isa, IsaKind};
@@ -71,7 +72,7 @@ macro_rules! kernel_table {
         $(#[$feature])?
         unsafe fn input<T, const A: usize, const M: usize>(args: &super::winograd::InputArgs)
         where
-            T: super::winograd::Transform<A, M>,
+            T: super::form::Transform<A, M>,
         {
             // SAFETY: as above.
             unsafe { super::winograd::input::<$v, T, A, M>(args) }
@@ -80,7 +81,7 @@ macro_rules! kernel_table {
         $(#[$feature])?
         unsafe fn input_strided<T, const A: usize, const M: usize, const S: usize>(args: &super::winograd::InputArgs)
         where
-            T: super::winograd::StridedTransform<A, M>,
+            T: super::form::StridedTransform<A, M>,
         {
             // SAFETY: as above.
             unsafe { super::winograd::input_strided::<$v, T, A, M, S>(args) }
@@ -89,7 +90,7 @@ macro_rules! kernel_table {
         $(#[$feature])?
         unsafe fn output<T, const A: usize, const M: usize>(args: &super::winograd::OutputArgs)
         where
-            T: super::winograd::Transform<A, M>,
+            T: super::form::Transform<A, M>,
         {
             // SAFETY: as above.
             unsafe { super::winograd::output::<$v, T, A, M>(args) }
@@ -150,20 +151,20 @@ macro_rules! kernel_table {
                 &[tile::<1, 3>, tile::<2, 3>, tile::<3, 3>, tile::<4, 3>],
             ],
             winograd_input: [
-                input::<super::winograd::F2, 4, 2>,
-                input::<super::winograd::F4, 6, 4>,
-                input::<super::winograd::F5, 7, 5>,
-                input::<super::winograd::F6, 8, 6>,
-                input_strided::<super::winograd::S2, 3, 2, 5>,
-                input_strided::<super::winograd::S4, 5, 4, 9>,
+                input::<super::form::F2, 4, 2>,
+                input::<super::form::F4, 6, 4>,
+                input::<super::form::F5, 7, 5>,
+                input::<super::form::F6, 8, 6>,
+                input_strided::<super::form::S2, 3, 2, 5>,
+                input_strided::<super::form::S4, 5, 4, 9>,
             ],
             winograd_output: [
-                output::<super::winograd::F2, 4, 2>,
-                output::<super::winograd::F4, 6, 4>,
-                output::<super::winograd::F5, 7, 5>,
-                output::<super::winograd::F6, 8, 6>,
-                output::<super::winograd::S2, 3, 2>,
-                output::<super::winograd::S4, 5, 4>,
+                output::<super::form::F2, 4, 2>,
+                output::<super::form::F4, 6, 4>,
+                output::<super::form::F5, 7, 5>,
+                output::<super::form::F6, 8, 6>,
+                output::<super::form::S2, 3, 2>,
+                output::<super::form::S4, 5, 4>,
             ],
             winograd_weights: weights,
             reduce: [

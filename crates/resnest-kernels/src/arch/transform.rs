@@ -1,7 +1,8 @@
 //! The safe way to the Winograd transforms: bounds are checked once per tile.
 
 use super::Isa;
-use super::winograd::{Form, InputArgs, OutputArgs};
+use super::form::Form;
+use super::winograd::{InputArgs, OutputArgs};
 use crate::share::SharedMut;
 
 /// Most pixels of a form's input tile.

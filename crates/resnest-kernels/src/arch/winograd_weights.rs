@@ -3,7 +3,7 @@
 //! Plain loops, compiled for each instruction set.
 
 use super::Isa;
-use super::winograd::{Form, Term};
+use super::form::{Form, Term};
 
 /// Output channels transformed at once: a cache line of results.
 const COLUMNS: usize = 16;

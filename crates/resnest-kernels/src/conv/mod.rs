@@ -8,8 +8,8 @@ mod winograd;
 
 use crate::arch::Isa;
 use crate::arch::block::OffsetTable;
+use crate::arch::form::Form;
 use crate::arch::window::columns;
-use crate::arch::winograd::Form;
 use crate::buffer::with_scratch;
 use crate::error::{Error, check_len};
 use crate::layout::copy_channels;

@@ -13,8 +13,8 @@
 use super::panel::{PanelShape, panels};
 use super::{Finish, Geometry, add_parts, share_of};
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
+use crate::arch::form::{Band, Form};
 use crate::arch::transform::{InputTile, MAX_PIXELS, OutputTile, TilePixels};
-use crate::arch::winograd::{Band, Form};
 use crate::arch::winograd_weights::Weights;
 use crate::arch::{Isa, UNROLL};
 use crate::buffer::{Aligned, with_scratch};
