@@ -8,8 +8,9 @@ use crate::buffer::with_scratch;
 use crate::conv::direct::Weighted;
 use crate::conv::{Algorithm, Epilogue, PackedConv, share_of};
 use crate::error::{Error, check_len};
+use crate::map::Map;
 use crate::shape::{Channels, ConvSpec, Nhwc};
-use crate::share::{SharedMut, vec_written_by};
+use crate::share::SharedMut;
 use crate::threads::parallel_for;
 use std::sync::Arc;
 
@@ -178,11 +179,11 @@ impl PackedSplitAttention {
     ///
     /// # Errors
     /// When `x` does not have the given shape or the shape does not fit.
-    pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
+    pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Map, Error> {
         self.with_splits(x, input, |weighted, output| {
             // SAFETY: `weigh` writes every pixel.
             unsafe {
-                vec_written_by(output.len(), |out| {
+                Map::written_by(output.len(), |out| {
                     self.weigh(weighted, output, out);
                     Ok(())
                 })
@@ -201,7 +202,7 @@ impl PackedSplitAttention {
         input: Nhwc,
         next: &PackedConv,
         epilogue: Epilogue,
-    ) -> Result<Vec<f32>, Error> {
+    ) -> Result<Map, Error> {
         self.with_splits(x, input, |weighted, output| {
             if next.takes_weighted(output) {
                 return next.run_weighted(weighted, output, epilogue);
@@ -222,12 +223,12 @@ impl PackedSplitAttention {
     }
 
     /// Makes splits and attention and hands them to `f` with the output's shape.
-    fn with_splits(
+    fn with_splits<R>(
         &self,
         x: &[f32],
         input: Nhwc,
-        f: impl FnOnce(Weighted, Nhwc) -> Result<Vec<f32>, Error>,
-    ) -> Result<Vec<f32>, Error> {
+        f: impl FnOnce(Weighted, Nhwc) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let output = self.output(input)?;
         check_len("input", x.len(), input.len())?;
         with_scratch(output.len() * self.radix, |splits| {
@@ -305,7 +306,7 @@ impl PackedSplitAttention {
     }
 
     /// fc1, ReLU, fc2: `[n][channels]` => `[n][cardinality][radix][channels / cardinality]`.
-    fn small_layers(&self, means: &[f32], output: Nhwc) -> Result<Vec<f32>, Error> {
+    fn small_layers(&self, means: &[f32], output: Nhwc) -> Result<Map, Error> {
         let shape = Nhwc::new(output.n, 1, 1, output.c);
         let hidden_shape = self.fc1.spec().output(shape)?;
         let relu = Epilogue {

@@ -4,8 +4,9 @@
 use crate::arch::{Isa, window};
 use crate::conv::share_of;
 use crate::error::{Error, check_len};
+use crate::map::Map;
 use crate::shape::Nhwc;
-use crate::share::{SharedMut, vec_written_by};
+use crate::share::SharedMut;
 use crate::threads::parallel_for;
 
 /// What follows the weighted sum.
@@ -27,7 +28,7 @@ pub fn gated_sum(
     gates: &[f32],
     shape: Nhwc,
     epilogue: GateEpilogue,
-) -> Result<Vec<f32>, Error> {
+) -> Result<Map, Error> {
     if parts.is_empty() {
         return Err(Error::spec("gate", "there is nothing to weigh"));
     }
@@ -49,7 +50,7 @@ pub fn gated_sum(
     };
     // SAFETY: the tasks write every row, and each of them whole.
     unsafe {
-        vec_written_by(shape.len(), |out| {
+        Map::written_by(shape.len(), |out| {
             parallel_for(tasks, shape.len(), &|task| fill(task, out));
             Ok(())
         })

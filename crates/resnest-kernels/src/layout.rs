@@ -1,8 +1,9 @@
 //! Into and out of channels-last memory.
 
 use crate::error::{Error, check_len};
+use crate::map::Map;
 use crate::shape::Nhwc;
-use crate::share::{SharedMut, vec_written_by};
+use crate::share::SharedMut;
 use crate::threads::parallel_for;
 
 /// Where logical (N, C, H, W) values lie in a slice.
@@ -53,7 +54,7 @@ impl Strides {
 ///
 /// # Errors
 /// When the strides reach beyond `x`.
-pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Vec<f32>, Error> {
+pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Map, Error> {
     if strides.end(shape) > x.len() {
         return Err(Error::Length {
             name: "strided input",
@@ -80,7 +81,7 @@ pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Vec<f32>, Err
 ///
 /// # Errors
 /// When the lengths do not fit the shape.
-pub fn from_bytes(bytes: &[u8], shape: Nhwc, mean: &[f32], std: &[f32]) -> Result<Vec<f32>, Error> {
+pub fn from_bytes(bytes: &[u8], shape: Nhwc, mean: &[f32], std: &[f32]) -> Result<Map, Error> {
     check_len("bytes", bytes.len(), shape.len())?;
     check_len("mean", mean.len(), shape.c)?;
     check_len("std", std.len(), shape.c)?;
@@ -130,11 +131,11 @@ pub(crate) fn each_run(shape: Nhwc, reads: usize, f: impl Fn(std::ops::Range<usi
     });
 }
 
-/// Makes a channels-last vector row by row, in parallel.
+/// Makes a channels-last map row by row, in parallel.
 ///
 /// # Safety
 /// `fill` writes its whole row.
-unsafe fn by_rows(shape: Nhwc, fill: impl Fn(usize, &mut [f32]) + Sync) -> Result<Vec<f32>, Error> {
+unsafe fn by_rows(shape: Nhwc, fill: impl Fn(usize, &mut [f32]) + Sync) -> Result<Map, Error> {
     let rows = shape.n * shape.h;
     let tasks = rows.min(16);
     let row_len = shape.w * shape.c;
@@ -152,5 +153,5 @@ unsafe fn by_rows(shape: Nhwc, fill: impl Fn(usize, &mut [f32]) + Sync) -> Resul
         Ok(())
     };
     // SAFETY: all rows are filled, by the caller's promise.
-    unsafe { vec_written_by(shape.len(), write) }
+    unsafe { Map::written_by(shape.len(), write) }
 }

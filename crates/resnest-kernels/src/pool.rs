@@ -5,8 +5,9 @@ use crate::arch::rows::Reduce;
 use crate::arch::window::{Window, columns};
 use crate::buffer::with_scratch;
 use crate::error::{Error, check_len};
+use crate::map::Map;
 use crate::shape::Nhwc;
-use crate::share::{SharedMut, vec_written_by};
+use crate::share::SharedMut;
 use crate::threads::parallel_for;
 
 /// What a pool takes of a window.
@@ -125,12 +126,12 @@ impl PoolSpec {
 ///
 /// # Errors
 /// When the specification or the length of `x` does not fit.
-pub fn pool2d(isa: Isa, x: &[f32], input: Nhwc, spec: PoolSpec) -> Result<Vec<f32>, Error> {
+pub fn pool2d(isa: Isa, x: &[f32], input: Nhwc, spec: PoolSpec) -> Result<Map, Error> {
     let output = spec.output(input)?;
     check_len("input", x.len(), input.len())?;
     // SAFETY: `pool_between` writes every pixel of every row.
     unsafe {
-        vec_written_by(output.len(), |out| {
+        Map::written_by(output.len(), |out| {
             pool_between(isa, (x, input.c), input, (out, output.c), spec)
         })
     }

@@ -70,18 +70,3 @@ impl<'a> SharedMut<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 }
-
-/// A vector of `len` values made by `fill`, which must write every one of them.
-///
-/// # Safety
-/// `fill` writes all `len` values unless it returns an error or panics.
-pub(crate) unsafe fn vec_written_by<E>(
-    len: usize,
-    fill: impl FnOnce(&SharedMut) -> Result<(), E>,
-) -> Result<Vec<f32>, E> {
-    let mut values = Vec::with_capacity(len);
-    fill(&SharedMut::uninit(&mut values.spare_capacity_mut()[..len]))?;
-    // SAFETY: the capacity is there and `fill` has written the values.
-    unsafe { values.set_len(len) };
-    Ok(values)
-}

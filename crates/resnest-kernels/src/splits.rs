@@ -4,9 +4,10 @@ use crate::buffer::with_scratch;
 use crate::conv::{Epilogue, PackedConv};
 use crate::error::{Error, check_len};
 use crate::layout::{copy_channels, each_run};
+use crate::map::Map;
 use crate::pool::{PoolSpec, pool_between};
 use crate::shape::{Channels, Nhwc};
-use crate::share::{SharedMut, vec_written_by};
+use crate::share::SharedMut;
 
 /// What the splits are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +70,15 @@ impl SplitConvs<'_> {
     ///
     /// # Errors
     /// When `x` does not have the given shape or the shape does not fit.
-    pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
+    pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Map, Error> {
         let output = self.output(input)?;
         check_len("input", x.len(), input.len())?;
         if output.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Map::default());
         }
         // SAFETY: the convolutions write their splits, `rest` those after them.
         unsafe {
-            vec_written_by(output.len(), |out| {
+            Map::written_by(output.len(), |out| {
                 self.rest(x, input, out)?;
                 match self.rest {
                     Rest::Chained => self.chain(x, input, out),

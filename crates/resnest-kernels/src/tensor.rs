@@ -10,6 +10,7 @@ use crate::conv::{Epilogue, PackedConv};
 use crate::error::Error;
 use crate::gate::{GateEpilogue, gate_in_place};
 use crate::layout::{Strides, to_nhwc};
+use crate::map::Map;
 use crate::pool::{GlobalPool, PoolSpec, global_pool, pool2d};
 use crate::shape::Nhwc;
 use crate::splits::SplitConvs;
@@ -17,11 +18,28 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Device, InplaceOp2, Layout, Result, Shape, Storage, Tensor,
     bail,
 };
-use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Channels-last values: where they were, or a copy.
+enum Values<'a> {
+    Borrowed(&'a [f32]),
+    Copied(Map),
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Values::Borrowed(values) => values,
+            Values::Copied(map) => map,
+        }
+    }
+}
 
 /// Reads a CPU f32 storage as channels-last values, copying only if it is something else.
-fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Cow<'a, [f32]>, Nhwc)> {
+fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Values<'a>, Nhwc)> {
     let (n, c, h, w) = layout.shape().dims4()?;
     let shape = Nhwc::new(n, h, w, c);
     let CpuStorage::F32(values) = storage else {
@@ -34,29 +52,57 @@ fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Cow<'a, [f32]>,
     strides.nchw.copy_from_slice(layout.stride());
     let values = if strides.is_channels_last(shape) {
         match values.get(strides.offset..strides.offset + shape.len()) {
-            Some(values) => Cow::Borrowed(values),
+            Some(values) => Values::Borrowed(values),
             None => bail!("the layout reaches beyond its storage"),
         }
     } else {
-        Cow::Owned(to_nhwc(values, strides, shape)?)
+        Values::Copied(to_nhwc(values, strides, shape)?)
     };
     Ok((values, shape))
 }
 
-fn stored(values: Vec<f32>, shape: Nhwc) -> (CpuStorage, Shape) {
-    let dims = Shape::from((shape.n, shape.h, shape.w, shape.c));
-    (CpuStorage::F32(values), dims)
+/// Where an operation's map lies in the vector that it returns, and its shape: candle's operations
+/// return no more than a storage.
+#[derive(Default)]
+struct Place(OnceLock<(usize, Nhwc)>);
+
+impl Place {
+    /// Notes where a map lies and gives its vector away.
+    fn note(&self, map: Map, shape: Nhwc) -> Vec<f32> {
+        let (values, start) = map.into_parts();
+        self.0.get_or_init(|| (start, shape));
+        values
+    }
+
+    /// The same as a one-dimensional storage.
+    fn store(&self, map: Map, shape: Nhwc) -> (CpuStorage, Shape) {
+        let values = self.note(map, shape);
+        let len = Shape::from(values.len());
+        (CpuStorage::F32(values), len)
+    }
+
+    /// The map in that vector, as a logical (N, C, H, W) view.
+    fn view(&self, stored: &Tensor) -> Result<Tensor> {
+        let Some((start, shape)) = self.0.get() else {
+            bail!("the operation did not run on the CPU");
+        };
+        stored
+            .narrow(0, *start, shape.len())?
+            .reshape((shape.n, shape.h, shape.w, shape.c))?
+            .permute((0, 3, 1, 2))
+    }
 }
 
 /// An operation on one channels-last activation.
-struct Op1<F> {
+struct Op1<'a, F> {
     name: &'static str,
+    place: &'a Place,
     f: F,
 }
 
-impl<F> CustomOp1 for Op1<F>
+impl<F> CustomOp1 for Op1<'_, F>
 where
-    F: Fn(&[f32], Nhwc) -> std::result::Result<(Vec<f32>, Nhwc), Error> + Send + Sync,
+    F: Fn(&[f32], Nhwc) -> std::result::Result<(Map, Nhwc), Error> + Send + Sync,
 {
     fn name(&self) -> &'static str {
         self.name
@@ -64,22 +110,21 @@ where
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (x, shape) = nhwc(storage, layout)?;
-        let (values, shape) = (self.f)(&x, shape)?;
-        Ok(stored(values, shape))
+        let (map, shape) = (self.f)(&x, shape)?;
+        Ok(self.place.store(map, shape))
     }
 }
 
 /// An operation on an activation and a residual of the result's shape.
-struct Op2<F> {
+struct Op2<'a, F> {
     name: &'static str,
+    place: &'a Place,
     f: F,
 }
 
-impl<F> CustomOp2 for Op2<F>
+impl<F> CustomOp2 for Op2<'_, F>
 where
-    F: Fn(&[f32], Nhwc, Option<&[f32]>) -> std::result::Result<(Vec<f32>, Nhwc), Error>
-        + Send
-        + Sync,
+    F: Fn(&[f32], Nhwc, Option<&[f32]>) -> std::result::Result<(Map, Nhwc), Error> + Send + Sync,
 {
     fn name(&self) -> &'static str {
         self.name
@@ -94,33 +139,38 @@ where
     ) -> Result<(CpuStorage, Shape)> {
         let (x, input) = nhwc(x, x_layout)?;
         let (residual, residual_shape) = nhwc(residual, residual_layout)?;
-        let (values, output) = (self.f)(&x, input, Some(&residual))?;
+        let (map, output) = (self.f)(&x, input, Some(&residual))?;
         if residual_shape != output {
             bail!("the residual has shape {residual_shape:?}, the result {output:?}");
         }
-        Ok(stored(values, output))
+        Ok(self.place.store(map, output))
     }
 }
 
 fn apply2<F>(x: &Tensor, residual: &Tensor, name: &'static str, f: F) -> Result<Tensor>
 where
-    F: Fn(&[f32], Nhwc, Option<&[f32]>) -> std::result::Result<(Vec<f32>, Nhwc), Error>
-        + Send
-        + Sync,
+    F: Fn(&[f32], Nhwc, Option<&[f32]>) -> std::result::Result<(Map, Nhwc), Error> + Send + Sync,
 {
-    as_nchw(x.apply_op2_no_bwd(residual, &Op2 { name, f })?)
+    let place = Place::default();
+    let op = Op2 {
+        name,
+        place: &place,
+        f,
+    };
+    place.view(&x.apply_op2_no_bwd(residual, &op)?)
 }
 
 fn apply<F>(x: &Tensor, name: &'static str, f: F) -> Result<Tensor>
 where
-    F: Fn(&[f32], Nhwc) -> std::result::Result<(Vec<f32>, Nhwc), Error> + Send + Sync,
+    F: Fn(&[f32], Nhwc) -> std::result::Result<(Map, Nhwc), Error> + Send + Sync,
 {
-    as_nchw(x.apply_op1_no_bwd(&Op1 { name, f })?)
-}
-
-/// A contiguous (N, H, W, C) tensor as a logical (N, C, H, W) view.
-fn as_nchw(x: Tensor) -> Result<Tensor> {
-    x.permute((0, 3, 1, 2))
+    let place = Place::default();
+    let op = Op1 {
+        name,
+        place: &place,
+        f,
+    };
+    place.view(&x.apply_op1_no_bwd(&op)?)
 }
 
 impl PackedConv {
@@ -202,7 +252,7 @@ impl PackedSplitAttention {
         let weights = apply(x, "resnest-attention", |x, input| {
             let width = self.output(input)?.c * self.radix();
             Ok((
-                self.run_attention(x, input)?,
+                self.run_attention(x, input)?.into(),
                 Nhwc::new(input.n, 1, 1, width),
             ))
         })?;
@@ -272,7 +322,7 @@ impl GlobalPool {
         let isa = Isa::detect()?;
         let pooled = apply(x, "resnest-global-pool", |x, input| {
             Ok((
-                global_pool(isa, x, input, self)?,
+                global_pool(isa, x, input, self)?.into(),
                 Nhwc::new(input.n, 1, 1, input.c),
             ))
         })?;
@@ -313,8 +363,10 @@ pub fn gated_sum(
     let residual = slices.split_off(parts.len()).pop();
     let epilogue = GateEpilogue { residual, relu };
     let sum = crate::gate::gated_sum(&slices, &gates, shape, epilogue)?;
-    let dims = (shape.n, shape.h, shape.w, shape.c);
-    as_nchw(Tensor::from_vec(sum, dims, &Device::Cpu)?)
+    let place = Place::default();
+    let values = place.note(sum, shape);
+    let len = values.len();
+    place.view(&Tensor::from_vec(values, len, &Device::Cpu)?)
 }
 
 /// `x · gates + residual`, then ReLU, in place.
@@ -383,7 +435,7 @@ pub fn to_channels_last(x: &Tensor) -> Result<Tensor> {
         return Ok(x.clone());
     }
     apply(x, "resnest-channels-last", |x, shape| {
-        Ok((x.to_vec(), shape))
+        Ok((x.to_vec().into(), shape))
     })
 }
 

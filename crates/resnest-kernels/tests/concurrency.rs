@@ -5,7 +5,7 @@ mod common;
 
 use common::{Rng, bits, cases};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, PackedSplitAttention, PoolSpec,
+    Algorithm, ConvSpec, Epilogue, Isa, Map, Nhwc, PackedConv, PackedSplitAttention, PoolSpec,
     SplitAttentionWeights, pool, with_threads,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,7 +59,7 @@ impl Network {
     }
 
     /// `between` runs after each layer.
-    fn forward(&self, x: &[f32], between: impl Fn(usize)) -> Vec<f32> {
+    fn forward(&self, x: &[f32], between: impl Fn(usize)) -> Map {
         let relu = || Epilogue {
             relu: true,
             ..Epilogue::default()

@@ -13,6 +13,7 @@ use crate::arch::window::columns;
 use crate::buffer::with_scratch;
 use crate::error::{Error, check_len};
 use crate::layout::copy_channels;
+use crate::map::Map;
 use crate::shape::{Channels, ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use depthwise::Depthwise;
@@ -200,10 +201,10 @@ impl PackedConv {
     ///
     /// # Errors
     /// When a slice or the shape does not fit.
-    pub fn run(&self, x: &[f32], input: Nhwc, epilogue: Epilogue) -> Result<Vec<f32>, Error> {
+    pub fn run(&self, x: &[f32], input: Nhwc, epilogue: Epilogue) -> Result<Map, Error> {
         let len = self.spec.output(input)?.len();
         // SAFETY: every algorithm writes each pixel of each output channel.
-        unsafe { crate::share::vec_written_by(len, |out| self.run_shared(x, input, out, epilogue)) }
+        unsafe { Map::written_by(len, |out| self.run_shared(x, input, out, epilogue)) }
     }
 
     /// The same into memory that is there.
@@ -243,7 +244,7 @@ impl PackedConv {
         weighted: Weighted,
         input: Nhwc,
         epilogue: Epilogue,
-    ) -> Result<Vec<f32>, Error> {
+    ) -> Result<Map, Error> {
         check_len(
             "splits",
             weighted.splits.len(),
@@ -252,7 +253,7 @@ impl PackedConv {
         let len = self.spec.output(input)?.len();
         // SAFETY: every algorithm writes each pixel of each output channel.
         unsafe {
-            crate::share::vec_written_by(len, |out| {
+            Map::written_by(len, |out| {
                 let g = self.geometry(input, input.c, self.spec.out_channels)?;
                 self.run_source(Source::Weighted(weighted), &g, out, epilogue)
             })

@@ -40,7 +40,8 @@ impl Case {
             residual: self.residual.as_deref(),
             sums,
         };
-        with_threads(threads, || conv.run(&self.x, self.input, epilogue).unwrap())
+        let map = with_threads(threads, || conv.run(&self.x, self.input, epilogue).unwrap());
+        map.to_vec()
     }
 
     /// All values by the naive loop.
