@@ -14,8 +14,8 @@ pub enum Precision {
 }
 
 /// Multiply-adds an f32 kernel does while one byte of weights comes from memory, with all threads
-/// sharing it: 200 GFLOP/s over 40 GB/s, halved for the pairs.
-const MACS_PER_BYTE: f64 = 2.5;
+/// sharing it: 190 GFLOP/s over the 20 to 26 GB/s that two threads read on Zen 3, halved for the pairs.
+const MACS_PER_BYTE: f64 = 4.0;
 /// Multiply-adds that a byte of weights must save to be kept in memory at all: of 256 channels at 26
 /// pixels, one image at a time, F(6x6) is 5% faster than F(4x4), and a resnest269e 470 MB larger.
 const MACS_PER_BYTE_KEPT: f64 = 1.7;
@@ -30,9 +30,9 @@ const TRANSFORM: f64 = 10.0;
 ///
 /// The model: multiply-adds, or weights read from memory (they are, once a forward) where those take
 /// longer, for they are fetched ahead; plus the transforms of tiles; plus something for the memory
-/// that weights take. Without the last, of 63 shapes of the real networks, batch 1 and 8, it finds a
-/// form of Winograd's within 2% of the fastest for 61. Shapes of no use (too small an input) get
-/// [`Algorithm::Direct`].
+/// that weights take. At 14 pixels and one image F(4x4) and F(5x5) take a whole resnest50d the same
+/// time; F(4x4)'s smaller weights make it 30 MB smaller, and count. Shapes of no use (too small an
+/// input) get [`Algorithm::Direct`].
 pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     let mut best = (Algorithm::Direct, cost(spec, input, Algorithm::Direct));
     // A product of Winograd's takes a whole register for each of such groups, or is no longer than
