@@ -25,7 +25,7 @@ const SHARED_FROM: usize = 64 * 1024;
 /// Values of a chunk: 32 MB.
 const CHUNK: usize = 8 * 1024 * 1024;
 /// Values of a cache line.
-const LINE: usize = 16;
+pub(crate) const LINE: usize = 16;
 
 /// Memory for the weights of several layers.
 struct Chunk {

@@ -1,5 +1,6 @@
 //! Memory for the maps that the kernels put out.
 
+use crate::buffer::LINE;
 use crate::share::SharedMut;
 use std::ops::Deref;
 
@@ -8,15 +9,13 @@ use std::ops::Deref;
 /// Allocators start a vector on any multiple of 16 bytes. Every second register that AVX2 stores into
 /// such a map, and every one of AVX-512, may then straddle two lines: 4% of a resnest50d. So a map is a
 /// vector a little longer than its values, and begins where a line does.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Map {
     values: Vec<f32>,
     start: usize,
 }
 
-/// Values of a cache line.
-const LINE: usize = 16;
-/// Bytes of one.
+/// Bytes of a cache line.
 const LINE_BYTES: usize = LINE * size_of::<f32>();
 /// Shorter maps than this begin where their vector does.
 const ALIGNED_FROM: usize = 1024;

@@ -6,6 +6,7 @@ use super::Isa;
 use super::fetch::fetch_for_writing;
 use super::narrow::NarrowArgs;
 use super::tile::{TileArgs, TileFn};
+use crate::buffer::LINE;
 use crate::share::SharedMut;
 
 /// Most channels in a block of k: what a pixel in the padding must find as zeros.
@@ -112,9 +113,6 @@ impl Upcoming<'_> {
         }
     }
 }
-
-/// Values of a cache line.
-const LINE: usize = 16;
 
 /// From this many values on (2 MB) an output is thought to lie farther away than a core's own cache.
 const FAR: usize = 512 * 1024;

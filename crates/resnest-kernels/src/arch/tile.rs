@@ -2,6 +2,7 @@
 
 use super::fetch::{fetch_for_writing, fetch_near};
 use super::vector::Vector;
+use crate::buffer::LINE;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 /// Everything one call of the micro-kernel reads and writes.
@@ -106,9 +107,6 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
 
 /// Steps of k without a test between them, and mostly with one fetch: both cost some 3% on AVX2.
 pub(crate) const UNROLL: usize = 4;
-
-/// Values of a cache line.
-const LINE: usize = 16;
 
 /// Adds the products of one k, whose row of weights is at `w`.
 ///
