@@ -13,19 +13,19 @@ struct Layer {
     residual: bool,
 }
 
-/// radix, cardinality, base width, whether the avd pool comes before the 3x3.
-fn variant(name: &str) -> (usize, usize, usize, bool) {
+/// radix, cardinality, base width, whether the avd pool comes before the 3x3, whether that has its stride.
+fn variant(name: &str) -> (usize, usize, usize, bool, bool) {
     match name {
-        "4s2x40d" => (4, 2, 40, true),
-        "1s4x24d" => (1, 4, 24, true),
+        "4s2x40d" => (4, 2, 40, true, false),
+        "1s4x24d" => (1, 4, 24, true, false),
         // ResNeXt-50 32x4d has these convolutions too, but for its stem.
-        "32x4d" => (1, 32, 4, false),
-        _ => (2, 1, 64, false),
+        "32x4d" => (1, 32, 4, false, true),
+        _ => (2, 1, 64, false, false),
     }
 }
 
 fn layers(name: &str) -> Vec<Layer> {
-    let (radix, cardinality, base, avd_first) = variant(name);
+    let (radix, cardinality, base, avd_first, stride) = variant(name);
     let mut list = Vec::new();
     let mut add = |spec, side, count, residual| {
         list.push(Layer {
@@ -48,7 +48,12 @@ fn layers(name: &str) -> Vec<Layer> {
         let (wide, width) = (4 * planes, planes * base / 64 * cardinality);
         let split = ConvSpec::new(width, width * radix, 3).groups(cardinality * radix);
         add(ConvSpec::new(input, width, 1), before, 1, false);
-        add(split, if avd_first { side } else { before }, 1, false);
+        let first = if stride {
+            split.stride(before / side)
+        } else {
+            split
+        };
+        add(first, if avd_first { side } else { before }, 1, false);
         add(ConvSpec::new(input, wide, 1), side, 1, false);
         add(ConvSpec::new(width, wide, 1), side, blocks, true);
         add(ConvSpec::new(wide, width, 1), side, blocks - 1, false);

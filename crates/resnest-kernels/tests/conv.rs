@@ -136,6 +136,22 @@ fn direct_equals_the_definition_on_long_sums_and_many_pixels() {
     }
 }
 
+/// Rows so wide that several tasks share an image.
+#[test]
+#[cfg(not(miri))]
+fn narrow_groups_equal_the_definition_on_wide_images() {
+    let mut rng = Rng::new(7);
+    for group in [2, 4, 8, 16] {
+        for (stride, padding) in [(1, 0), (1, 1), (2, 0), (2, 1), (2, 3)] {
+            let spec = ConvSpec::new(3 * group, 3 * group, 3)
+                .groups(3)
+                .stride(stride)
+                .padding(padding);
+            Case::new(&mut rng, spec, Nhwc::new(2, 9, 150, 3 * group)).check(&DIRECT);
+        }
+    }
+}
+
 #[test]
 #[cfg(not(miri))]
 fn winograd_holds_its_error_on_deep_layers() {

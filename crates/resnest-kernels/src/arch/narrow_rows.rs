@@ -1,42 +1,49 @@
-//! 3x3 convolution in groups of 2 to 16 channels, a run of one output row at a time.
+//! 3x3 convolution in groups of 2 to 16 channels, a block of a cache line's channels and one output row
+//! at a time.
 //!
 //! As in `narrow.rs` a register holds several groups, if they fit. Here each input pixel is spread over the lanes
 //! once for all three taps of its row: spreading competes with multiplying for the CPU's units.
+//!
+//! The input is a packed block: its pixels lie side by side in a frame of zeros. In the map they are a pixel's
+//! channels apart, a power of two as a rule, and the few sets of the L1 cache that such steps reach do not
+//! hold what a row of taps needs.
 
 use super::Isa;
+use super::fetch::{fetch_far, fetch_for_writing};
 use super::rows::{load, store};
 use super::vector::Vector;
+use crate::buffer::LINE;
 use crate::share::SharedMut;
-use std::ops::Range;
 
-/// Most pixels computed together, and the input pixels under them at stride 2.
-const MOST: usize = 8;
-const COLUMNS: usize = 2 * MOST + 1;
-/// What a pixel in the padding reads.
-static ZEROS: [f32; 16] = [0.0; 16];
+/// Most pixels computed together.
+const MOST: usize = 10;
 
-/// One output row, for some registers of channels.
+/// One output row of a block.
 pub(crate) struct RowArgs {
-    /// The input rows under the three rows of taps, at their first pixel; null in the padding.
-    pub rows: [*const f32; 3],
-    /// Pixels of an input row.
-    pub width: usize,
-    /// Where the first output pixel's first tap lies: negative in the padding.
-    pub left: isize,
+    /// `taps` rows of the packed block under the row, `[row][column][LINE]`.
+    pub x: *const f32,
+    /// Values from one packed row to the next.
+    pub x_row: usize,
+    /// Rows of taps that do not lie in the padding.
+    pub taps: usize,
     pub pixels: usize,
+    /// Channels of the block, at most [`LINE`].
     pub channels: usize,
-    /// Registers of channels to compute.
-    pub first: usize,
-    pub end: usize,
-    /// `[register of channels][tap][input channel of the group][lane]`
+    /// `[register of channels][tap][input channel of the group][lane]`, at the first row of taps.
     pub weights: *const f32,
     /// `channels` rounded up to whole registers.
     pub bias: *const f32,
-    /// The row's first pixel.
+    /// The block in the row's first pixel, and values from one pixel to the next.
     pub out: *mut f32,
+    pub out_pixel: usize,
     /// Laid out like `out`, or null.
     pub residual: *const f32,
     pub relu: bool,
+    /// Whether the row below comes next.
+    pub more: bool,
+    /// Rows of the map to fetch meanwhile, or null, and values from one of their pixels to the next.
+    pub upcoming: [*const f32; 4],
+    pub upcoming_pixel: usize,
 }
 
 /// A kernel for one group size and stride.
@@ -45,103 +52,86 @@ pub(crate) type RowFn = unsafe fn(&RowArgs);
 /// Groups of `G` channels in and out at stride `S`, 1 or 2.
 ///
 /// # Safety
-/// `V::LANES` is a multiple of `G` or `G` of `V::LANES`, `channels` of `G`; rows that are not null hold
-/// `width` pixels of `channels` values, `out` (and the residual) `pixels`; the rest is as large as
-/// [`RowArgs`] says.
+/// `V::LANES` is a multiple of `G` or `G` of `V::LANES`, `channels` of `G`; a packed row holds the
+/// `(pixels - 1) * S + 3` columns under the row; the rest is as large as [`RowArgs`] says.
 #[inline(always)]
 pub(crate) unsafe fn narrow_row<V: Vector, const G: usize, const S: usize>(a: &RowArgs) {
-    // As many sums as fit the registers beside their inputs and the weights of three taps; at stride 2
-    // the inputs are twice as many.
-    let most = match (V::LANES, S) {
-        (16, 1) => MOST,
-        (16, _) => 5,
-        (_, 1) => 6,
-        _ => 4,
-    };
-    let tiles = a.pixels.div_ceil(most).max(1);
+    let tiles = a.pixels.div_ceil(MOST).max(1);
     let (size, larger) = (a.pixels / tiles, a.pixels % tiles);
-    for register in a.first..a.end {
-        let mut pixel = 0;
-        for tile in 0..tiles {
-            let count = size + usize::from(tile < larger);
+    let mut pixel = 0;
+    for tile in 0..tiles {
+        let count = size + usize::from(tile < larger);
+        for row in a.upcoming {
+            if !row.is_null() {
+                for column in pixel * S..(pixel + count) * S {
+                    fetch_far(row.wrapping_add(column * a.upcoming_pixel));
+                }
+            }
+        }
+        if a.more {
+            for below in a.pixels + pixel..a.pixels + pixel + count {
+                fetch_for_writing(a.out.wrapping_add(below * a.out_pixel));
+            }
+        }
+        for c in (0..a.channels).step_by(V::LANES) {
             // SAFETY: the promises above, for these pixels of this register.
             unsafe {
                 match count {
-                    8 => row_tile::<V, G, S, 8>(a, register, pixel),
-                    7 => row_tile::<V, G, S, 7>(a, register, pixel),
-                    6 => row_tile::<V, G, S, 6>(a, register, pixel),
-                    5 => row_tile::<V, G, S, 5>(a, register, pixel),
-                    4 => row_tile::<V, G, S, 4>(a, register, pixel),
-                    3 => row_tile::<V, G, S, 3>(a, register, pixel),
-                    2 => row_tile::<V, G, S, 2>(a, register, pixel),
-                    1 => row_tile::<V, G, S, 1>(a, register, pixel),
+                    10 => row_tile::<V, G, S, 10>(a, c, pixel),
+                    9 => row_tile::<V, G, S, 9>(a, c, pixel),
+                    8 => row_tile::<V, G, S, 8>(a, c, pixel),
+                    7 => row_tile::<V, G, S, 7>(a, c, pixel),
+                    6 => row_tile::<V, G, S, 6>(a, c, pixel),
+                    5 => row_tile::<V, G, S, 5>(a, c, pixel),
+                    4 => row_tile::<V, G, S, 4>(a, c, pixel),
+                    3 => row_tile::<V, G, S, 3>(a, c, pixel),
+                    2 => row_tile::<V, G, S, 2>(a, c, pixel),
+                    1 => row_tile::<V, G, S, 1>(a, c, pixel),
                     _ => {}
                 }
             }
-            pixel += count;
         }
+        pixel += count;
     }
 }
 
 /// # Safety
-/// As `narrow_row`, for the `M` pixels from `pixel` on.
+/// As `narrow_row`, for the `M` pixels from `pixel` on and the register of channel `c` of the block.
 #[inline(always)]
 unsafe fn row_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
     a: &RowArgs,
-    register: usize,
+    c: usize,
     pixel: usize,
 ) {
-    let c = register * V::LANES;
     let valid = V::LANES.min(a.channels - c);
-    // Where the register's first group begins.
-    let group = c / G * G;
-    // SAFETY: `valid` values remain from channel c on; columns outside the row are not read.
+    // SAFETY: `valid` values remain from channel c on; a packed pixel holds a whole line.
     unsafe {
         let mut acc = [V::load(a.bias.add(c)); M];
-        let left = a.left + (pixel * S) as isize;
-        for (ky, row) in a.rows.iter().enumerate() {
-            if row.is_null() {
-                continue;
-            }
-            let mut columns = [ZEROS.as_ptr(); COLUMNS];
-            let count = (M - 1) * S + 3;
-            if left >= 0 && left as usize + count <= a.width {
-                let first = row.add(left as usize * a.channels + group);
-                for (j, column) in columns.iter_mut().enumerate().take(count) {
-                    *column = first.add(j * a.channels);
-                }
-            } else {
-                for (j, column) in columns.iter_mut().enumerate().take(count) {
-                    let x = (left + j as isize) as usize; // negative ones wrap to huge ones
-                    if x < a.width {
-                        *column = row.add(x * a.channels + group);
-                    }
-                }
-            }
-            let weights = a.weights.add((c * 9) * G + ky * 3 * G * V::LANES);
+        // Where the register's first group begins.
+        let mut x = a.x.add(pixel * S * LINE + c / G * G);
+        let mut weights = a.weights.add(c * 9 * G);
+        for _ in 0..a.taps {
             if G >= V::LANES {
                 for i in 0..G {
                     let w = weights.add(i * V::LANES);
-                    three_taps::<V, G, S, M>(&mut acc, w, |j| V::splat(*columns[j].add(i)));
+                    three_taps::<V, G, S, M>(&mut acc, w, |j| V::splat(*x.add(j * LINE + i)));
                 }
-                continue;
+            } else {
+                // Written out, because only a constant makes one instruction of a spread.
+                channel::<V, G, S, M, 0>(&mut acc, x, weights);
+                channel::<V, G, S, M, 1>(&mut acc, x, weights);
+                channel::<V, G, S, M, 2>(&mut acc, x, weights);
+                channel::<V, G, S, M, 3>(&mut acc, x, weights);
+                channel::<V, G, S, M, 4>(&mut acc, x, weights);
+                channel::<V, G, S, M, 5>(&mut acc, x, weights);
+                channel::<V, G, S, M, 6>(&mut acc, x, weights);
+                channel::<V, G, S, M, 7>(&mut acc, x, weights);
             }
-            let mut x = [V::splat(0.0); COLUMNS];
-            for (x, column) in x.iter_mut().zip(columns).take(count) {
-                *x = load(column, valid);
-            }
-            // Written out, because only a constant makes one instruction of a spread.
-            channel::<V, G, S, M, 0>(&mut acc, &x, weights);
-            channel::<V, G, S, M, 1>(&mut acc, &x, weights);
-            channel::<V, G, S, M, 2>(&mut acc, &x, weights);
-            channel::<V, G, S, M, 3>(&mut acc, &x, weights);
-            channel::<V, G, S, M, 4>(&mut acc, &x, weights);
-            channel::<V, G, S, M, 5>(&mut acc, &x, weights);
-            channel::<V, G, S, M, 6>(&mut acc, &x, weights);
-            channel::<V, G, S, M, 7>(&mut acc, &x, weights);
+            x = x.add(a.x_row);
+            weights = weights.add(3 * G * V::LANES);
         }
         for (m, mut value) in acc.into_iter().enumerate() {
-            let at = (pixel + m) * a.channels + c;
+            let at = (pixel + m) * a.out_pixel + c;
             if !a.residual.is_null() {
                 value = value.add(load(a.residual.add(at), valid));
             }
@@ -156,11 +146,11 @@ unsafe fn row_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
 /// Input channel `I` of every group, if there is one, under the taps of a row.
 ///
 /// # Safety
-/// `weights` leads to those of the row's taps.
+/// `weights` leads to those of the row's taps, `x` to the packed columns under them.
 #[inline(always)]
 unsafe fn channel<V, const G: usize, const S: usize, const M: usize, const I: usize>(
     acc: &mut [V; M],
-    x: &[V; COLUMNS],
+    x: *const f32,
     weights: *const f32,
 ) where
     V: Vector,
@@ -169,7 +159,7 @@ unsafe fn channel<V, const G: usize, const S: usize, const M: usize, const I: us
         // SAFETY: the caller's promise.
         unsafe {
             let w = weights.add(I * V::LANES);
-            three_taps::<V, G, S, M>(acc, w, |j| x[j].spread::<G>(I));
+            three_taps::<V, G, S, M>(acc, w, |j| V::load(x.add(j * LINE)).spread::<G>(I));
         }
     }
 }
@@ -186,44 +176,49 @@ unsafe fn three_taps<V: Vector, const G: usize, const S: usize, const M: usize>(
 ) {
     // SAFETY: the caller's promise.
     let w: [V; 3] = std::array::from_fn(|kx| unsafe { V::load(weights.add(kx * G * V::LANES)) });
-    // Column by column, so that few of them need a register at a time.
-    for j in 0..(M - 1) * S + 3 {
-        let x = x(j);
+    for t in 0..M + 2 {
         for (kx, w) in w.iter().enumerate() {
-            if j >= kx && (j - kx).is_multiple_of(S) && (j - kx) / S < M {
-                let m = (j - kx) / S;
-                acc[m] = x.mul_add(*w, acc[m]);
+            if t >= kx && t - kx < M {
+                let m = t - kx;
+                acc[m] = x(m * S + kx).mul_add(*w, acc[m]);
             }
         }
     }
 }
 
-/// One output row of a 3x3 convolution in narrow groups, safely.
+/// One output row of a block of a 3x3 convolution in narrow groups, safely.
 pub(crate) struct NarrowRow<'a> {
     /// Channels of a group, in and out: 2, 4, 8 or 16.
     pub group: usize,
     /// 1 or 2.
     pub stride: usize,
+    /// Channels of the block, at most [`LINE`].
     pub channels: usize,
+    /// The packed block from the first row under the taps on, `[row][column][LINE]`.
     pub x: &'a [f32],
-    /// Where in `x` the input rows under the three rows of taps begin; `None` in the padding.
-    pub rows: [Option<usize>; 3],
-    /// Pixels of an input row.
-    pub width: usize,
-    /// Where the first output pixel's first tap lies.
-    pub left: isize,
-    /// Pixels of the output row, and where in `out` it begins.
+    /// Columns of a packed row.
+    pub columns: usize,
+    /// The first row of taps that does not lie in the padding, and how many do not.
+    pub first_tap: usize,
+    pub taps: usize,
     pub pixels: usize,
+    /// Where in `out` the block's part of the row begins, and values from one pixel to the next.
     pub start: usize,
-    /// Registers of channels to compute.
-    pub registers: Range<usize>,
-    /// `[register of channels][tap][input channel of the group][lane]`
+    pub out_pixel: usize,
+    /// The block's, `[register of channels][tap][input channel of the group][lane]`.
     pub weights: &'a [f32],
-    /// `channels`, rounded up to whole registers.
+    /// The block's, `channels` rounded up to whole registers.
     pub bias: &'a [f32],
     /// Laid out like the output.
     pub residual: Option<&'a [f32]>,
     pub relu: bool,
+    /// Whether the row below comes next.
+    pub more: bool,
+    /// The map that the block was packed from, and values from one pixel to the next.
+    pub map: &'a [f32],
+    pub map_pixel: usize,
+    /// Where in the map rows begin that are to be fetched meanwhile, as wide as those under the row.
+    pub upcoming: [Option<usize>; 4],
 }
 
 impl NarrowRow<'_> {
@@ -231,51 +226,57 @@ impl NarrowRow<'_> {
     /// Nobody else may touch these channels of the row in `out` meanwhile.
     pub unsafe fn run(&self, isa: Isa, out: &SharedMut) {
         let kernels = isa.kernels();
-        let (lanes, row_len) = (kernels.lanes, self.width * self.channels);
+        let (lanes, row_len) = (kernels.lanes, self.columns * LINE);
         let width = self.channels.next_multiple_of(lanes);
         assert!(
             (lanes.is_multiple_of(self.group) || self.group.is_multiple_of(lanes))
-                && self.channels.is_multiple_of(self.group),
-            "groups of {} channels",
+                && self.channels.is_multiple_of(self.group)
+                && (1..=LINE).contains(&self.channels),
+            "{} channels in groups of {}",
+            self.channels,
             self.group
         );
         assert!(matches!(self.stride, 1 | 2), "stride {}", self.stride);
         assert!(
-            self.rows
-                .iter()
-                .flatten()
-                .all(|&row| row + row_len <= self.x.len()),
+            self.taps == 0 || self.first_tap + self.taps <= 3,
+            "rows of taps"
+        );
+        assert!(
+            self.taps * row_len <= self.x.len()
+                && self.columns >= self.pixels.saturating_sub(1) * self.stride + 3,
             "input too short"
         );
-        assert!(self.registers.end * lanes <= width, "registers");
         assert_eq!(self.weights.len(), width * 9 * self.group, "narrow weights");
         assert_eq!(self.bias.len(), width, "bias");
+        let last = self.pixels.saturating_sub(1) * self.out_pixel;
         assert!(
-            self.start + self.pixels * self.channels <= out.len(),
+            self.start + last + self.channels <= out.len(),
             "output too short"
         );
         assert!(
             self.residual.is_none_or(|r| r.len() == out.len()),
             "residual length"
         );
-        let row = |row: Option<usize>| {
-            row.map_or(std::ptr::null(), |at| self.x.as_ptr().wrapping_add(at))
-        };
+        let first = self.first_tap * 3 * self.group * lanes;
         let args = RowArgs {
-            rows: self.rows.map(row),
-            width: self.width,
-            left: self.left,
+            x: self.x.as_ptr(),
+            x_row: row_len,
+            taps: self.taps,
             pixels: self.pixels,
             channels: self.channels,
-            first: self.registers.start,
-            end: self.registers.end,
-            weights: self.weights.as_ptr(),
+            weights: self.weights.as_ptr().wrapping_add(first),
             bias: self.bias.as_ptr(),
             out: out.as_ptr().wrapping_add(self.start),
+            out_pixel: self.out_pixel,
             residual: self
                 .residual
                 .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(self.start)),
             relu: self.relu,
+            more: self.more,
+            upcoming: self
+                .upcoming
+                .map(|row| row.map_or(std::ptr::null(), |at| self.map.as_ptr().wrapping_add(at))),
+            upcoming_pixel: self.map_pixel,
         };
         let kernel = kernels.narrow_row[self.group.trailing_zeros() as usize - 1][self.stride - 1];
         // SAFETY: every range is bounded above; the Isa proves the CPU has it.

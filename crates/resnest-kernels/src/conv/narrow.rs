@@ -4,10 +4,16 @@ use super::{Finish, Geometry, share_of, sum_columns};
 use crate::arch::Isa;
 use crate::arch::block::{NarrowBlock, OffsetTable};
 use crate::arch::narrow_rows::NarrowRow;
-use crate::buffer::Aligned;
-use crate::shape::ConvSpec;
+use crate::buffer::{Aligned, LINE, with_scratch};
+use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use crate::threads::parallel_for;
+use std::ops::Range;
+
+/// Values of a packed block: 48 KB, of which a row of the output reads a fraction that the L1 cache holds.
+const PACKED: usize = 12 * 1024;
+/// Rows of the output that are worth packing two more rows of input than they have.
+const FEWEST_ROWS: usize = 4;
 
 /// Weights as `[register of channels][tap][input channel of the group][lane]`.
 pub(crate) struct Narrow {
@@ -100,40 +106,110 @@ impl Narrow {
         });
     }
 
-    /// 3x3 kernels: rows of the output, and where they are few, of some registers of channels.
+    /// 3x3 kernels: some rows of the output, a cache line of channels at a time.
     fn run_rows(&self, g: &Geometry, x: &[f32], out: &SharedMut, finish: Finish) {
-        let rows = g.output.n * g.output.h;
-        let chunks = rows.min(32);
-        let registers = self.bias.len() / g.isa.kernels().lanes;
-        let parts = registers.min(32usize.div_ceil(chunks));
-        parallel_for(chunks * parts, g.macs(), &|task| {
-            let (part, chunk) = (task / chunks, task % chunks);
-            for row in share_of(rows, 1, chunk, chunks) {
-                let pixel = row * g.output.w;
-                let (image, top, left) = g.window(pixel);
-                let narrow = NarrowRow {
-                    group: self.group,
-                    stride: g.spec.stride,
-                    channels: g.output.c,
-                    x,
-                    rows: [0, 1, 2].map(|ky| {
-                        let y = (top + ky) as usize; // negative ones wrap to huge ones
-                        (y < g.input.h).then(|| (image * g.input.h + y) * g.input.w * g.input.c)
-                    }),
-                    width: g.input.w,
-                    left,
-                    pixels: g.output.w,
-                    start: pixel * g.output.c,
-                    registers: share_of(registers, 1, part, parts),
-                    weights: self.weights.as_slice(),
-                    bias: self.bias.as_slice(),
-                    residual: finish.residual,
-                    relu: finish.relu,
-                };
-                // SAFETY: tasks differ in rows or in channels.
-                unsafe { narrow.run(g.isa, out) };
-            }
+        let Nhwc { n, h, w, c } = g.output;
+        let columns = (w - 1) * g.spec.stride + 3;
+        let rows = (PACKED / (columns * LINE)).saturating_sub(2) / g.spec.stride;
+        let chunks = h.div_ceil(rows.max(FEWEST_ROWS));
+        let blocks = c.div_ceil(LINE);
+        parallel_for(n * chunks * blocks, g.macs(), &|task| {
+            let (image, chunk) = (task / blocks / chunks, task / blocks % chunks);
+            let channels = task % blocks * LINE..c.min((task % blocks + 1) * LINE);
+            let rows = share_of(h, 1, chunk, chunks);
+            let (under, end) = (rows_under(g, rows.clone()), rows.end);
+            with_scratch(under.len() * columns * LINE, |packed| {
+                pack_block(g, x, (image, under.clone()), channels.clone(), packed);
+                for row in rows {
+                    let read = rows_under(g, row..row + 1);
+                    let width = channels.len().next_multiple_of(g.isa.kernels().lanes);
+                    let registers = channels.start..channels.start + width;
+                    let per_channel = 9 * self.group;
+                    let narrow = NarrowRow {
+                        group: self.group,
+                        stride: g.spec.stride,
+                        channels: channels.len(),
+                        x: &packed[(read.start - under.start) * columns * LINE..],
+                        columns,
+                        first_tap: (read.start + g.spec.padding)
+                            .saturating_sub(row * g.spec.stride),
+                        taps: read.len(),
+                        pixels: w,
+                        start: (image * h + row) * w * g.out_pixel + channels.start,
+                        out_pixel: g.out_pixel,
+                        weights: &self.weights.as_slice()
+                            [registers.start * per_channel..registers.end * per_channel],
+                        bias: &self.bias.as_slice()[registers],
+                        residual: finish.residual,
+                        relu: finish.relu,
+                        more: row + 1 < end,
+                        map: x,
+                        map_pixel: g.x_pixel,
+                        upcoming: beside(g, image, row, channels.start),
+                    };
+                    // SAFETY: tasks differ in rows or in channels.
+                    unsafe { narrow.run(g.isa, out) };
+                }
+            });
         });
+    }
+}
+
+/// The rows of the image under a 3x3 kernel for some rows of the output.
+fn rows_under(g: &Geometry, rows: Range<usize>) -> Range<usize> {
+    let inside = |padded: usize| padded.saturating_sub(g.spec.padding).min(g.input.h);
+    inside(rows.start * g.spec.stride)..inside((rows.end - 1) * g.spec.stride + 3)
+}
+
+/// Where the rows of input that an output row is the first to read begin in the blocks before and after
+/// one. Those are the next that a thread packs, for it takes tasks upwards or downwards.
+fn beside(g: &Geometry, image: usize, row: usize, channel: usize) -> [Option<usize>; 4] {
+    let Nhwc { h, w, c, .. } = g.input;
+    let mut rows = [None; 4];
+    let first = row * g.spec.stride;
+    for (rows, y) in rows
+        .chunks_exact_mut(2)
+        .zip(first..h.min(first + g.spec.stride))
+    {
+        let at = (image * h + y) * w * g.x_pixel + channel;
+        rows[0] = (channel >= LINE).then(|| at - LINE);
+        rows[1] = (channel + LINE < c).then(|| at + LINE);
+    }
+    rows
+}
+
+/// Copies some rows of an image, of at most a cache line's channels, as `[row][column][LINE]` with the
+/// columns of the padding, as many as are read.
+fn pack_block(
+    g: &Geometry,
+    x: &[f32],
+    (image, rows): (usize, Range<usize>),
+    channels: Range<usize>,
+    packed: &mut [f32],
+) {
+    if rows.is_empty() {
+        return;
+    }
+    let Nhwc { h, w, .. } = g.input;
+    let (packed, _) = packed.as_chunks_mut::<LINE>();
+    let columns = packed.len() / rows.len();
+    let left = g.spec.padding.min(columns);
+    let copied = w.min(columns - left);
+    for (y, packed) in rows.zip(packed.chunks_exact_mut(columns)) {
+        packed[..left].fill([0.0; LINE]);
+        packed[left + copied..].fill([0.0; LINE]);
+        let row = &x[(image * h + y) * w * g.x_pixel + channels.start..];
+        let pixels = packed[left..left + copied]
+            .iter_mut()
+            .zip(row.chunks(g.x_pixel));
+        if channels.len() == LINE {
+            // Of a length that the compiler knows.
+            pixels.for_each(|(to, from)| to.copy_from_slice(&from[..LINE]));
+        } else {
+            pixels.for_each(|(to, from)| {
+                to[..channels.len()].copy_from_slice(&from[..channels.len()])
+            });
+        }
     }
 }
 
