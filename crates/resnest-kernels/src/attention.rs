@@ -5,7 +5,7 @@
 
 use crate::arch::Isa;
 use crate::buffer::with_scratch;
-use crate::conv::direct::Weighted;
+use crate::conv::direct::{Source, Weighted};
 use crate::conv::{Algorithm, Epilogue, PackedConv, share_of};
 use crate::error::{Error, check_len};
 use crate::map::Map;
@@ -203,13 +203,43 @@ impl PackedSplitAttention {
         next: &PackedConv,
         epilogue: Epilogue,
     ) -> Result<Map, Error> {
+        self.then(x, input, next, |source, output| {
+            next.run_from(source, output, epilogue)
+        })
+    }
+
+    /// The same, added to what `out` holds, then ReLU if `relu`.
+    ///
+    /// # Errors
+    /// When a slice or a shape does not fit, and unless [`PackedConv::adds_in_place`] for `next`.
+    pub fn run_then_onto(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        next: &PackedConv,
+        out: &mut [f32],
+        relu: bool,
+    ) -> Result<(), Error> {
+        self.then(x, input, next, |source, output| {
+            next.run_from_onto(source, output, out, relu)
+        })
+    }
+
+    /// Hands what `next` reads to `f`, with its shape.
+    fn then<R>(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        next: &PackedConv,
+        f: impl FnOnce(Source, Nhwc) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         self.with_splits(x, input, |weighted, output| {
             if next.takes_weighted(output) {
-                return next.run_weighted(weighted, output, epilogue);
+                return f(Source::Weighted(weighted), output);
             }
             with_scratch(output.len(), |sums| {
                 self.weigh(weighted, output, &SharedMut::new(sums));
-                next.run(sums, output, epilogue)
+                f(Source::Plain(sums), output)
             })
         })
     }

@@ -38,18 +38,38 @@ impl Deref for Values<'_> {
     }
 }
 
-/// Reads a CPU f32 storage as channels-last values, copying only if it is something else.
-fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Values<'a>, Nhwc)> {
+/// Where the values of a logical (N, C, H, W) tensor lie, and its shape.
+fn strides(layout: &Layout) -> Result<(Strides, Nhwc)> {
     let (n, c, h, w) = layout.shape().dims4()?;
-    let shape = Nhwc::new(n, h, w, c);
-    let CpuStorage::F32(values) = storage else {
-        bail!("the fused kernels compute in f32; convert the tensor with to_dtype(DType::F32)");
-    };
     let mut strides = Strides {
         offset: layout.start_offset(),
         nchw: [0; 4],
     };
     strides.nchw.copy_from_slice(layout.stride());
+    Ok((strides, Nhwc::new(n, h, w, c)))
+}
+
+/// The channels-last values of a CPU f32 storage, to be changed.
+fn nhwc_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<(&'a mut [f32], Nhwc)> {
+    let (strides, shape) = strides(layout)?;
+    let CpuStorage::F32(values) = storage else {
+        bail!("the fused kernels compute in f32; convert the tensor with to_dtype(DType::F32)");
+    };
+    if !strides.is_channels_last(shape) {
+        bail!("only channels-last memory is written in place");
+    }
+    match values.get_mut(strides.offset..strides.offset + shape.len()) {
+        Some(values) => Ok((values, shape)),
+        None => bail!("the layout reaches beyond its storage"),
+    }
+}
+
+/// Reads a CPU f32 storage as channels-last values, copying only if it is something else.
+fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Values<'a>, Nhwc)> {
+    let (strides, shape) = strides(layout)?;
+    let CpuStorage::F32(values) = storage else {
+        bail!("the fused kernels compute in f32; convert the tensor with to_dtype(DType::F32)");
+    };
     let values = if strides.is_channels_last(shape) {
         match values.get(strides.offset..strides.offset + shape.len()) {
             Some(values) => Values::Borrowed(values),
@@ -173,6 +193,51 @@ where
     place.view(&x.apply_op1_no_bwd(&op)?)
 }
 
+/// An operation that adds to a map where it lies: input, its shape, map, its shape.
+struct Onto<F> {
+    name: &'static str,
+    f: F,
+}
+
+impl<F> InplaceOp2 for Onto<F>
+where
+    F: Fn(&[f32], Nhwc, &mut [f32], Nhwc) -> std::result::Result<(), Error>,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(
+        &self,
+        map: &mut CpuStorage,
+        map_layout: &Layout,
+        x: &CpuStorage,
+        x_layout: &Layout,
+    ) -> Result<()> {
+        let (x, input) = nhwc(x, x_layout)?;
+        let (map, shape) = nhwc_mut(map, map_layout)?;
+        Ok((self.f)(&x, input, map, shape)?)
+    }
+}
+
+/// Whether `map` can be written where it lies while `x` is read.
+fn is_apart(map: &Tensor, x: &Tensor) -> Result<bool> {
+    let (map, layout) = map.storage_and_layout();
+    let (x, _) = x.storage_and_layout();
+    let (strides, shape) = strides(layout)?;
+    let is_f32 = matches!(&*map, Storage::Cpu(CpuStorage::F32(_)));
+    Ok(is_f32 && strides.is_channels_last(shape) && !std::ptr::eq(&*map, &*x))
+}
+
+/// Fails unless a residual has the shape of the result.
+fn check_residual(residual: Nhwc, output: Nhwc) -> std::result::Result<(), Error> {
+    if residual == output {
+        return Ok(());
+    }
+    let problem = format!("has shape {residual:?}, the result {output:?}");
+    Err(Error::spec("residual", problem))
+}
+
 impl PackedConv {
     /// Convolves a logical (N, C, H, W) tensor; adds `residual` if there is one, then ReLU if
     /// `relu`.
@@ -192,6 +257,26 @@ impl PackedConv {
             Some(residual) => apply2(x, residual, "resnest-conv-add", run),
             None => apply(x, "resnest-conv", |x, input| run(x, input, None)),
         }
+    }
+
+    /// The same with a residual that nobody else holds: the result is written over it where it can be,
+    /// which saves the memory of a map and the time to read it.
+    ///
+    /// `residual` must be the only tensor of its memory: a map that an operation has just put out.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_onto(&self, x: &Tensor, residual: Tensor, relu: bool) -> Result<Tensor> {
+        if !self.adds_in_place() || !is_apart(&residual, x)? {
+            return self.forward(x, Some(&residual), relu);
+        }
+        let f = |x: &[f32], input: Nhwc, out: &mut [f32], shape: Nhwc| {
+            check_residual(shape, self.spec().output(input)?)?;
+            self.run_onto(x, input, out, relu)
+        };
+        let name = "resnest-conv-onto";
+        residual.inplace_op2(x, &Onto { name, f })?;
+        Ok(residual)
     }
 
     /// The same without a residual, and the mean of the result over height and width, (N, C), made
@@ -285,6 +370,29 @@ impl PackedSplitAttention {
             Some(residual) => apply2(x, residual, "resnest-attention-conv", run),
             None => apply(x, "resnest-attention-conv", |x, input| run(x, input, None)),
         }
+    }
+
+    /// The same with a residual that nobody else holds; see [`PackedConv::forward_onto`].
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_then_onto(
+        &self,
+        x: &Tensor,
+        next: &PackedConv,
+        residual: Tensor,
+        relu: bool,
+    ) -> Result<Tensor> {
+        if !next.adds_in_place() || !is_apart(&residual, x)? {
+            return self.forward_then(x, next, Some(&residual), relu);
+        }
+        let f = |x: &[f32], input: Nhwc, out: &mut [f32], shape: Nhwc| {
+            check_residual(shape, next.spec().output(self.output(input)?)?)?;
+            self.run_then_onto(x, input, next, out, relu)
+        };
+        let name = "resnest-attention-conv-onto";
+        residual.inplace_op2(x, &Onto { name, f })?;
+        Ok(residual)
     }
 }
 
@@ -386,18 +494,11 @@ impl InplaceOp2 for Gate {
         residual: &CpuStorage,
         residual_layout: &Layout,
     ) -> Result<()> {
-        let (_, shape) = nhwc(x, x_layout)?;
+        let (values, shape) = nhwc_mut(x, x_layout)?;
         let (residual, residual_shape) = nhwc(residual, residual_layout)?;
         if residual_shape != shape {
             bail!("the residual has shape {residual_shape:?}, the map {shape:?}");
         }
-        let CpuStorage::F32(values) = x else {
-            bail!("the fused kernels compute in f32; convert the tensor with to_dtype(DType::F32)");
-        };
-        let start = x_layout.start_offset();
-        let Some(values) = values.get_mut(start..start + shape.len()) else {
-            bail!("the layout reaches beyond its storage");
-        };
         let epilogue = GateEpilogue {
             residual: Some(&residual),
             relu: true,
@@ -424,13 +525,7 @@ pub fn gate_add_relu(x: Tensor, gates: &Tensor, residual: &Tensor) -> Result<Ten
 /// # Errors
 /// When the tensor does not have four dimensions or is not f32 on the CPU.
 pub fn to_channels_last(x: &Tensor) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    let mut strides = Strides {
-        offset: 0,
-        nchw: [0; 4],
-    };
-    strides.nchw.copy_from_slice(x.stride());
-    let shape = Nhwc::new(n, h, w, c);
+    let (strides, shape) = strides(x.layout())?;
     if strides.is_channels_last(shape) {
         return Ok(x.clone());
     }

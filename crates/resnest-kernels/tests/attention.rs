@@ -160,6 +160,10 @@ fn check_then(isa: Isa, packed: &PackedSplitAttention, s: &Sizes, values: &Value
     for threads in [1, 3] {
         let together = with_threads(threads, together).unwrap();
         assert!(bits(&together) == bits(&apart), "with the next, {s:?}");
+        let mut onto = residual.clone();
+        let run = || packed.run_then_onto(&values.x, s.input, &next, &mut onto, true);
+        with_threads(threads, run).unwrap();
+        assert!(bits(&onto) == bits(&apart), "over the residual, {s:?}");
     }
 }
 

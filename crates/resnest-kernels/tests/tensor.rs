@@ -142,6 +142,45 @@ fn a_repeated_image_is_read_in_place() {
 }
 
 #[test]
+fn a_residual_of_ones_own_is_written_over_and_gives_the_same() {
+    let mut rng = Rng::new(24);
+    let x = random(&mut rng, DIMS);
+    let spec = ConvSpec::new(6, 10, 3);
+    let weight = rng.normal(540);
+    let direct = packed(spec, &weight);
+    let winograd = PackedConv::new(
+        Isa::detect().unwrap(),
+        spec,
+        &weight,
+        None,
+        Algorithm::WinogradF2,
+    )
+    .unwrap();
+    assert!(direct.adds_in_place() && !winograd.adds_in_place());
+    let residual = random(&mut rng, (2, 10, 5, 7));
+    for conv in [&direct, &winograd] {
+        let expected = flat(&conv.forward(&x, Some(&residual), true).unwrap());
+        for own in layouts(&residual).unwrap() {
+            let before = flat(&own);
+            let found = conv.forward_onto(&x, own.clone(), true).unwrap();
+            assert_eq!(flat(&found), expected, "{:?}", own.layout());
+            // Only channels-last memory is written over, and only by direct convolutions.
+            let last = own.permute((0, 2, 3, 1)).unwrap().is_contiguous();
+            let over = last && conv.adds_in_place();
+            assert_eq!(flat(&own) != before, over, "{:?}", own.layout());
+        }
+    }
+    // An input that is its own residual must not be changed while it is read.
+    let square = packed(ConvSpec::new(6, 6, 1), &rng.normal(36));
+    let x = to_channels_last(&x).unwrap();
+    let expected = flat(&square.forward(&x, Some(&x), false).unwrap());
+    let found = square.forward_onto(&x, x.clone(), false).unwrap();
+    assert_eq!(flat(&found), expected);
+    let wrong = to_channels_last(&random(&mut rng, (2, 10, 5, 6))).unwrap();
+    assert!(direct.forward_onto(&x, wrong, true).is_err());
+}
+
+#[test]
 fn other_types_and_shapes_are_errors() {
     let mut rng = Rng::new(23);
     let conv = packed(ConvSpec::new(6, 10, 3), &rng.normal(540));

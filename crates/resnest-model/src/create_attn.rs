@@ -8,7 +8,7 @@ use crate::eca::EcaModule;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::gate::{ChannelGate, conv_norm_act_gate_add_relu};
-use crate::layers::{Act, Conv2d, conv_norm_add_act};
+use crate::layers::{Act, Conv2d, Held, conv_norm_add_act};
 use crate::norm::Normalise;
 use crate::pool::GlobalAvg;
 use crate::squeeze_excite::{SeModule, rd_channels};
@@ -87,12 +87,12 @@ pub(crate) fn conv_norm_attn_add_act(
     conv: &Conv2d,
     norm: &impl Normalise,
     attn: Option<&Attn>,
-    shortcut: &Tensor,
+    shortcut: Held,
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
     let Some(attn) = attn else {
         return conv_norm_add_act(conv, norm, shortcut, x, trace);
     };
-    conv_norm_act_gate_add_relu(conv, norm, Act::Identity, attn, shortcut, x, trace)
+    conv_norm_act_gate_add_relu(conv, norm, Act::Identity, attn, &shortcut, x, trace)
 }

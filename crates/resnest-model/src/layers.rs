@@ -3,6 +3,7 @@
 //! Blocks call [`conv_norm_act`], [`conv_norm_add_act`] and [`conv_act`]: they say *what* is
 //! computed. How is decided here, once for every block.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
@@ -425,25 +426,46 @@ pub(crate) fn conv_norm_act(
     Ok(y)
 }
 
+/// A map, and whether anybody but the block that is given it holds it.
+#[derive(Debug)]
+pub(crate) enum Held<'a> {
+    /// Others may read it later.
+    Shared(&'a Tensor),
+    /// Nobody else has it: a result may be written over it.
+    Own(Tensor),
+}
+
+impl Deref for Held<'_> {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        match self {
+            Held::Shared(map) => map,
+            Held::Own(map) => map,
+        }
+    }
+}
+
 /// `relu(norm(conv(x)) + shortcut)`: the end of every residual block.
 pub(crate) fn conv_norm_add_act(
     conv: &Conv2d,
     norm: &impl Normalise,
-    shortcut: &Tensor,
+    shortcut: Held,
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
     trace.input(&conv.path, || conv.spec(), x);
     let y = match &conv.weights {
-        Weights::Packed(kernel) if norm.foldable().is_some() => {
-            kernel.forward(x, Some(shortcut), true)?
-        }
+        Weights::Packed(kernel) if norm.foldable().is_some() => match shortcut {
+            Held::Shared(shortcut) => kernel.forward(x, Some(shortcut), true)?,
+            Held::Own(shortcut) => kernel.forward_onto(x, shortcut, true)?,
+        },
         Weights::Packed(kernel) => {
-            (norm.forward(kernel.forward(x, None, false)?)? + shortcut)?.relu()?
+            (norm.forward(kernel.forward(x, None, false)?)? + &*shortcut)?.relu()?
         }
         Weights::Plain { weight, bias } => {
             let y = norm.forward(conv.compute(weight, bias.as_ref(), x)?)?;
-            (y + shortcut)?.relu()?
+            (y + &*shortcut)?.relu()?
         }
     };
     conv.report(&y, ", norm, + shortcut, relu", trace);

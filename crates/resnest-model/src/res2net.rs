@@ -7,7 +7,7 @@ use resnest_kernels::{Rest, SplitConvs};
 use crate::config::{Block, Named, Res2NetArgs, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
 use crate::norm::{Norm, Normalise};
 use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
@@ -141,13 +141,10 @@ fn cat(parts: &[Tensor]) -> Result<Tensor> {
 }
 
 impl ResidualBlock for Bottle2neck {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         let out = self.splits(&out, trace)?;
-        let shortcut = match &self.downsample {
-            Some(downsample) => &downsample.forward(x, trace)?,
-            None => x,
-        };
+        let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_add_act(&self.conv3, &self.bn3, shortcut, &out, trace)
     }
 

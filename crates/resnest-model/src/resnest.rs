@@ -7,7 +7,7 @@ use crate::config::{Block, MOST_CHANNELS, Named, NormLayer, ResNestArgs, ResNetC
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::helpers::group_width;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act};
 use crate::norm::BatchNorm2d;
 use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
@@ -63,8 +63,8 @@ impl ResNestBottleneck {
 }
 
 impl ResidualBlock for ResNestBottleneck {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+        let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         if let Some(pool) = &self.avd_first {
             out = pool.forward(&out, trace)?;
         }
@@ -77,10 +77,7 @@ impl ResidualBlock for ResNestBottleneck {
         if let Some(pool) = &self.avd_last {
             out = pool.forward(&out, trace)?;
         }
-        let shortcut = match &self.downsample {
-            Some(downsample) => &downsample.forward(x, trace)?,
-            None => x,
-        };
+        let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_add_act(&self.conv3, &self.bn3, shortcut, &out, trace)
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::gate::gated_sum;
 use crate::helpers::make_divisible;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
 use crate::norm::{BatchNorm2d, Normalise};
 use crate::pool::GlobalAvg;
 use crate::trace::{Trace, per_image};
@@ -109,13 +109,16 @@ impl SelectiveKernel {
     pub(crate) fn forward_then(
         &self,
         last: &ConvNormAct,
-        shortcut: &Tensor,
+        shortcut: Held,
         x: &Tensor,
         trace: &mut Trace,
     ) -> Result<Tensor> {
         let next = last.bn.foldable().and(last.conv.packed());
         if let (Some(kernel), Some(next)) = (&self.kernel, next) {
-            let y = kernel.forward_then(x, next, Some(shortcut), true)?;
+            let y = match shortcut {
+                Held::Shared(shortcut) => kernel.forward_then(x, next, Some(shortcut), true)?,
+                Held::Own(shortcut) => kernel.forward_then_onto(x, next, shortcut, true)?,
+            };
             let operation = || {
                 let last = describe(next.spec());
                 self.describe() + &format!(", then {last}, norm, + shortcut, relu")

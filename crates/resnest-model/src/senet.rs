@@ -11,7 +11,7 @@ use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::gate::conv_norm_act_gate_add_relu;
 use crate::helpers::group_width;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
 use crate::norm::BatchNorm2d;
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
 use crate::squeeze_excite::SeModule;
@@ -130,19 +130,16 @@ impl Bottleneck {
 }
 
 impl ResidualBlock for Bottleneck {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         let out = conv_norm_act(&self.conv2, &self.bn2, Act::Relu, &out, trace)?;
-        let shortcut = match &self.downsample {
-            Some(downsample) => &downsample.forward(x, trace)?,
-            None => x,
-        };
+        let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_act_gate_add_relu(
             &self.conv3,
             &self.bn3,
             Act::Identity,
             &self.se_module,
-            shortcut,
+            &shortcut,
             &out,
             trace,
         )
@@ -199,18 +196,15 @@ impl SeResNetBlock {
 }
 
 impl ResidualBlock for SeResNetBlock {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
-        let shortcut = match &self.downsample {
-            Some(downsample) => &downsample.forward(x, trace)?,
-            None => x,
-        };
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
+        let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_act_gate_add_relu(
             &self.conv2,
             &self.bn2,
             Act::Relu,
             &self.se_module,
-            shortcut,
+            &shortcut,
             &out,
             trace,
         )

@@ -7,7 +7,7 @@ use crate::config::{Block, Named, ResNetConfig, SkArgs};
 use crate::conv_bn_act::ConvNormAct;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2dConfig};
+use crate::layers::{Act, Conv2dConfig, Held};
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
 use crate::selective_kernel::SelectiveKernel;
 use crate::trace::Trace;
@@ -42,9 +42,10 @@ impl SelectiveKernelBasic {
 }
 
 impl ResidualBlock for SelectiveKernelBasic {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let shortcut = shortcut(self.downsample.as_ref(), x, trace)?;
-        self.conv1.forward_then(&self.conv2, &shortcut, x, trace)
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+        let map = x.clone();
+        let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
+        self.conv1.forward_then(&self.conv2, shortcut, &map, trace)
     }
 
     fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
@@ -94,10 +95,10 @@ impl SelectiveKernelBottleneck {
 }
 
 impl ResidualBlock for SelectiveKernelBottleneck {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let shortcut = shortcut(self.downsample.as_ref(), x, trace)?;
-        let out = self.conv1.forward(Act::Relu, x, trace)?;
-        self.conv2.forward_then(&self.conv3, &shortcut, &out, trace)
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+        let out = self.conv1.forward(Act::Relu, &x, trace)?;
+        let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
+        self.conv2.forward_then(&self.conv3, shortcut, &out, trace)
     }
 
     fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {
@@ -112,14 +113,6 @@ impl ResidualBlock for SelectiveKernelBottleneck {
     fn weight_bytes(&self) -> usize {
         let downsample = self.downsample.as_ref().map_or(0, Downsample::weight_bytes);
         self.conv1.bytes() + self.conv2.bytes() + self.conv3.bytes() + downsample
-    }
-}
-
-/// What a block adds to its own result.
-fn shortcut(downsample: Option<&Downsample>, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-    match downsample {
-        Some(downsample) => downsample.forward(x, trace),
-        None => Ok(x.clone()),
     }
 }
 

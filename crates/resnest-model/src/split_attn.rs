@@ -9,7 +9,7 @@ use resnest_kernels::{PackedSplitAttention, SplitAttentionWeights};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::make_divisible;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act, conv_norm_add_act, describe};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
 use crate::norm::BatchNorm2d;
 use crate::pool::mean_hw;
 use crate::trace::{Trace, per_image};
@@ -135,13 +135,18 @@ impl SplitAttn {
         &self,
         conv: &Conv2d,
         norm: &BatchNorm2d,
-        shortcut: &Tensor,
+        shortcut: Held,
         x: &Tensor,
         trace: &mut Trace,
     ) -> Result<Tensor> {
         if let (How::Fused(fused), Some(next)) = (&self.how, conv.packed()) {
             trace.attention(&self.path, || fused.kernel.attention(x))?;
-            let y = fused.kernel.forward_then(x, next, Some(shortcut), true)?;
+            let y = match shortcut {
+                Held::Shared(shortcut) => {
+                    fused.kernel.forward_then(x, next, Some(shortcut), true)?
+                }
+                Held::Own(shortcut) => fused.kernel.forward_then_onto(x, next, shortcut, true)?,
+            };
             let operation = || fused.describe() + ", then conv3, norm, + shortcut, relu";
             let macs = || fused.macs(&y).saturating_add(per_image(&y, conv.taps()));
             let layers = [fused.conv_path.as_str(), conv.path()];

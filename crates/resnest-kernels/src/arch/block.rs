@@ -77,6 +77,8 @@ pub(crate) struct Panel<'a> {
     /// From one pixel to the next in `out` and `residual`.
     pub row_stride: usize,
     pub residual: Option<&'a [f32]>,
+    /// The residual is what `out` holds: `k <= k_block` then.
+    pub onto: bool,
     pub relu: bool,
     /// What will be written next.
     pub upcoming: Upcoming<'a>,
@@ -122,7 +124,7 @@ impl Panel<'_> {
     ///
     /// # Safety
     /// Nobody else may touch the written ranges of `out` meanwhile, and unless `k <= k_block`
-    /// they are read too, but only after having been written here.
+    /// they are read too, but only after having been written here. With `onto` they hold values.
     pub unsafe fn run(&self, isa: Isa, sums: Option<&mut [f32]>) {
         let width = self.registers * isa.kernels().lanes;
         self.check(width, sums.as_deref());
@@ -179,6 +181,10 @@ impl Panel<'_> {
             self.weights.len(),
             self.batches * t.taps * self.k * width,
             "panel weights"
+        );
+        assert!(
+            !self.onto || self.k <= self.k_block && self.residual.is_none(),
+            "the output is needed for parts of the sums"
         );
         let lanes = width / self.registers;
         assert!(
@@ -297,6 +303,8 @@ impl Tiles {
             (args.first, args.last) = (block.first, block.last);
             if let Some(residual) = panel.residual {
                 args.residual = residual.as_ptr().wrapping_add(at);
+            } else if panel.onto {
+                args.residual = args.out;
             }
             (args.prefetch, args.prefetch_step) = (prefetch, self.step);
             prefetch = prefetch.wrapping_add(self.share * args.tiles);

@@ -6,6 +6,7 @@ use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::window::weighted;
 use crate::buffer::with_scratch;
+use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use crate::threads::parallel_for;
@@ -57,6 +58,18 @@ pub(crate) enum Source<'a> {
     Plain(&'a [f32]),
     /// Weighted sums of splits, made chunk by chunk as a 1x1 convolution reads them.
     Weighted(Weighted<'a>),
+}
+
+impl Source<'_> {
+    /// Fails unless it is a map of this shape.
+    pub fn check(&self, input: Nhwc) -> Result<(), Error> {
+        match self {
+            Source::Plain(x) => check_len("input", x.len(), input.len()),
+            Source::Weighted(Weighted { splits, radix, .. }) => {
+                check_len("splits", splits.len(), input.len() * radix)
+            }
+        }
+    }
 }
 
 /// What the tasks read.
@@ -134,6 +147,11 @@ impl Direct {
 
     pub fn bytes(&self) -> usize {
         self.panels.bytes()
+    }
+
+    /// Whether every value is written once, when its sum is whole: it can be added to what is there.
+    pub fn writes_once(&self) -> bool {
+        self.panels.k <= self.panels.k_block
     }
 
     pub fn run(
@@ -290,6 +308,7 @@ impl Direct {
                 out_start: task.pixels.start * g.out_pixel + channel,
                 row_stride: g.out_pixel,
                 residual: finish.residual,
+                onto: finish.onto,
                 relu: finish.relu,
                 upcoming: Upcoming::default(),
             };

@@ -17,7 +17,7 @@ use crate::map::Map;
 use crate::shape::{Channels, ConvSpec, Nhwc};
 use crate::share::SharedMut;
 use depthwise::Depthwise;
-use direct::{Direct, Source, Weighted};
+use direct::{Direct, Source};
 use narrow::Narrow;
 use std::ops::Range;
 use winograd::Winograd;
@@ -113,6 +113,8 @@ pub struct PackedConv {
 pub(crate) struct Finish<'a> {
     pub relu: bool,
     pub residual: Option<&'a [f32]>,
+    /// The residual is what the output's memory holds.
+    pub onto: bool,
 }
 
 enum Packed {
@@ -235,28 +237,77 @@ impl PackedConv {
         pointwise && direct && input.pixels() >= direct::SPLIT_PIXELS_FROM
     }
 
-    /// Convolves the weighted sums of splits, of shape `input`; see [`Self::takes_weighted`].
+    /// Convolves a source of shape `input`; see [`Self::takes_weighted`].
     ///
     /// # Errors
     /// When a slice or the shape does not fit.
-    pub(crate) fn run_weighted(
+    pub(crate) fn run_from(
         &self,
-        weighted: Weighted,
+        source: Source,
         input: Nhwc,
         epilogue: Epilogue,
     ) -> Result<Map, Error> {
-        check_len(
-            "splits",
-            weighted.splits.len(),
-            input.len() * weighted.radix,
-        )?;
-        let len = self.spec.output(input)?.len();
+        source.check(input)?;
+        let g = self.geometry(input, input.c, self.spec.out_channels)?;
+        if let Some(residual) = epilogue.residual {
+            check_len("residual", residual.len(), g.output.len())?;
+        }
         // SAFETY: every algorithm writes each pixel of each output channel.
         unsafe {
-            Map::written_by(len, |out| {
-                let g = self.geometry(input, input.c, self.spec.out_channels)?;
-                self.run_source(Source::Weighted(weighted), &g, out, epilogue)
+            Map::written_by(g.output.len(), |out| {
+                self.run_source(source, &g, out, epilogue)
             })
+        }
+    }
+
+    /// Whether the result can be added to what its memory holds: direct convolutions whose sums are
+    /// made in one go.
+    pub fn adds_in_place(&self) -> bool {
+        matches!(&self.packed, Packed::Direct(direct) if direct.writes_once())
+    }
+
+    /// Adds the convolution of `x`, of shape `input`, to what `out` holds, then ReLU if `relu`: the same
+    /// values as with it as a residual, and a map less to read.
+    ///
+    /// # Errors
+    /// When a slice or the shape does not fit, and unless [`Self::adds_in_place`].
+    pub fn run_onto(
+        &self,
+        x: &[f32],
+        input: Nhwc,
+        out: &mut [f32],
+        relu: bool,
+    ) -> Result<(), Error> {
+        self.run_from_onto(Source::Plain(x), input, out, relu)
+    }
+
+    /// The same of a source; see [`Self::takes_weighted`].
+    pub(crate) fn run_from_onto(
+        &self,
+        source: Source,
+        input: Nhwc,
+        out: &mut [f32],
+        relu: bool,
+    ) -> Result<(), Error> {
+        source.check(input)?;
+        let g = self.geometry(input, input.c, self.spec.out_channels)?;
+        check_len("output", out.len(), g.output.len())?;
+        let finish = Finish {
+            relu,
+            residual: None,
+            onto: true,
+        };
+        match &self.packed {
+            Packed::Direct(direct) if direct.writes_once() => {
+                if !out.is_empty() {
+                    direct.run(&g, source, &SharedMut::new(out), finish, None);
+                }
+                Ok(())
+            }
+            _ => {
+                let problem = "only direct convolutions of few channels add to their output";
+                Err(Error::spec("algorithm", problem))
+            }
         }
     }
 
@@ -325,6 +376,7 @@ impl PackedConv {
         let finish = Finish {
             relu: epilogue.relu,
             residual: epilogue.residual,
+            onto: false,
         };
         match (&self.packed, source) {
             (Packed::Direct(direct), _) => direct.run(g, source, out, finish, epilogue.sums),

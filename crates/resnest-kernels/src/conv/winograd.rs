@@ -388,6 +388,7 @@ impl Run<'_> {
                         out_start: band.first * width,
                         row_stride: m_tile,
                         residual: None,
+                        onto: false,
                         relu: false,
                         upcoming,
                     };

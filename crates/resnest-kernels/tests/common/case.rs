@@ -145,6 +145,14 @@ impl Case {
         }
         let plain = self.run(&conv, 2, None);
         assert!(bits(&plain) == bits(&found), "without sums, {}", what());
+        if let Some(residual) = self.residual.as_ref().filter(|_| conv.adds_in_place()) {
+            let mut onto = residual.clone();
+            with_threads(2, || {
+                conv.run_onto(&self.x, self.input, &mut onto, self.relu)
+            })
+            .unwrap();
+            assert!(bits(&onto) == bits(&found), "over the residual, {}", what());
+        }
         found
     }
 

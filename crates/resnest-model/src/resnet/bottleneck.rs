@@ -10,7 +10,7 @@ use crate::config::BlockArgs;
 use crate::create_attn::{Attn, conv_norm_attn_add_act};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
 use crate::norm::{Norm, Normalise};
 use crate::trace::Trace;
 
@@ -58,16 +58,13 @@ impl Bottleneck {
 }
 
 impl ResidualBlock for Bottleneck {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, x, trace)?;
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         let mut out = conv_norm_act(&self.conv2, &self.bn2, Act::Relu, &out, trace)?;
         if let Some(aa) = &self.aa {
             out = aa.forward(&out, trace)?;
         }
-        let shortcut = match &self.downsample {
-            Some(downsample) => &downsample.forward(x, trace)?,
-            None => x,
-        };
+        let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         let se = self.se.as_ref();
         conv_norm_attn_add_act(&self.conv3, &self.bn3, se, shortcut, &out, trace)
     }

@@ -7,7 +7,7 @@ use super::stages::BlockSpec;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::get_padding;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
 use crate::norm::{Norm, Normalise};
 use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::trace::Trace;
@@ -50,12 +50,24 @@ impl Downsample {
         }))
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let pooled = match &self.pool {
             Some(pool) => &pool.forward(x, trace)?,
             None => x,
         };
         conv_norm_act(&self.conv, &self.norm, Act::Identity, pooled, trace)
+    }
+
+    /// What a block adds to its own result: its input, or what a downsampling makes of it.
+    pub(crate) fn shortcut<'a>(
+        downsample: Option<&Self>,
+        x: Held<'a>,
+        trace: &mut Trace,
+    ) -> Result<Held<'a>> {
+        match downsample {
+            Some(downsample) => Ok(Held::Own(downsample.forward(&x, trace)?)),
+            None => Ok(x),
+        }
     }
 
     pub(crate) fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()> {

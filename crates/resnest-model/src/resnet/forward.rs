@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor};
 use super::ResNet;
 use crate::error::{Error, Result as ModelResult};
 use crate::feature;
+use crate::layers::Held;
 use crate::trace::{TimedStep, Trace};
 
 /// Bytes of a stage's map that are worth computing at once: several such maps stay in
@@ -174,8 +175,12 @@ impl ResNet {
         tap: &mut dyn FnMut(usize, &Tensor),
     ) -> Result<Tensor> {
         for i in stages {
-            for block in &self.layers[i] {
-                x = block.forward(&x, trace)?;
+            for (index, block) in self.layers[i].iter().enumerate() {
+                // What a block of the same stage has put out, nobody else has seen.
+                x = match index {
+                    0 => block.forward(Held::Shared(&x), trace)?,
+                    _ => block.forward(Held::Own(x), trace)?,
+                };
             }
             tap(i + 1, &x);
         }

@@ -12,7 +12,7 @@ use crate::config::{AaLayer, Block, NormLayer, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::group_width;
-use crate::layers::Conv2dConfig;
+use crate::layers::{Conv2dConfig, Held};
 use crate::res2net::Bottle2neck;
 use crate::resnest::ResNestBottleneck;
 use crate::senet;
@@ -21,7 +21,7 @@ use crate::trace::Trace;
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').
 pub(crate) trait ResidualBlock: Debug + Send + Sync {
-    fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor>;
+    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor>;
 
     /// Fuses each layer, in the order they run.
     fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()>;
