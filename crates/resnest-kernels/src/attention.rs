@@ -357,17 +357,20 @@ impl PackedSplitAttention {
             .chunks_exact(width)
             .zip(attention.chunks_exact_mut(width))
         {
-            for c in 0..channels {
-                let first = c / inner * self.radix * inner + c % inner;
-                let logit = |r: usize| from[first + r * inner];
+            let cardinals = from.chunks_exact(self.radix * inner);
+            for (c, (logits, j)) in cardinals
+                .flat_map(|logits| (0..inner).map(move |j| (logits, j)))
+                .enumerate()
+            {
                 if self.radix == 1 {
-                    to[c] = 1.0 / (1.0 + (-logit(0)).exp());
+                    to[c] = 1.0 / (1.0 + (-logits[j]).exp());
                     continue;
                 }
-                let most = (0..self.radix).map(logit).fold(f32::NEG_INFINITY, f32::max);
+                let logits = logits[j..].iter().step_by(inner);
+                let most = logits.clone().copied().fold(f32::NEG_INFINITY, f32::max);
                 let mut total = 0.0;
-                for r in 0..self.radix {
-                    let power = (logit(r) - most).exp();
+                for (r, logit) in logits.enumerate() {
+                    let power = (logit - most).exp();
                     to[r * channels + c] = power;
                     total += power;
                 }

@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
-/// Polls before an idle helper goes to sleep: some 40 µs (under Miri a few, for each is slow).
-const IDLE_POLLS: usize = if cfg!(miri) { 10 } else { 1500 };
+/// Polls before an idle helper goes to sleep: some 100 µs (under Miri a few, for each is slow).
+///
+/// A caller is seldom longer between two loops or at the end of one; to wake a thread costs both some 10.
+const IDLE_POLLS: usize = if cfg!(miri) { 10 } else { 4000 };
 /// Polls before a caller that waits for its last tasks goes to sleep.
 const WAIT_POLLS: usize = if cfg!(miri) { 10 } else { 4000 };
 /// More helpers than this are never started.
@@ -68,10 +70,20 @@ const WORK_PER_THREAD: usize = if cfg!(miri) { 1 } else { 100_000 };
 ///
 /// A panic in a task is raised here after the others have ended.
 pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sync)) {
+    parallel_for_in_turn(tasks, work, &|index, _| task(index));
+}
+
+/// The same, and each task is also told which one its thread will take next, if it is still there
+/// then: what that reads can be fetched.
+pub(crate) fn parallel_for_in_turn(
+    tasks: usize,
+    work: usize,
+    task: &(dyn Fn(usize, Option<usize>) + Sync),
+) {
     let paying = (work / WORK_PER_THREAD).saturating_add(1);
     let threads = current_threads().min(tasks).min(paying).min(MAX_THREADS);
     if threads <= 1 {
-        return (0..tasks).for_each(task);
+        return (0..tasks).for_each(|index| task(index, Some(index + 1).filter(|&i| i < tasks)));
     }
     assert!(
         tasks < 1 << 31,
@@ -82,7 +94,7 @@ pub(crate) fn parallel_for(tasks: usize, work: usize, task: &(dyn Fn(usize) + Sy
     // SAFETY: only the lifetime changes. `Job::work` calls the task only for an index below
     // `total`, and `finish` returns only after all of those calls have returned; so no call
     // outlives this function's borrow.
-    let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
+    let task: &'static (dyn Fn(usize, Option<usize>) + Sync) = unsafe { std::mem::transmute(task) };
     let job = Arc::new(Job {
         task,
         total: tasks,
@@ -115,7 +127,7 @@ pub fn parallel_map<T: Send>(tasks: usize, task: impl Fn(usize) -> T + Sync) -> 
 
 /// One parallel loop.
 struct Job {
-    task: &'static (dyn Fn(usize) + Sync),
+    task: &'static (dyn Fn(usize, Option<usize>) + Sync),
     total: usize,
     /// Tasks taken from the first on in the lower half, from the last on in the upper half.
     taken: AtomicU64,
@@ -151,11 +163,15 @@ impl Job {
             if first + last >= self.total {
                 return;
             }
-            let index = match end {
-                End::First => first,
-                End::Last => self.total - 1 - last,
+            let (index, next) = match end {
+                End::First => (first, Some(first + 1)),
+                End::Last => {
+                    let index = self.total - 1 - last;
+                    (index, index.checked_sub(1))
+                }
             };
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.task)(index))) {
+            let next = next.filter(|_| first + last + 1 < self.total);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.task)(index, next))) {
                 *lock(&self.panicked) = Some(payload);
             }
             // SeqCst with `finish`: either the owner sees the last task done or we see it wait.

@@ -9,9 +9,8 @@ use crate::buffer::with_scratch;
 use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
 use crate::share::SharedMut;
-use crate::threads::parallel_for;
+use crate::threads::{parallel_for, parallel_for_in_turn};
 use std::cell::RefCell;
-use std::iter::once;
 use std::ops::Range;
 
 /// Of fewer input channels than this a tap is too short a loop: then the taps of a row of the
@@ -19,6 +18,14 @@ use std::ops::Range;
 const JOIN_BELOW: usize = 8;
 /// From this many pixels on, tasks divide the pixels; below, the output channels.
 pub(crate) const SPLIT_PIXELS_FROM: usize = 512;
+/// From this many pixels on, where tasks divide the channels, they are halved too.
+const HALVE_FROM: usize = 96;
+/// Multiply-adds in the time that a weight takes which no cache holds, when it is used but once.
+const COLD: usize = 20;
+/// Multiply-adds of the last tasks that divide the channels.
+const SHORTEST_WORK: usize = 300_000;
+/// Tasks of a layer, about.
+const TASKS: usize = 64;
 /// Pixels of the last tasks, which are shorter so that the threads end together.
 const SHORTEST_CHUNK: usize = 18;
 
@@ -121,6 +128,9 @@ struct Task {
     part: usize,
 }
 
+/// A task, and the weights that its thread will read after it.
+type Turn<'a> = (&'a Task, &'a [f32]);
+
 impl Direct {
     pub fn pack(isa: Isa, spec: &ConvSpec, weight: &[f32], bias: Option<&[f32]>) -> Self {
         let (k, taps) = (spec.group_in(), spec.taps());
@@ -174,6 +184,11 @@ impl Direct {
         }
     }
 
+    /// In multiply-adds.
+    fn work(&self, g: &Geometry) -> usize {
+        g.macs() + COLD * self.panels.values()
+    }
+
     fn run_tasks(
         &self,
         g: &Geometry,
@@ -182,10 +197,15 @@ impl Direct {
         finish: Finish,
         sums: Option<&mut [f32]>,
     ) {
-        let tasks = self.tasks(g, sums.is_some());
+        let tasks = self.tasks(g, input, sums.is_some());
         let run = |partial: Option<&SharedMut>| {
-            parallel_for(tasks.len(), g.macs(), &|index| {
-                self.run_task(g, input, out, finish, &tasks[index], partial);
+            parallel_for_in_turn(tasks.len(), self.work(g), &|index, next| {
+                let following = next.map_or(&[][..], |next| {
+                    let Task { group, panels, .. } = &tasks[next];
+                    self.panels.weights(*group, panels.start)
+                });
+                let turn = (&tasks[index], following);
+                self.run_task(g, input, out, finish, turn, partial);
             });
         };
         let Some(total) = sums else { return run(None) };
@@ -197,33 +217,70 @@ impl Direct {
     }
 
     /// The division depends on the shape alone, never on the number of threads: so do the sums.
-    fn tasks(&self, g: &Geometry, sums: bool) -> Vec<Task> {
+    ///
+    /// Tasks are short, for at the end of a loop threads wait for the last one; and a thread that takes
+    /// neighbouring ones, as they do, has what they read in its cache.
+    fn tasks(&self, g: &Geometry, input: Input, sums: bool) -> Vec<Task> {
         let images = if sums { g.output.n } else { 1 };
         let pixels = g.output.pixels() / images;
+        if pixels * images < SPLIT_PIXELS_FROM {
+            return self.tasks_by_panels(g, images, pixels);
+        }
+        let longest = (48 * 1024 / self.panels.k_block).max(96);
+        let longest = (pixels * images).div_ceil(32).clamp(96, longest);
+        let chunks = super::tapered(pixels, 6, SHORTEST_CHUNK, longest);
         let panels = self.panels.list.len();
-        let (chunks, ranges) = if pixels * images >= SPLIT_PIXELS_FROM {
-            let longest = (48 * 1024 / self.panels.k_block).max(96);
-            let longest = (pixels * images).div_ceil(32).clamp(96, longest);
-            (super::tapered(pixels, 6, SHORTEST_CHUNK, longest), 1)
-        } else {
-            (
-                once(0..pixels).collect(),
-                panels.min(32usize.div_ceil(g.spec.groups)),
-            )
+        // Rows or tables that are made for a task are not worth making twice.
+        let most = match input {
+            Input::Source(Source::Plain(_)) if self.taps == Taps::Single => panels,
+            _ => 1,
         };
-        let mut tasks = Vec::with_capacity(images * chunks.len() * g.spec.groups * ranges);
-        for image in 0..images {
-            for (part, chunk) in chunks.iter().enumerate() {
-                for group in 0..g.spec.groups {
-                    for range in 0..ranges {
-                        tasks.push(Task {
-                            pixels: image * pixels + chunk.start..image * pixels + chunk.end,
-                            group,
-                            panels: super::share_of(panels, 1, range, ranges),
-                            part: image * chunks.len() + part,
-                        });
-                    }
-                }
+        let mut tasks = Vec::new();
+        for (part, group) in (0..images * chunks.len())
+            .flat_map(|part| (0..g.spec.groups).map(move |group| (part, group)))
+        {
+            let chunk = &chunks[part % chunks.len()];
+            let first = part / chunks.len() * pixels;
+            let ranges = (chunk.len() * TASKS).div_ceil(pixels * images).min(most);
+            tasks.extend((0..ranges).map(|range| Task {
+                pixels: first + chunk.start..first + chunk.end,
+                group,
+                panels: super::share_of(panels, 1, range, ranges),
+                part,
+            }));
+        }
+        tasks
+    }
+
+    /// Of few pixels a task takes all of an image or half of them.
+    fn tasks_by_panels(&self, g: &Geometry, images: usize, pixels: usize) -> Vec<Task> {
+        let panels = self.panels.list.len();
+        // A thread then meets the pixels that it wrote in the layer before.
+        let halves = if pixels >= HALVE_FROM { 2 } else { 1 };
+        let units = images * halves * g.spec.groups * panels;
+        let mut tasks = Vec::new();
+        let shortest = (units * SHORTEST_WORK).div_ceil(self.work(g).max(1));
+        let longest = units.div_ceil(TASKS).max(shortest);
+        for mut units in super::tapered(units, 1, shortest, longest) {
+            while !units.is_empty() {
+                let (unit, first) = (units.start / panels, units.start % panels);
+                let next = units.end.min((unit + 1) * panels);
+                let end = first + next - units.start;
+                let (part, group) = (unit / g.spec.groups, unit % g.spec.groups);
+                let (image, half) = (part / halves, part % halves);
+                let share = super::share_of(pixels, 6, half, halves);
+                tasks.push(Task {
+                    pixels: image * pixels + share.start..image * pixels + share.end,
+                    group,
+                    // From the ends towards the middle, so that both halves' threads meet the same
+                    // weights at the same time.
+                    panels: match half {
+                        0 => first..end,
+                        _ => panels - end..panels - first,
+                    },
+                    part,
+                });
+                units.start = next;
             }
         }
         tasks
@@ -235,16 +292,17 @@ impl Direct {
         input: Input,
         out: &SharedMut,
         finish: Finish,
-        task: &Task,
+        turn: Turn,
         sums: Option<&SharedMut>,
     ) {
+        let (task, _) = turn;
         let mut table = TABLE.take();
         let k = self.panels.k;
         let mut from_rows = |fill: &dyn Fn(&mut [f32])| {
             with_scratch(task.pixels.len() * k, |rows| {
                 fill(rows);
                 table.fill_rows(task.pixels.len(), 0, k);
-                self.run_panels(g, (rows, 0), &table, out, finish, task, sums);
+                self.run_panels(g, (rows, 0), &table, out, finish, turn, sums);
             });
         };
         match input {
@@ -257,12 +315,12 @@ impl Direct {
             }),
             Input::Framed(x) => {
                 fill_framed(&mut table, g, task.pixels.clone());
-                self.run_panels(g, (x, 0), &table, out, finish, task, sums);
+                self.run_panels(g, (x, 0), &table, out, finish, turn, sums);
             }
             Input::Source(Source::Plain(x)) => {
                 g.fill_table(&mut table, task.pixels.clone());
                 let start = task.group * self.panels.k;
-                self.run_panels(g, (x, start), &table, out, finish, task, sums);
+                self.run_panels(g, (x, start), &table, out, finish, turn, sums);
             }
         }
         TABLE.replace(table);
@@ -279,7 +337,7 @@ impl Direct {
         table: &OffsetTable,
         out: &SharedMut,
         finish: Finish,
-        task: &Task,
+        (task, following): Turn,
         sums: Option<&SharedMut>,
     ) {
         for index in task.panels.clone() {
@@ -287,7 +345,7 @@ impl Direct {
             let next = if index + 1 < task.panels.end {
                 self.panels.weights(task.group, index + 1)
             } else {
-                &[]
+                following
             };
             let channel = task.group * g.spec.group_out() + shape.first;
             let panel = Panel {

@@ -526,7 +526,7 @@ pub(crate) fn tapered(
         while left > 0 {
             let length = (left / 2).clamp(shortest, longest).next_multiple_of(unit);
             // A rest of less than a unit is not worth a task.
-            let length = if left <= length + unit { left } else { length };
+            let length = if left < length + unit { left } else { length };
             lengths.push(length);
             left -= length;
         }

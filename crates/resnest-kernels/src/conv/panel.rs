@@ -151,6 +151,11 @@ impl PanelWeights {
         &self.bias.as_slice()[start..start + self.list[panel].registers * self.lanes]
     }
 
+    /// How many weights there are, those that fill up panels included.
+    pub fn values(&self) -> usize {
+        self.weights.len()
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         (self.weights.len() + self.bias.len()) * size_of::<f32>()

@@ -274,7 +274,7 @@ impl Run<'_> {
                 groups * chunks,
                 v_group * groups * TRANSFORM_WORK,
                 &|index| {
-                    let (group, chunk) = (index / chunks, index % chunks);
+                    let (group, chunk) = (index % groups, index / groups);
                     let share = share_of(tiles, 1, chunk, chunks);
                     self.fill_v(group, 0..tiles, share, &shared, group * v_group);
                 },
