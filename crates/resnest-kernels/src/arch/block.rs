@@ -10,7 +10,7 @@ use crate::buffer::LINE;
 use crate::share::SharedMut;
 
 /// Most channels in a block of k: what a pixel in the padding must find as zeros.
-pub(crate) const MAX_BLOCK: usize = 512;
+pub(crate) const MAX_BLOCK: usize = 576;
 static ZEROS: [f32; MAX_BLOCK] = [0.0; MAX_BLOCK];
 
 /// Where the input pixel of each output pixel lies under each tap; negative in the padding.

@@ -24,6 +24,9 @@ const HALVE_FROM: usize = 96;
 const COLD: usize = 20;
 /// Multiply-adds of the last tasks that divide the channels.
 const SHORTEST_WORK: usize = 300_000;
+/// Input values of a chunk of pixels that its panels read again and again: 192 KB, and more of long blocks of k,
+/// for which shorter chunks would stream the weights more often.
+const CHUNK_VALUES: usize = 48 * 1024;
 /// Tasks of a layer, about.
 const TASKS: usize = 64;
 /// Pixels of the last tasks, which are shorter so that the threads end together.
@@ -226,13 +229,13 @@ impl Direct {
         if pixels * images < SPLIT_PIXELS_FROM {
             return self.tasks_by_panels(g, images, pixels);
         }
-        let longest = (48 * 1024 / self.panels.k_block).max(96);
+        let longest = (CHUNK_VALUES / self.panels.k_block.min(320)).max(96);
         let longest = (pixels * images).div_ceil(32).clamp(96, longest);
         let chunks = super::tapered(pixels, 6, SHORTEST_CHUNK, longest);
         let panels = self.panels.list.len();
-        // Rows or tables that are made for a task are not worth making twice.
+        // Rows that are made for a task, or tables of many taps, are not worth making twice.
         let most = match input {
-            Input::Source(Source::Plain(_)) if self.taps == Taps::Single => panels,
+            Input::Source(Source::Plain(_)) if g.spec.taps() == 1 => panels,
             _ => 1,
         };
         let mut tasks = Vec::new();

@@ -10,7 +10,7 @@
 //! `[tile][product][width]`. Rows of V and the tiles of both are a little longer than that: the 64
 //! products of F(6x6) would put the same product of all tiles into the same few sets of a cache.
 
-use super::panel::{PanelShape, panels};
+use super::panel::{BLOCK_VALUES, PanelShape, panels};
 use super::{Finish, Geometry, add_parts, share_of};
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::form::{Band, Form};
@@ -23,8 +23,6 @@ use crate::share::SharedMut;
 use crate::threads::parallel_for;
 use std::ops::Range;
 
-/// Longest block of k, as in direct convolution.
-const BLOCK_VALUES: usize = 320;
 /// Values of V that a task of its own may fill: about a third of a 512 KB L2 cache.
 const LOCAL_VALUES: usize = 44 * 1024;
 /// Up to this many tiles the whole V is made first and tasks divide the panels: chunks of fewer
