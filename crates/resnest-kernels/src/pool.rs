@@ -3,7 +3,7 @@
 use crate::arch::Isa;
 use crate::arch::rows::Reduce;
 use crate::arch::window::{Window, columns};
-use crate::buffer::with_scratch;
+use crate::buffer::{LINE, with_scratch};
 use crate::error::{Error, check_len};
 use crate::map::Map;
 use crate::shape::Nhwc;
@@ -188,6 +188,8 @@ pub enum GlobalPool {
     Max,
 }
 
+/// Channels of a task of a global pool.
+const CHANNELS: usize = 128;
 /// Longest run of pixels summed in one go.
 const RUN: usize = 64;
 
@@ -203,30 +205,31 @@ pub fn global_pool(isa: Isa, x: &[f32], input: Nhwc, kind: GlobalPool) -> Result
     }
     let mut out = vec![0.0; input.n * input.c];
     let shared = SharedMut::new(&mut out);
-    parallel_for(
-        if input.is_empty() { 0 } else { input.n },
-        input.len(),
-        &|image| {
-            // SAFETY: one task an image.
-            let out = unsafe { shared.slice(image * input.c, input.c) };
-            let x = &x[image * pixels * input.c..][..pixels * input.c];
-            match kind {
-                GlobalPool::Max => {
-                    out.fill(f32::NEG_INFINITY);
-                    columns(isa, true, x, out);
-                }
-                GlobalPool::Avg => with_scratch(input.c, |run| {
-                    for rows in x.chunks(RUN * input.c) {
-                        run.fill(0.0);
-                        columns(isa, false, rows, run);
-                        out.iter_mut()
-                            .zip(&*run)
-                            .for_each(|(sum, value)| *sum += value);
-                    }
-                    out.iter_mut().for_each(|sum| *sum /= pixels as f32);
-                }),
+    let parts = input.c.div_ceil(CHANNELS);
+    let tasks = if input.is_empty() { 0 } else { input.n * parts };
+    parallel_for(tasks, input.len(), &|task| {
+        let image = task / parts;
+        let share = crate::conv::share_of(input.c, LINE, task % parts, parts);
+        // SAFETY: these channels of the image are this task's.
+        let out = unsafe { shared.slice(image * input.c + share.start, share.len()) };
+        let start = image * pixels * input.c + share.start;
+        let x = &x[start..(image + 1) * pixels * input.c - (input.c - share.end)];
+        match kind {
+            GlobalPool::Max => {
+                out.fill(f32::NEG_INFINITY);
+                columns(isa, true, x, input.c, out);
             }
-        },
-    );
+            GlobalPool::Avg => with_scratch(out.len(), |run| {
+                for rows in x.chunks(RUN * input.c) {
+                    run.fill(0.0);
+                    columns(isa, false, rows, input.c, run);
+                    out.iter_mut()
+                        .zip(&*run)
+                        .for_each(|(sum, value)| *sum += value);
+                }
+                out.iter_mut().for_each(|sum| *sum /= pixels as f32);
+            }),
+        }
+    });
     Ok(out)
 }

@@ -44,6 +44,8 @@ pub(crate) struct WeightedArgs {
 pub(crate) struct ColumnArgs {
     pub x: *const f32,
     pub pixels: usize,
+    /// From one pixel to the next in `x`.
+    pub stride: usize,
     pub channels: usize,
     pub out: *mut f32,
 }
@@ -171,7 +173,7 @@ pub(crate) unsafe fn weighted<V: Vector>(a: &WeightedArgs) {
 }
 
 /// # Safety
-/// x holds `pixels * channels` values, out `channels`.
+/// x holds `channels` values for each of `pixels`, `stride` apart, out `channels`.
 #[inline(always)]
 pub(crate) unsafe fn columns<V: Vector, R: Reduction>(a: &ColumnArgs) {
     let mut c = 0;
@@ -181,7 +183,7 @@ pub(crate) unsafe fn columns<V: Vector, R: Reduction>(a: &ColumnArgs) {
         unsafe {
             let mut acc = load::<V>(a.out.add(c), valid);
             for pixel in 0..a.pixels {
-                let x = load::<V>(a.x.add(pixel * a.channels + c), valid);
+                let x = load::<V>(a.x.add(pixel * a.stride + c), valid);
                 acc = match R::KIND {
                     Reduce::Max => acc.max(x),
                     Reduce::Sum | Reduce::Dot => acc.add(x),

@@ -102,14 +102,18 @@ pub(crate) fn weighted(isa: Isa, x: &[f32], weights: &[f32], radix: usize, out: 
     unsafe { (isa.kernels().weighted)(&args) }
 }
 
-/// Adds to `out` the sums (or takes in the maxima) of the rows of `x`.
-pub(crate) fn columns(isa: Isa, max: bool, x: &[f32], out: &mut [f32]) {
+/// Adds to `out` the sums (or takes in the maxima) of the rows of `x`, which begin `stride` values apart.
+pub(crate) fn columns(isa: Isa, max: bool, x: &[f32], stride: usize, out: &mut [f32]) {
     let channels = out.len();
-    let pixels = x.len().checked_div(channels).unwrap_or(0);
-    assert_eq!(x.len(), pixels * channels, "input");
+    assert!(channels <= stride, "rows overlap");
+    // The last row may end with its channels.
+    let pixels = (x.len() + stride - channels)
+        .checked_div(stride)
+        .unwrap_or(0);
     let args = ColumnArgs {
         x: x.as_ptr(),
         pixels,
+        stride,
         channels,
         out: out.as_mut_ptr(),
     };

@@ -550,7 +550,7 @@ fn sum_columns(g: &Geometry, out: &[f32], sums: &mut [f32]) {
         .chunks_exact(image_len)
         .zip(sums.chunks_exact_mut(g.output.c))
     {
-        columns(g.isa, false, image, sums);
+        columns(g.isa, false, image, g.output.c, sums);
     }
 }
 
