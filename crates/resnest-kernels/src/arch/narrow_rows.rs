@@ -14,9 +14,12 @@ use super::rows::{load, store};
 use super::vector::Vector;
 use crate::buffer::LINE;
 use crate::share::SharedMut;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 /// Most pixels computed together.
 const MOST: usize = 10;
+/// The same of a group that takes two registers.
+const MOST_PAIRED: usize = 6;
 
 /// One output row of a block.
 pub(crate) struct RowArgs {
@@ -56,7 +59,8 @@ pub(crate) type RowFn = unsafe fn(&RowArgs);
 /// `(pixels - 1) * S + 3` columns under the row; the rest is as large as [`RowArgs`] says.
 #[inline(always)]
 pub(crate) unsafe fn narrow_row<V: Vector, const G: usize, const S: usize>(a: &RowArgs) {
-    let tiles = a.pixels.div_ceil(MOST).max(1);
+    let most = if G == 2 * V::LANES { MOST_PAIRED } else { MOST };
+    let tiles = a.pixels.div_ceil(most).max(1);
     let (size, larger) = (a.pixels / tiles, a.pixels % tiles);
     let mut pixel = 0;
     for tile in 0..tiles {
@@ -72,6 +76,24 @@ pub(crate) unsafe fn narrow_row<V: Vector, const G: usize, const S: usize>(a: &R
             for below in a.pixels + pixel..a.pixels + pixel + count {
                 fetch_for_writing(a.out.wrapping_add(below * a.out_pixel));
             }
+        }
+        if G == 2 * V::LANES {
+            for c in (0..a.channels).step_by(G) {
+                // SAFETY: the promises above, for these pixels of the group that begins at channel c.
+                unsafe {
+                    match count {
+                        6 => pair_tile::<V, G, S, 6>(a, c, pixel),
+                        5 => pair_tile::<V, G, S, 5>(a, c, pixel),
+                        4 => pair_tile::<V, G, S, 4>(a, c, pixel),
+                        3 => pair_tile::<V, G, S, 3>(a, c, pixel),
+                        2 => pair_tile::<V, G, S, 2>(a, c, pixel),
+                        1 => pair_tile::<V, G, S, 1>(a, c, pixel),
+                        _ => {}
+                    }
+                }
+            }
+            pixel += count;
+            continue;
         }
         for c in (0..a.channels).step_by(V::LANES) {
             // SAFETY: the promises above, for these pixels of this register.
@@ -130,16 +152,67 @@ unsafe fn row_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
             x = x.add(a.x_row);
             weights = weights.add(3 * G * V::LANES);
         }
-        for (m, mut value) in acc.into_iter().enumerate() {
-            let at = (pixel + m) * a.out_pixel + c;
-            if !a.residual.is_null() {
-                value = value.add(load(a.residual.add(at), valid));
-            }
-            if a.relu {
-                value = value.max(V::splat(0.0));
-            }
-            store(value, a.out.add(at), valid);
+        for (m, value) in acc.into_iter().enumerate() {
+            finish(a, value, (pixel + m) * a.out_pixel + c, valid);
         }
+    }
+}
+
+/// A group of two registers: each value of the input is multiplied with both.
+///
+/// # Safety
+/// As `narrow_row`, for the `M` pixels from `pixel` on and the group that begins at channel c of the block.
+#[inline(always)]
+unsafe fn pair_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
+    a: &RowArgs,
+    c: usize,
+    pixel: usize,
+) {
+    let second = 9 * G * V::LANES;
+    // SAFETY: the group's channels lie inside the block; a packed pixel holds a whole line.
+    unsafe {
+        let bias = a.bias.add(c);
+        let mut acc = [[V::load(bias), V::load(bias.add(V::LANES))]; M];
+        for row in 0..a.taps {
+            for kx in 0..3 {
+                let x = a.x.add(row * a.x_row + (pixel * S + kx) * LINE + c);
+                let weights = a.weights.add(c * 9 * G + (row * 3 + kx) * G * V::LANES);
+                for i in 0..G {
+                    // Loads of later steps, made earlier, would take accumulators' registers.
+                    compiler_fence(Ordering::SeqCst);
+                    let w = weights.add(i * V::LANES);
+                    let w = [V::load(w), V::load(w.add(second))];
+                    for (m, acc) in acc.iter_mut().enumerate() {
+                        let x = V::splat(*x.add(m * S * LINE + i));
+                        *acc = [x.mul_add(w[0], acc[0]), x.mul_add(w[1], acc[1])];
+                    }
+                }
+            }
+        }
+        for (m, values) in acc.into_iter().enumerate() {
+            for (n, value) in values.into_iter().enumerate() {
+                let at = (pixel + m) * a.out_pixel + c + n * V::LANES;
+                finish(a, value, at, V::LANES);
+            }
+        }
+    }
+}
+
+/// Adds the residual, applies ReLU and stores.
+///
+/// # Safety
+/// `valid` values can be written at `at` of the output, and read there of a residual.
+#[inline(always)]
+unsafe fn finish<V: Vector>(a: &RowArgs, mut value: V, at: usize, valid: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !a.residual.is_null() {
+            value = value.add(load(a.residual.add(at), valid));
+        }
+        if a.relu {
+            value = value.max(V::splat(0.0));
+        }
+        store(value, a.out.add(at), valid);
     }
 }
 
