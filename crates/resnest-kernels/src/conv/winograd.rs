@@ -28,6 +28,8 @@ const LOCAL_VALUES: usize = 44 * 1024;
 /// Up to this many tiles the whole V is made first and tasks divide the panels: chunks of fewer
 /// tiles would stream U again and again.
 const SHARED_TILES: usize = 64;
+/// From so many groups on each one's tiles are a task, whose V stays in a cache; all of V would not.
+const MANY_GROUPS: usize = 16;
 /// Values of U (16 MB) that no cache keeps from one chunk to the next: then four times as many tiles
 /// are worth a whole V.
 const LARGE_U: usize = 4 * 1024 * 1024;
@@ -169,7 +171,7 @@ impl Winograd {
         } else {
             SHARED_TILES
         };
-        if run.tiles() <= shared_tiles {
+        if run.tiles() <= shared_tiles && g.spec.groups < MANY_GROUPS {
             run.shared(sums);
         } else {
             run.local(sums);
