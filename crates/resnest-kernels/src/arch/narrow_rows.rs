@@ -130,7 +130,8 @@ unsafe fn row_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
     unsafe {
         let mut acc = [V::load(a.bias.add(c)); M];
         // Where the register's first group begins.
-        let mut x = a.x.add(pixel * S * LINE + c / G * G);
+        // (Without a row of taps it leads nowhere, and is not read.)
+        let mut x = a.x.wrapping_add(pixel * S * LINE + c / G * G);
         let mut weights = a.weights.add(c * 9 * G);
         for _ in 0..a.taps {
             if G >= V::LANES {
@@ -149,7 +150,7 @@ unsafe fn row_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
                 channel::<V, G, S, M, 6>(&mut acc, x, weights);
                 channel::<V, G, S, M, 7>(&mut acc, x, weights);
             }
-            x = x.add(a.x_row);
+            x = x.wrapping_add(a.x_row);
             weights = weights.add(3 * G * V::LANES);
         }
         for (m, value) in acc.into_iter().enumerate() {
