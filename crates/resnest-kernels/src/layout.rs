@@ -68,7 +68,7 @@ pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Map, Error> {
         by_rows(shape, |row, pixels| {
             let start = strides.offset + row / shape.h * sn + row % shape.h * sh;
             if (shape.c, sw) == (3, 1) {
-                // An image's planes, at a third of the time.
+                // An image's planes: whole pixels are written, once each.
                 let [r, g, b] = [0, 1, 2].map(|c| &x[start + c * sc..][..shape.w]);
                 let values = r.iter().zip(g).zip(b);
                 for (pixel, ((r, g), b)) in pixels.as_chunks_mut().0.iter_mut().zip(values) {

@@ -64,7 +64,7 @@ pub(crate) struct GroupShape {
 
 /// Most values of k (taps included) in a block. Of longer ones a panel's weights come from the L2 cache, which is
 /// fast enough, and partial sums are written and read less often: 2 to 5% over blocks that fill half of
-/// the L1. Rounding errors grow with it, to some 4e-7 of a layer's output.
+/// the L1. Rounding errors grow with it, by an estimate to some 4e-7 of a layer's output.
 pub(crate) const BLOCK_VALUES: usize = MAX_BLOCK;
 
 /// Values of an output channel packed at once.
