@@ -46,8 +46,8 @@ impl OffsetTable {
 
 /// One panel of output channels over the pixels of an offset table.
 ///
-/// It may be repeated over `batches` products of its own weights, inputs and outputs each (the
-/// products of Winograd's algorithm); a convolution has one.
+/// It may be repeated over `batches` products of its own weights and outputs each: neighbouring panels of
+/// a convolution, and, with inputs of its own, the products of Winograd's algorithm.
 pub(crate) struct Panel<'a> {
     pub batches: usize,
     /// From one batch to the next in `x`, and in `out`.
@@ -69,7 +69,7 @@ pub(crate) struct Panel<'a> {
     pub registers: usize,
     /// Valid columns.
     pub cols: usize,
-    /// A panel's width of values.
+    /// `[batch][width]`
     pub bias: Option<&'a [f32]>,
     pub out: &'a SharedMut<'a>,
     /// Where in `out` (and `residual`) the first pixel's first column lies.
@@ -120,7 +120,7 @@ impl Upcoming<'_> {
 const FAR: usize = 512 * 1024;
 
 impl Panel<'_> {
-    /// Computes the panel; with `sums`, adds the column sums of the finished values to it.
+    /// Computes the panel; with `sums`, adds the column sums of the finished values to them, `[batch][width]`.
     ///
     /// # Safety
     /// Nobody else may touch the written ranges of `out` meanwhile, and unless `k <= k_block`
@@ -128,13 +128,16 @@ impl Panel<'_> {
     pub unsafe fn run(&self, isa: Isa, sums: Option<&mut [f32]>) {
         let width = self.registers * isa.kernels().lanes;
         self.check(width, sums.as_deref());
-        let sums = sums.map_or(std::ptr::null_mut(), |s| s.as_mut_ptr());
-        let mut tiles = Tiles::new(self, isa, sums);
+        let sums = sums.map(|s| s.as_mut_ptr());
+        let mut tiles = Tiles::new(self, isa);
         let mut rest = self.weights;
         for batch in 0..self.batches {
             self.upcoming.fetch(batch, self.batches);
             let x = self.x_start + batch * self.x_batch;
             let out = self.out_start + batch * self.out_batch;
+            let column = batch * width;
+            let bias = self.bias.map_or(std::ptr::null(), |b| b[column..].as_ptr());
+            let sums = sums.map_or(std::ptr::null_mut(), |s| s.wrapping_add(column));
             let mut k0 = 0;
             while k0 < self.k {
                 let kc = self.k_block.min(self.k - k0);
@@ -153,6 +156,8 @@ impl Panel<'_> {
                     last: k0 + kc == self.k,
                     weights,
                     next,
+                    bias,
+                    sums,
                 };
                 // SAFETY: `check` has compared every range with what the tiles will touch.
                 unsafe { tiles.run(self, &block) };
@@ -200,8 +205,12 @@ impl Panel<'_> {
             self.residual.is_none_or(|r| r.len() == self.out.len()),
             "residual length"
         );
-        assert!(self.bias.is_none_or(|b| b.len() >= width), "bias too short");
-        assert!(sums.is_none_or(|s| s.len() >= width), "sums too short");
+        let columns = self.batches * width;
+        assert!(
+            self.bias.is_none_or(|b| b.len() >= columns),
+            "bias too short"
+        );
+        assert!(sums.is_none_or(|s| s.len() >= columns), "sums too short");
     }
 }
 
@@ -215,6 +224,9 @@ struct Block<'a> {
     last: bool,
     weights: &'a [f32],
     next: &'a [f32],
+    /// A panel's width each, or null.
+    bias: *const f32,
+    sums: *mut f32,
 }
 
 /// A panel's pixels in tiles whose sizes differ by at most one: all that one block of k after the
@@ -231,7 +243,7 @@ struct Tiles {
 }
 
 impl Tiles {
-    fn new(panel: &Panel, isa: Isa, sums: *mut f32) -> Self {
+    fn new(panel: &Panel, isa: Isa) -> Self {
         let kernels = isa.kernels().tile[panel.registers - 1];
         let pixels = panel.table.pixels;
         let tiles = pixels.div_ceil(kernels.len());
@@ -251,11 +263,11 @@ impl Tiles {
                 cols: panel.cols,
                 first: true,
                 last: true,
-                bias: panel.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                bias: std::ptr::null(),
                 residual: std::ptr::null(),
                 relu: panel.relu,
                 far: panel.out.len() >= FAR,
-                sums,
+                sums: std::ptr::null_mut(),
                 prefetch: std::ptr::null(),
                 prefetch_step: 0,
             };
@@ -301,6 +313,7 @@ impl Tiles {
             args.w = block.weights.as_ptr();
             args.out = panel.out.as_ptr().wrapping_add(at);
             (args.first, args.last) = (block.first, block.last);
+            (args.bias, args.sums) = (block.bias, block.sums);
             if let Some(residual) = panel.residual {
                 args.residual = residual.as_ptr().wrapping_add(at);
             } else if panel.onto {

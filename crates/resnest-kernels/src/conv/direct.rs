@@ -205,7 +205,7 @@ impl Direct {
             parallel_for_in_turn(tasks.len(), self.work(g), &|index, next| {
                 let following = next.map_or(&[][..], |next| {
                     let Task { group, panels, .. } = &tasks[next];
-                    self.panels.weights(*group, panels.start)
+                    self.panels.weights(*group, panels.start..panels.start + 1)
                 });
                 let turn = (&tasks[index], following);
                 self.run_task(g, input, out, finish, turn, partial);
@@ -343,28 +343,31 @@ impl Direct {
         (task, following): Turn,
         sums: Option<&SharedMut>,
     ) {
-        for index in task.panels.clone() {
-            let shape = self.panels.list[index];
-            let next = if index + 1 < task.panels.end {
-                self.panels.weights(task.group, index + 1)
-            } else {
-                following
+        let mut left = task.panels.clone();
+        while !left.is_empty() {
+            let panels = self.panels.alike(left.clone());
+            left.start = panels.end;
+            let shape = self.panels.list[panels.start];
+            let next = match left.is_empty() {
+                true => following,
+                false => self.panels.weights(task.group, left.start..left.start + 1),
             };
             let channel = task.group * g.spec.group_out() + shape.first;
+            let width = shape.registers * g.isa.kernels().lanes;
             let panel = Panel {
-                batches: 1,
+                batches: panels.len(),
                 x_batch: 0,
-                out_batch: 0,
+                out_batch: width,
                 x,
                 x_start,
                 table,
-                weights: self.panels.weights(task.group, index),
+                weights: self.panels.weights(task.group, panels.clone()),
                 next_weights: next,
                 k: self.panels.k,
                 k_block: self.panels.k_block,
                 registers: shape.registers,
                 cols: shape.cols,
-                bias: Some(self.panels.bias(task.group, index)),
+                bias: Some(self.panels.bias(task.group, panels.clone())),
                 out,
                 out_start: task.pixels.start * g.out_pixel + channel,
                 row_stride: g.out_pixel,
@@ -373,17 +376,21 @@ impl Direct {
                 relu: finish.relu,
                 upcoming: Upcoming::default(),
             };
-            let mut columns = [0.0; super::MAX_WIDTH];
-            // SAFETY: tasks differ in pixels or in channels, so no two write the same values;
-            // each task's part of the sums is its own too.
-            unsafe {
-                panel.run(g.isa, sums.map(|_| &mut columns[..]));
-                if let Some(sums) = sums {
-                    let at = task.part * g.output.c + channel;
-                    sums.slice(at, shape.cols)
-                        .copy_from_slice(&columns[..shape.cols]);
+            let Some(sums) = sums else {
+                // SAFETY: tasks differ in pixels or in channels, so no two write the same values.
+                unsafe { panel.run(g.isa, None) };
+                continue;
+            };
+            with_scratch(panels.len() * width, |columns| {
+                columns.fill(0.0);
+                let valid = (panels.len() - 1) * width + shape.cols;
+                // SAFETY: as above; each task's part of the sums is its own too.
+                unsafe {
+                    panel.run(g.isa, Some(columns));
+                    sums.slice(task.part * g.output.c + channel, valid)
+                        .copy_from_slice(&columns[..valid]);
                 }
-            }
+            });
         }
     }
 }

@@ -4,6 +4,7 @@ use super::MAX_WIDTH;
 use crate::arch::block::MAX_BLOCK;
 use crate::arch::{Isa, UNROLL};
 use crate::buffer::Aligned;
+use std::ops::Range;
 
 /// One panel: some neighbouring output channels of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +121,8 @@ impl PanelWeights {
         for index in 0..self.list.len() {
             let panel = self.list[index];
             let first = group * shape.out + panel.first;
-            let range = self.range(group, index);
+            let Range { start, end } = self.columns(group, index..index + 1);
+            let range = start * rows.len()..end * rows.len();
             let width = panel.registers * self.lanes;
             let channels = &weight[first * rows.len()..][..panel.cols * rows.len()];
             transpose(
@@ -137,21 +139,33 @@ impl PanelWeights {
         }
     }
 
-    fn range(&self, group: usize, panel: usize) -> std::ops::Range<usize> {
-        let rows = self.k * self.taps;
-        let start = (group * self.width + self.list[panel].first) * rows;
-        start..start + self.list[panel].registers * self.lanes * rows
+    /// The first of some panels and those after it that have its shape.
+    pub fn alike(&self, panels: Range<usize>) -> Range<usize> {
+        let PanelShape {
+            cols, registers, ..
+        } = self.list[panels.start];
+        let more = self.list[panels.clone()]
+            .iter()
+            .take_while(|p| (p.cols, p.registers) == (cols, registers));
+        panels.start..panels.start + more.count()
     }
 
-    /// The weights of one panel.
-    pub fn weights(&self, group: usize, panel: usize) -> &[f32] {
-        &self.weights.as_slice()[self.range(group, panel)]
+    /// The padded output channels of a group's panels.
+    fn columns(&self, group: usize, panels: Range<usize>) -> Range<usize> {
+        let last = self.list[panels.end - 1];
+        let start = group * self.width;
+        start + self.list[panels.start].first..start + last.first + last.registers * self.lanes
     }
 
-    /// The bias of one panel, a whole panel's width.
-    pub fn bias(&self, group: usize, panel: usize) -> &[f32] {
-        let start = group * self.width + self.list[panel].first;
-        &self.bias.as_slice()[start..start + self.list[panel].registers * self.lanes]
+    /// The weights of some panels.
+    pub fn weights(&self, group: usize, panels: Range<usize>) -> &[f32] {
+        let (columns, rows) = (self.columns(group, panels), self.k * self.taps);
+        &self.weights.as_slice()[columns.start * rows..columns.end * rows]
+    }
+
+    /// The bias of some panels, as wide as they are.
+    pub fn bias(&self, group: usize, panels: Range<usize>) -> &[f32] {
+        &self.bias.as_slice()[self.columns(group, panels)]
     }
 
     /// How many weights there are, those that fill up panels included.
