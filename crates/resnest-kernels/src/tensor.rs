@@ -9,7 +9,7 @@ use crate::attention::PackedSplitAttention;
 use crate::conv::{Epilogue, PackedConv};
 use crate::error::Error;
 use crate::gate::{GateEpilogue, gate_in_place};
-use crate::layout::{Strides, to_nhwc};
+use crate::layout::{Strides, join, to_nhwc};
 use crate::map::Map;
 use crate::pool::{GlobalPool, PoolSpec, global_pool, pool2d};
 use crate::shape::Nhwc;
@@ -532,6 +532,38 @@ pub fn to_channels_last(x: &Tensor) -> Result<Tensor> {
     apply(x, "resnest-channels-last", |x, shape| {
         Ok((x.to_vec().into(), shape))
     })
+}
+
+/// The images of logical (N, C, H, W) tensors one after the other, in channels-last memory; copied on
+/// [`current_threads`](crate::current_threads) threads, where candle's `cat` has one.
+///
+/// # Errors
+/// When there is no tensor, one has other channels or sides than the first, or is not f32 on the CPU.
+pub fn join_images(parts: &[Tensor]) -> Result<Tensor> {
+    let parts = parts.iter().map(to_channels_last);
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    let Some((_, mut shape)) = parts.first().map(|x| strides(x.layout())).transpose()? else {
+        bail!("there are no images to join");
+    };
+    shape.n = 0;
+    let storages: Vec<_> = parts.iter().map(Tensor::storage_and_layout).collect();
+    let mut maps = Vec::with_capacity(parts.len());
+    for (storage, layout) in &storages {
+        let Storage::Cpu(storage) = &**storage else {
+            bail!("only images on the CPU are joined");
+        };
+        let (map, part) = nhwc(storage, layout)?;
+        if (part.h, part.w, part.c) != (shape.h, shape.w, shape.c) {
+            bail!("images of shape {part:?} do not join those of {shape:?}");
+        }
+        shape.n += part.n;
+        maps.push(map);
+    }
+    let maps: Vec<&[f32]> = maps.iter().map(|map| &**map).collect();
+    let place = Place::default();
+    let values = place.note(join(&maps)?, shape);
+    let len = values.len();
+    place.view(&Tensor::from_vec(values, len, &Device::Cpu)?)
 }
 
 /// The same values in contiguous (N, C, H, W) memory.

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use common::{Rng, relative_l2};
 use resnest_kernels::{
     Algorithm, ConvSpec, GlobalPool, Isa, PackedConv, PackedSplitAttention, PoolSpec,
-    SplitAttentionWeights, to_channels_last,
+    SplitAttentionWeights, join_images, to_channels_last,
 };
 
 const DIMS: (usize, usize, usize, usize) = (2, 6, 5, 7);
@@ -196,4 +196,24 @@ fn other_types_and_shapes_are_errors() {
         conv.forward(&x.flatten_from(2).unwrap(), None, false)
             .is_err()
     );
+}
+
+#[test]
+fn images_are_joined_in_their_order_from_every_layout() {
+    let mut rng = Rng::new(9);
+    let first = random(&mut rng, DIMS);
+    let second = random(&mut rng, (3, DIMS.1, DIMS.2, DIMS.3));
+    // More than one piece.
+    let large = [1, 2].map(|n| random(&mut rng, (n, 64, 40, 41)));
+    let expected = flat(&Tensor::cat(&[&first, &second], 0).unwrap());
+    same_for_all_layouts(&first, |first| {
+        let joined = join_images(&[first.clone(), second.clone()])?;
+        assert_eq!(flat(&joined), expected);
+        Ok(joined)
+    });
+    let expected = Tensor::cat(&large, 0).unwrap();
+    assert_eq!(flat(&join_images(&large).unwrap()), flat(&expected));
+    for misfit in [vec![], vec![first, large[0].clone()]] {
+        assert!(join_images(&misfit).is_err());
+    }
 }

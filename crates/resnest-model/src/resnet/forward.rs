@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{Result, Tensor};
+use resnest_kernels::join_images;
 
 use super::ResNet;
 use crate::error::{Error, Result as ModelResult};
@@ -10,7 +11,7 @@ use crate::feature;
 use crate::layers::Held;
 use crate::trace::{TimedStep, Trace};
 
-/// Bytes of a stage's map that are worth computing at once: several such maps stay in
+/// Bytes of the first stage's map that are worth computing at once: several such maps stay in
 /// a last-level cache of 16 MB. Below it a batch's weights are shared, above it its maps travel.
 const MAP_BYTES: usize = 4 << 20;
 /// Stages with less memory in their weights than in their maps of a batch.
@@ -99,37 +100,26 @@ impl ResNet {
     /// Stem and all stages. The fused network computes stem and first stages, whose maps are large
     /// and whose weights are few, for a few images at a time, unless steps are recorded.
     fn last_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
-        if !self.is_fused() || trace.is_on() {
-            return self.features(x, trace, 4, &mut |_, _| {});
+        let no_tap = &mut |_: usize, _: &Tensor| {};
+        let at_once = self.at_once(x)?;
+        let n = x.dim(0)?;
+        if !self.is_fused() || trace.is_on() || n <= at_once {
+            return self.features(x, trace, 4, no_tap);
         }
-        let x = self.in_parts(x, PARTED_STAGES)?;
-        self.stages(x, trace, PARTED_STAGES..4, &mut |_, _| {})
+        let parts = (0..n).step_by(at_once).map(|first| {
+            let part = x.narrow(0, first, at_once.min(n - first))?;
+            self.features(&part, trace, PARTED_STAGES, no_tap)
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        self.stages(join_images(&parts)?, trace, PARTED_STAGES..4, no_tap)
     }
 
-    /// The map after the first `stages` stages, each computed for as many images at a time as
-    /// [`MAP_BYTES`] allow.
-    fn in_parts(&self, x: &Tensor, stages: usize) -> Result<Tensor> {
-        let (n, _, h, w) = x.dims4()?;
-        let reduction = 2 << stages;
-        let chans = self.num_features() >> (4 - stages);
-        let map = h.div_ceil(reduction) * w.div_ceil(reduction) * chans * size_of::<f32>();
-        let at_once = (MAP_BYTES / map.max(1)).max(1);
-        if n > at_once {
-            let firsts = (0..n).step_by(at_once);
-            let parts = firsts.map(|first| {
-                let part = x.narrow(0, first, at_once.min(n - first))?;
-                // Channels-last memory in its own order is joined as a whole.
-                self.in_parts(&part, stages)?.permute((0, 2, 3, 1))
-            });
-            let joined = Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?;
-            return joined.permute((0, 3, 1, 2));
-        }
-        let (trace, no_tap) = (&mut Trace::off(), &mut |_: usize, _: &Tensor| {});
-        if stages == 1 {
-            return self.features(x, trace, 1, no_tap);
-        }
-        let x = self.in_parts(x, stages - 1)?;
-        self.stages(x, trace, stages - 1..stages, no_tap)
+    /// Images whose maps of the first stage have [`MAP_BYTES`].
+    fn at_once(&self, x: &Tensor) -> Result<usize> {
+        let (_, _, h, w) = x.dims4()?;
+        let chans = self.num_features() >> 3;
+        let map = h.div_ceil(4) * w.div_ceil(4) * chans * size_of::<f32>();
+        Ok((MAP_BYTES / map.max(1)).max(1))
     }
 
     fn take(
