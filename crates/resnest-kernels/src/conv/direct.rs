@@ -12,6 +12,7 @@ use crate::share::SharedMut;
 use crate::threads::{parallel_for, parallel_for_in_turn};
 use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Of fewer input channels than this a tap is too short a loop: then the taps of a row of the
 /// kernel, or of the whole kernel, are made one.
@@ -118,8 +119,29 @@ impl Weighted<'_> {
     }
 }
 
+/// A thread's table, and for which loop and pixels it was made: many tasks differ in channels alone.
+#[derive(Default)]
+struct Table {
+    offsets: OffsetTable,
+    made_for: Option<(usize, Range<usize>)>,
+}
+
+impl Table {
+    /// The table for some pixels of a loop, made by `fill` unless it is there.
+    fn of(&mut self, id: usize, pixels: &Range<usize>, fill: impl FnOnce(&mut OffsetTable)) {
+        let key = (id, pixels.clone());
+        if self.made_for.as_ref() != Some(&key) {
+            fill(&mut self.offsets);
+            self.made_for = Some(key);
+        }
+    }
+}
+
+/// Counts loops.
+static LOOPS: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
-    static TABLE: RefCell<OffsetTable> = RefCell::new(OffsetTable::default());
+    static TABLE: RefCell<Table> = RefCell::default();
 }
 
 /// One task: some pixels by some panels of one group.
@@ -201,6 +223,7 @@ impl Direct {
         sums: Option<&mut [f32]>,
     ) {
         let tasks = self.tasks(g, input, sums.is_some());
+        let id = LOOPS.fetch_add(1, Ordering::Relaxed);
         let run = |partial: Option<&SharedMut>| {
             parallel_for_in_turn(tasks.len(), self.work(g), &|index, next| {
                 let following = next.map_or(&[][..], |next| {
@@ -208,7 +231,7 @@ impl Direct {
                     self.panels.weights(*group, panels.start..panels.start + 1)
                 });
                 let turn = (&tasks[index], following);
-                self.run_task(g, input, out, finish, turn, partial);
+                self.run_task((id, g), input, out, finish, turn, partial);
             });
         };
         let Some(total) = sums else { return run(None) };
@@ -238,7 +261,7 @@ impl Direct {
             Input::Source(Source::Plain(_)) if g.spec.taps() == 1 => panels,
             _ => 1,
         };
-        let mut tasks = Vec::new();
+        let mut tasks = Vec::with_capacity(images * chunks.len() * g.spec.groups + TASKS);
         for (part, group) in (0..images * chunks.len())
             .flat_map(|part| (0..g.spec.groups).map(move |group| (part, group)))
         {
@@ -261,7 +284,7 @@ impl Direct {
         // A thread then meets the pixels that it wrote in the layer before.
         let halves = if pixels >= HALVE_FROM { 2 } else { 1 };
         let units = images * halves * g.spec.groups * panels;
-        let mut tasks = Vec::new();
+        let mut tasks = Vec::with_capacity(2 * TASKS);
         let shortest = (units * SHORTEST_WORK).div_ceil(self.work(g).max(1));
         let longest = units.div_ceil(TASKS).max(shortest);
         for mut units in super::tapered(units, 1, shortest, longest) {
@@ -291,7 +314,7 @@ impl Direct {
 
     fn run_task(
         &self,
-        g: &Geometry,
+        (id, g): (usize, &Geometry),
         input: Input,
         out: &SharedMut,
         finish: Finish,
@@ -304,8 +327,10 @@ impl Direct {
         let mut from_rows = |fill: &dyn Fn(&mut [f32])| {
             with_scratch(task.pixels.len() * k, |rows| {
                 fill(rows);
-                table.fill_rows(task.pixels.len(), 0, k);
-                self.run_panels(g, (rows, 0), &table, out, finish, turn, sums);
+                table.of(id, &task.pixels, |offsets| {
+                    offsets.fill_rows(task.pixels.len(), 0, k)
+                });
+                self.run_panels(g, (rows, 0), &table.offsets, out, finish, turn, sums);
             });
         };
         match input {
@@ -317,13 +342,17 @@ impl Direct {
                 weighted.sums(g.isa, task.pixels.clone(), per_image, rows);
             }),
             Input::Framed(x) => {
-                fill_framed(&mut table, g, task.pixels.clone());
-                self.run_panels(g, (x, 0), &table, out, finish, turn, sums);
+                table.of(id, &task.pixels, |offsets| {
+                    fill_framed(offsets, g, task.pixels.clone())
+                });
+                self.run_panels(g, (x, 0), &table.offsets, out, finish, turn, sums);
             }
             Input::Source(Source::Plain(x)) => {
-                g.fill_table(&mut table, task.pixels.clone());
+                table.of(id, &task.pixels, |offsets| {
+                    g.fill_table(offsets, task.pixels.clone())
+                });
                 let start = task.group * self.panels.k;
-                self.run_panels(g, (x, start), &table, out, finish, turn, sums);
+                self.run_panels(g, (x, start), &table.offsets, out, finish, turn, sums);
             }
         }
         TABLE.replace(table);
