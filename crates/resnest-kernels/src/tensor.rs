@@ -259,7 +259,19 @@ impl PackedConv {
         }
     }
 
-    /// The same with a residual that nobody else holds: the result is written over it where it can be,
+    /// `next` of this convolution of a logical (N, C, H, W) tensor, each with ReLU if told: what both would
+    /// give one after the other, for convolutions of which this one [`leads_to`](Self::leads_to) the next.
+    ///
+    /// # Errors
+    /// When shapes do not fit or the tensor is not f32 on the CPU.
+    pub fn forward_before(&self, next: &Self, x: &Tensor, relu: [bool; 2]) -> Result<Tensor> {
+        apply(x, "resnest-conv-conv", |x, input| {
+            let output = next.spec().output(self.spec().output(input)?)?;
+            Ok((self.run_before(next, x, input, relu)?, output))
+        })
+    }
+
+    /// [`forward`](Self::forward) with a residual that nobody else holds: the result is written over it where it can be,
     /// which saves the memory of a map and the time to read it.
     ///
     /// `residual` must be the only tensor of its memory: a map that an operation has just put out.
@@ -279,7 +291,7 @@ impl PackedConv {
         Ok(residual)
     }
 
-    /// The same without a residual, and the mean of the result over height and width, (N, C), made
+    /// [`forward`](Self::forward) without a residual, and the mean of the result over height and width, (N, C), made
     /// from sums that the kernels take as they write.
     ///
     /// # Errors

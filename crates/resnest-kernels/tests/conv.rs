@@ -4,8 +4,8 @@
 mod common;
 
 use common::case::Case;
-use common::{Rng, cases, most_macs};
-use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv};
+use common::{Rng, THREADS, bits, cases, most_macs, relative_l2};
+use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, naive, with_threads};
 
 const DIRECT: [(Algorithm, f64); 1] = [(Algorithm::Direct, 5e-7)];
 const WINOGRAD: [(Algorithm, f64); 4] = [
@@ -203,4 +203,65 @@ fn misfits_are_errors_that_name_the_argument() {
         .run(&[0.0; 4], Nhwc::new(1, 1, 1, 4), Epilogue::default())
         .unwrap_err();
     assert!(text.to_string().contains("kernel"), "{text}");
+}
+
+/// A 1x1 convolution and a grouped one after it, the map between them cut into planes.
+#[test]
+fn pairs_equal_the_definition_and_one_after_the_other() {
+    let mut rng = Rng::new(12);
+    let mut led = 0;
+    for _ in 0..cases(40) {
+        let group = *rng.pick(&[2, 4, 8, 16]);
+        let (from, width) = (1 + rng.below(70), *rng.pick(&[16, 32, 48, 64, 96, 128]));
+        let stride = *rng.pick(&[1, 2]);
+        let first = ConvSpec::new(from, width, 1);
+        let second = ConvSpec::new(width, width, 3)
+            .groups(width / group)
+            .stride(stride);
+        let (n, h, w) = (1 + rng.below(3), 1 + rng.below(30), 1 + rng.below(30));
+        let (input, relu) = (Nhwc::new(n, h, w, from), [rng.chance(), rng.chance()]);
+        let middle = first.output(input).unwrap();
+        let x = rng.normal(input.len());
+        let [weight, next_weight] = [first, second].map(|spec| rng.normal(spec.weight_len()));
+        let (bias, next_bias) = (rng.normal(width), rng.normal(width));
+        let between = naive::conv2d(&x, input, &first, &weight, Some(&bias), None, relu[0]);
+        let between: Vec<f32> = between.iter().map(|v| *v as f32).collect();
+        let bias_of_next = Some(next_bias.as_slice());
+        let expected = naive::conv2d(
+            &between,
+            middle,
+            &second,
+            &next_weight,
+            bias_of_next,
+            None,
+            relu[1],
+        );
+        for isa in Isa::available() {
+            let pack = |spec, weight, bias| {
+                PackedConv::new(isa, spec, weight, bias, Algorithm::Direct).unwrap()
+            };
+            let conv = pack(first, &weight, Some(bias.as_slice()));
+            let next = pack(second, &next_weight, bias_of_next);
+            if !conv.leads_to(&next) {
+                assert!(conv.run_before(&next, &x, input, relu).is_err());
+                continue;
+            }
+            led += 1;
+            let run = |conv: &PackedConv, x: &[f32], input, relu| {
+                let epilogue = Epilogue {
+                    relu,
+                    ..Epilogue::default()
+                };
+                conv.run(x, input, epilogue).unwrap()
+            };
+            let apart = run(&next, &run(&conv, &x, input, relu[0]), middle, relu[1]);
+            for threads in THREADS {
+                let found = with_threads(*threads, || conv.run_before(&next, &x, input, relu));
+                assert_eq!(bits(&found.unwrap()), bits(&apart), "{isa:?} {second:?}");
+            }
+            assert!(relative_l2(&apart, &expected) < 1e-6, "{isa:?} {second:?}");
+        }
+    }
+    // A panel of the portable loop is a cache line, on any machine.
+    assert!(led > 0);
 }

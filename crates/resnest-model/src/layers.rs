@@ -404,6 +404,33 @@ impl Linear {
     }
 }
 
+/// A convolution, its norm and what follows.
+pub(crate) type ConvNormAct<'a, N> = (&'a Conv2d, &'a N, Act);
+
+/// Two of them one after the other; as one, where kernels can do that and nobody records steps.
+pub(crate) fn conv_norm_act_twice<N: Normalise>(
+    first: ConvNormAct<N>,
+    second: ConvNormAct<N>,
+    x: &Tensor,
+    trace: &mut Trace,
+) -> Result<Tensor> {
+    let folded = |(conv, norm, _): ConvNormAct<'_, N>| match &conv.weights {
+        Weights::Packed(kernel) if norm.foldable().is_some() => Some(Arc::clone(kernel)),
+        _ => None,
+    };
+    if !trace.is_on()
+        && let (Some(kernel), Some(next)) = (folded(first), folded(second))
+        && kernel.leads_to(&next)
+    {
+        let relu = [first.2, second.2].map(|act| act == Act::Relu);
+        return kernel.forward_before(&next, x, relu);
+    }
+    let (conv, norm, act) = first;
+    let between = conv_norm_act(conv, norm, act, x, trace)?;
+    let (conv, norm, act) = second;
+    conv_norm_act(conv, norm, act, &between, trace)
+}
+
 /// `act(norm(conv(x)))`.
 pub(crate) fn conv_norm_act(
     conv: &Conv2d,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::gate::conv_norm_act_gate_add_relu;
 use crate::helpers::group_width;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_act_twice};
 use crate::norm::BatchNorm2d;
 use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
 use crate::squeeze_excite::SeModule;
@@ -131,8 +131,9 @@ impl Bottleneck {
 
 impl ResidualBlock for Bottleneck {
     fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
-        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
-        let out = conv_norm_act(&self.conv2, &self.bn2, Act::Relu, &out, trace)?;
+        let first = (&self.conv1, &self.bn1, Act::Relu);
+        let second = (&self.conv2, &self.bn2, Act::Relu);
+        let out = conv_norm_act_twice(first, second, &x, trace)?;
         let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_act_gate_add_relu(
             &self.conv3,

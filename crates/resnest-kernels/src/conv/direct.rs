@@ -1,6 +1,6 @@
 //! Direct convolution: every size, stride, dilation and grouping through one micro-kernel.
 
-use super::panel::{GroupShape, PanelWeights};
+use super::panel::{GroupShape, PanelShape, PanelWeights};
 use super::{Finish, Geometry};
 use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
@@ -187,6 +187,12 @@ impl Direct {
     /// Whether every value is written once, when its sum is whole: it can be added to what is there.
     pub fn writes_once(&self) -> bool {
         self.panels.k <= self.panels.k_block
+    }
+
+    /// Whether it can cut its output into planes of so many channels: those of each of its panels.
+    pub fn writes_planes(&self, width: usize) -> bool {
+        let whole = |p: &PanelShape| p.cols == width;
+        self.taps == Taps::Single && self.panels.list.iter().all(whole)
     }
 
     pub fn run(
@@ -386,7 +392,7 @@ impl Direct {
             let panel = Panel {
                 batches: panels.len(),
                 x_batch: 0,
-                out_batch: width,
+                out_batch: if g.out_plane > 0 { g.out_plane } else { width },
                 x,
                 x_start,
                 table,
@@ -398,7 +404,7 @@ impl Direct {
                 cols: shape.cols,
                 bias: Some(self.panels.bias(task.group, panels.clone())),
                 out,
-                out_start: task.pixels.start * g.out_pixel + channel,
+                out_start: task.pixels.start * g.out_pixel + g.out_at(channel),
                 row_stride: g.out_pixel,
                 residual: finish.residual,
                 onto: finish.onto,

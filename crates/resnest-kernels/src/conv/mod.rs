@@ -10,7 +10,7 @@ use crate::arch::Isa;
 use crate::arch::block::OffsetTable;
 use crate::arch::form::Form;
 use crate::arch::window::columns;
-use crate::buffer::with_scratch;
+use crate::buffer::{LINE, with_scratch};
 use crate::error::{Error, check_len};
 use crate::layout::copy_channels;
 use crate::map::Map;
@@ -311,6 +311,70 @@ impl PackedConv {
         }
     }
 
+    /// Whether [`Self::run_before`] `next` pays: what this convolution puts out is read in groups of few
+    /// channels, and can be laid out for it.
+    pub fn leads_to(&self, next: &PackedConv) -> bool {
+        let (Packed::Direct(direct), Packed::Narrow(narrow)) = (&self.packed, &next.packed) else {
+            return false;
+        };
+        let width = self.plane();
+        let fits = self.spec.out_channels == next.spec.in_channels;
+        let planes = width.is_multiple_of(LINE) && self.spec.out_channels.is_multiple_of(width);
+        fits && planes && direct.writes_planes(width) && narrow.reads_planes(&next.spec)
+    }
+
+    /// Channels of a plane: those of a panel.
+    fn plane(&self) -> usize {
+        2 * self.isa.kernels().lanes
+    }
+
+    /// `next` of this convolution of `x`, each with ReLU if told. What is between is cut into planes of a few
+    /// channels, which are written and read in one go where whole pixels would be in steps of a page.
+    ///
+    /// # Errors
+    /// When a slice or a shape does not fit, and unless this one [`leads_to`](Self::leads_to) `next`.
+    pub fn run_before(
+        &self,
+        next: &PackedConv,
+        x: &[f32],
+        input: Nhwc,
+        relu: [bool; 2],
+    ) -> Result<Map, Error> {
+        check_len("input", x.len(), input.len())?;
+        let (Packed::Direct(direct), Packed::Narrow(narrow), true) =
+            (&self.packed, &next.packed, self.leads_to(next))
+        else {
+            let problem = "only a 1x1 convolution leads to one in narrow groups of its channels";
+            return Err(Error::spec("next", problem));
+        };
+        let width = self.plane();
+        let mut first = self.geometry(input, input.c, width)?;
+        let middle = first.output;
+        first.out_plane = middle.pixels() * width;
+        let mut second = next.geometry(middle, width, next.spec.out_channels)?;
+        second.x_plane = first.out_plane;
+        let finish = |relu| Finish {
+            relu,
+            residual: None,
+            onto: false,
+        };
+        if second.output.is_empty() {
+            return Ok(Map::default());
+        }
+        let write = |out: &SharedMut| {
+            direct.run(&first, Source::Plain(x), out, finish(relu[0]), None);
+            Ok(())
+        };
+        // SAFETY: every algorithm writes each pixel of each output channel.
+        let middle = unsafe { Map::written_by(middle.len(), write) }?;
+        let write = |out: &SharedMut| {
+            narrow.run(&second, &middle, out, finish(relu[1]), None);
+            Ok(())
+        };
+        // SAFETY: as above.
+        unsafe { Map::written_by(second.output.len(), write) }
+    }
+
     fn run_shared(
         &self,
         x: &[f32],
@@ -355,6 +419,8 @@ impl PackedConv {
             output: self.spec.output(input)?,
             x_pixel,
             out_pixel,
+            x_plane: 0,
+            out_plane: 0,
         })
     }
 
@@ -434,9 +500,23 @@ pub(crate) struct Geometry {
     /// From one pixel to the next: as many values as it has channels, or more.
     pub x_pixel: usize,
     pub out_pixel: usize,
+    /// From one plane to the next of a map that is cut into planes of fewer channels, `x_pixel` or
+    /// `out_pixel`; 0 of one that is whole.
+    pub x_plane: usize,
+    pub out_plane: usize,
 }
 
 impl Geometry {
+    /// Where in the input's first pixel a channel lies.
+    pub fn x_at(&self, channel: usize) -> usize {
+        channel / self.x_pixel * self.x_plane + channel % self.x_pixel
+    }
+
+    /// The same of the output.
+    pub fn out_at(&self, channel: usize) -> usize {
+        channel / self.out_pixel * self.out_plane + channel % self.out_pixel
+    }
+
     /// Whether no pixel is followed by anything but the next.
     fn is_dense(&self) -> bool {
         (self.x_pixel, self.out_pixel) == (self.input.c, self.output.c)

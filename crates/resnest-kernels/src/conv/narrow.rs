@@ -59,6 +59,11 @@ impl Narrow {
         }
     }
 
+    /// Whether it can read a map that is cut into planes.
+    pub fn reads_planes(&self, spec: &ConvSpec) -> bool {
+        by_rows(spec)
+    }
+
     pub fn bytes(&self) -> usize {
         (self.weights.len() + self.bias.len()) * size_of::<f32>()
     }
@@ -171,9 +176,9 @@ fn beside(g: &Geometry, image: usize, row: usize, channel: usize) -> [Option<usi
         .chunks_exact_mut(2)
         .zip(first..h.min(first + g.spec.stride))
     {
-        let at = (image * h + y) * w * g.x_pixel + channel;
-        rows[0] = (channel >= LINE).then(|| at - LINE);
-        rows[1] = (channel + LINE < c).then(|| at + LINE);
+        let at = (image * h + y) * w * g.x_pixel;
+        rows[0] = (channel >= LINE).then(|| at + g.x_at(channel - LINE));
+        rows[1] = (channel + LINE < c).then(|| at + g.x_at(channel + LINE));
     }
     rows
 }
@@ -198,7 +203,7 @@ fn pack_block(
     for (y, packed) in rows.zip(packed.chunks_exact_mut(columns)) {
         packed[..left].fill([0.0; LINE]);
         packed[left + copied..].fill([0.0; LINE]);
-        let row = &x[(image * h + y) * w * g.x_pixel + channels.start..];
+        let row = &x[(image * h + y) * w * g.x_pixel + g.x_at(channels.start)..];
         let pixels = packed[left..left + copied]
             .iter_mut()
             .zip(row.chunks(g.x_pixel));

@@ -10,7 +10,7 @@ use crate::config::BlockArgs;
 use crate::create_attn::{Attn, conv_norm_attn_add_act};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
+use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act_twice};
 use crate::norm::{Norm, Normalise};
 use crate::trace::Trace;
 
@@ -59,8 +59,9 @@ impl Bottleneck {
 
 impl ResidualBlock for Bottleneck {
     fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
-        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
-        let mut out = conv_norm_act(&self.conv2, &self.bn2, Act::Relu, &out, trace)?;
+        let first = (&self.conv1, &self.bn1, Act::Relu);
+        let second = (&self.conv2, &self.bn2, Act::Relu);
+        let mut out = conv_norm_act_twice(first, second, &x, trace)?;
         if let Some(aa) = &self.aa {
             out = aa.forward(&out, trace)?;
         }
