@@ -23,7 +23,7 @@ pub(crate) const SPLIT_PIXELS_FROM: usize = 512;
 const HALVE_FROM: usize = 96;
 /// Multiply-adds in the time that a weight takes which no cache holds, when it is used but once.
 const COLD: usize = 20;
-/// Multiply-adds of the last tasks that divide the channels.
+/// Multiply-adds of the last tasks, where they divide the channels.
 const SHORTEST_WORK: usize = 300_000;
 /// Input values of a chunk of pixels that its panels read again and again: 192 KB, and more of long blocks of k,
 /// for which shorter chunks would stream the weights more often.
@@ -262,18 +262,24 @@ impl Direct {
         let longest = (pixels * images).div_ceil(32).clamp(96, longest);
         let chunks = super::tapered(pixels, 6, SHORTEST_CHUNK, longest);
         let panels = self.panels.list.len();
-        // Rows that are made for a task, or tables of many taps, are not worth making twice.
-        let most = match input {
-            Input::Source(Source::Plain(_)) if g.spec.taps() == 1 => panels,
-            _ => 1,
+        // Rows that are made for a task are not worth making twice.
+        let made = matches!(input, Input::Source(Source::Weighted(_)));
+        let most = match made || self.taps == Taps::Gathered {
+            true => 1,
+            false => panels,
         };
+        let pixel_work = g.macs() / (pixels * images * g.spec.groups);
         let mut tasks = Vec::with_capacity(images * chunks.len() * g.spec.groups + TASKS);
         for (part, group) in (0..images * chunks.len())
             .flat_map(|part| (0..g.spec.groups).map(move |group| (part, group)))
         {
             let chunk = &chunks[part % chunks.len()];
             let first = part / chunks.len() * pixels;
-            let ranges = (chunk.len() * TASKS).div_ceil(pixels * images).min(most);
+            let mut ranges = (chunk.len() * TASKS).div_ceil(pixels * images);
+            if chunk.len() <= SHORTEST_CHUNK {
+                ranges = ranges.max(chunk.len() * pixel_work / SHORTEST_WORK);
+            }
+            let ranges = ranges.min(most);
             tasks.extend((0..ranges).map(|range| Task {
                 pixels: first + chunk.start..first + chunk.end,
                 group,

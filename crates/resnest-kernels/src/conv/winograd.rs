@@ -11,7 +11,7 @@
 //! products of F(6x6) would put the same product of all tiles into the same few sets of a cache.
 
 use super::panel::{BLOCK_VALUES, PanelShape, panels};
-use super::{Finish, Geometry, add_parts, share_of};
+use super::{Finish, Geometry, add_parts, share_of, tapered};
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
 use crate::arch::form::{Band, Form};
 use crate::arch::transform::{InputTile, MAX_PIXELS, OutputTile, TilePixels};
@@ -212,12 +212,12 @@ impl Run<'_> {
         let tiles = self.tiles() / units;
         let most = LOCAL_VALUES / (self.packed.form.products() * self.row());
         let chunk = most.min(tiles.div_ceil(8)).max(24).next_multiple_of(6);
-        // An even number of even shares: two threads then end together.
-        let chunks = tiles.div_ceil(chunk).next_multiple_of(2);
+        let shares = tapered(tiles, 6, 6, chunk);
+        let chunks = shares.len();
         let channels = self.g.output.c;
         let task = |index: usize, partial: Option<&SharedMut>| {
             let (part, group) = (index / groups, index % groups);
-            let share = share_of(tiles, 2, part % chunks, chunks);
+            let share = &shares[part % chunks];
             let first = part / chunks * tiles;
             let range = first + share.start..first + share.end;
             let all = 0..self.packed.list.len();
