@@ -344,7 +344,7 @@ impl PackedConv {
         let (Packed::Direct(direct), Packed::Narrow(narrow), true) =
             (&self.packed, &next.packed, self.leads_to(next))
         else {
-            let problem = "only a 1x1 convolution leads to one in narrow groups of its channels";
+            let problem = "only a direct convolution leads to one in narrow groups of its channels";
             return Err(Error::spec("next", problem));
         };
         let width = self.plane();
