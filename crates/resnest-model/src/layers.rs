@@ -408,22 +408,19 @@ impl Linear {
 pub(crate) type ConvNormAct<'a, N> = (&'a Conv2d, &'a N, Act);
 
 /// Two of them one after the other; as one, where kernels can do that and nobody records steps.
-pub(crate) fn conv_norm_act_twice<N: Normalise>(
-    first: ConvNormAct<N>,
-    second: ConvNormAct<N>,
+pub(crate) fn conv_norm_act_twice<'a, N: Normalise>(
+    first: ConvNormAct<'a, N>,
+    second: ConvNormAct<'a, N>,
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {
-    let folded = |(conv, norm, _): ConvNormAct<'_, N>| match &conv.weights {
-        Weights::Packed(kernel) if norm.foldable().is_some() => Some(Arc::clone(kernel)),
-        _ => None,
-    };
+    let folded = |conv: &'a Conv2d, norm: &N| conv.packed().filter(|_| norm.foldable().is_some());
     if !trace.is_on()
-        && let (Some(kernel), Some(next)) = (folded(first), folded(second))
-        && kernel.leads_to(&next)
+        && let (Some(kernel), Some(next)) = (folded(first.0, first.1), folded(second.0, second.1))
+        && kernel.leads_to(next)
     {
         let relu = [first.2, second.2].map(|act| act == Act::Relu);
-        return kernel.forward_before(&next, x, relu);
+        return kernel.forward_before(next, x, relu);
     }
     let (conv, norm, act) = first;
     let between = conv_norm_act(conv, norm, act, x, trace)?;
