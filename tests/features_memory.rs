@@ -16,7 +16,8 @@ fn peak_of_children() -> i64 {
 #[test]
 fn six_times_the_images_take_no_more_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image/files/png_rgb8.png");
+    let image = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("crates/resnest-image/tests/pillow/files/png_rgb8.png");
     for (count, name) in [(600, "few"), (3_000, "more")] {
         let images = folder.path().join(name);
         std::fs::create_dir(&images).unwrap();

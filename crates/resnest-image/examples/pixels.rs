@@ -1,4 +1,4 @@
-//! A line server around the crate, driven by the Python scripts in `tests/image` and `benches`.
+//! A line server around the crate, driven by the Python scripts in `crates/resnest-image/tests/pillow` and `benches`.
 //!
 //! One command a line on stdin, one answer a line on stdout; arguments are separated by tabs:
 //! - `decode MODE PATH`
@@ -65,9 +65,11 @@ fn answer(line: &str) -> Result<String, Box<dyn Error>> {
                     vec![0.229, 0.224, 0.225]
                 },
             };
-            Ok(describe(
-                &transform.crop_encoded(&std::fs::read(path)?, &limits)?,
-            ))
+            Ok(describe(&transform.crop(&decode_as(
+                &std::fs::read(path)?,
+                transform.color_mode(),
+                &limits,
+            )?)?))
         }
         ["time", path] => {
             let bytes = std::fs::read(path)?;

@@ -88,6 +88,26 @@ pub enum Error {
         limit: u64,
     },
 
+    /// The system has no memory left for a buffer.
+    #[error(
+        "the system has no {bytes} bytes left for the image: decode fewer at once, or smaller ones"
+    )]
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
+
+    /// A decoder met a contradiction that it has no error for; its panic was contained.
+    #[error(
+        "the {format} decoder failed on this image ({detail}): convert it first, and please report it"
+    )]
+    Panicked {
+        /// The file's format.
+        format: Format,
+        /// What the decoder said.
+        detail: String,
+    },
+
     /// Pixels whose count is not width · height · channels, or channels other than 1 and 3.
     #[error(
         "{len} bytes of pixels do not make a {width}x{height} image of {channels} channels (1 or 3)"

@@ -3,7 +3,7 @@
 //! [`decode`] is Pillow's `Image.open(..).convert("RGB")`; [`Transform`] is timm's evaluation transform:
 //! resize, crop or pad, normalise. [`Transform::apply`] goes the whole way from encoded bytes to a
 //! (C, H, W) tensor, [`apply_batch`] does it for several images on several threads. The reference is
-//! Pillow 13.0 (libjpeg-turbo 3.2, libwebp 1.6) with timm 1.0.31; `tests/image.rs` holds the recorded
+//! Pillow 13.0 (libjpeg-turbo 3.2, libwebp 1.6) with timm 1.0.31; `tests/pillow.rs` holds the recorded
 //! bytes. Nothing here knows of models or tensors of a framework.
 //!
 //! # Where to look
@@ -33,10 +33,12 @@
 #![warn(missing_docs)]
 
 mod batch;
+mod contain;
 mod decode;
 mod error;
 mod geometry;
 mod limits;
+mod memory;
 mod normalise;
 mod options;
 mod pixels;
@@ -44,6 +46,7 @@ mod resize;
 mod transform;
 
 pub use batch::{apply_batch, decode_batch};
+pub use contain::contain;
 pub use decode::{DecodeOptions, Format, Header, decode, decode_as, decode_with, probe};
 pub use error::{Error, Result};
 pub use geometry::Window;

@@ -1,8 +1,9 @@
 //! timm's evaluation transform: resize, crop or pad, normalise (`timm/data/transforms_factory.py`,
 //! `transforms_imagenet_eval`).
 
-use crate::decode::{self, DecodeOptions};
+use crate::decode;
 use crate::geometry::{Axis, Geometry, Window};
+use crate::memory::{filled, reserved};
 use crate::resize::{Kernel, Plan, Rect};
 use crate::{
     ColorMode, CropMode, Error, Image, Interpolation, Limits, PassOrder, Result, normalise,
@@ -157,7 +158,7 @@ impl Transform {
             height: image.height,
         };
         let plan = self.plan(&geometry, (image.width, image.height));
-        Ok(self.render(&geometry, &plan, &image.data, whole, kernel))
+        self.render(&geometry, &plan, &image.data, whole, kernel)
     }
 
     /// Normalises a crop to (C, H, W), each value `(v / 255 - mean) / std` in f32.
@@ -176,51 +177,19 @@ impl Transform {
     /// # Errors
     /// Any of the crate's: see [`crate::decode`] and [`Self::crop`].
     pub fn apply(&self, bytes: &[u8], limits: &Limits) -> Result<Vec<f32>> {
-        let crop = self.crop_encoded(bytes, limits)?;
-        let mut out = vec![0.0; self.len()];
-        self.normalize_into(&crop, &mut out)?;
-        Ok(out)
+        self.check()?;
+        self.apply_to(&decode::decode_as(bytes, self.color_mode(), limits)?)
     }
 
-    /// Encoded bytes to the u8 crop. The same bytes as [`crate::decode_as`] and [`Self::crop`], but
-    /// only the part of a JPEG that the crop depends on is reconstructed.
+    /// Decoded pixels to (C, H, W): resize, crop, normalise.
     ///
     /// # Errors
-    /// Any of the crate's: see [`crate::decode`] and [`Self::crop`].
-    pub fn crop_encoded(&self, bytes: &[u8], limits: &Limits) -> Result<Image> {
-        self.check()?;
-        if self.color_mode() == ColorMode::Rgb
-            && let Some(crop) = self.crop_part(bytes, limits)?
-        {
-            return Ok(crop);
-        }
-        let options = DecodeOptions {
-            color_mode: self.color_mode(),
-            ..DecodeOptions::default()
-        };
-        self.crop(&decode::decode_with(bytes, &options, limits)?)
-    }
-
-    /// The crop from the decoded part that it depends on, where the format offers that.
-    fn crop_part(&self, bytes: &[u8], limits: &Limits) -> Result<Option<Image>> {
-        let mut planned = None;
-        let part = decode::decode_part(bytes, limits, |width, height| {
-            let geometry = self.geometry(width, height)?;
-            let plan = self.plan(&geometry, (width, height));
-            let source = plan.source;
-            planned = Some((geometry, plan));
-            Ok(source)
-        })?;
-        let (Some((data, area)), Some((geometry, plan))) = (part, planned) else {
-            return Ok(None);
-        };
-        Ok(Some(self.render(
-            &geometry,
-            &plan,
-            &data,
-            area,
-            Kernel::Auto,
-        )))
+    /// As [`Self::crop`].
+    pub fn apply_to(&self, image: &Image) -> Result<Vec<f32>> {
+        let crop = self.crop(image)?;
+        let mut out = filled(self.len(), 0.0)?;
+        self.normalize_into(&crop, &mut out)?;
+        Ok(out)
     }
 
     fn check_channels(&self, image: &Image) -> Result<()> {
@@ -262,37 +231,34 @@ impl Transform {
         data: &[u8],
         area: Rect,
         kernel: Kernel,
-    ) -> Image {
+    ) -> Result<Image> {
         let channels = self.mean.len();
-        let pixels = plan.run(data, area, channels, kernel);
+        let pixels = plan.run(data, area, channels, kernel)?;
         let (height, width) = self.size;
         let data = match geometry.is_padded() {
             false => pixels,
-            true => self.pad(&pixels, &geometry.x, &geometry.y),
+            true => self.pad(&pixels, &geometry.x, &geometry.y)?,
         };
-        Image {
+        Ok(Image {
             width,
             height,
             channels: channels as u8,
             data,
-        }
+        })
     }
 
-    fn pad(&self, pixels: &[u8], x: &Axis, y: &Axis) -> Vec<u8> {
+    fn pad(&self, pixels: &[u8], x: &Axis, y: &Axis) -> Result<Vec<u8>> {
         let channels = self.mean.len();
         let stride = self.size.1 as usize * channels;
-        let mut data: Vec<u8> = self
-            .fill()
-            .into_iter()
-            .cycle()
-            .take(stride * self.size.0 as usize)
-            .collect();
+        let len = stride * self.size.0 as usize;
+        let mut data = reserved(len)?;
+        data.extend(self.fill().into_iter().cycle().take(len));
         let rows = pixels.chunks_exact(x.len as usize * channels);
         let left = x.pad as usize * channels;
         for (out, row) in data.chunks_exact_mut(stride).skip(y.pad as usize).zip(rows) {
             out[left..left + row.len()].copy_from_slice(row);
         }
-        data
+        Ok(data)
     }
 
     /// Colour of the padding: black, or the mean's byte for border.

@@ -4,7 +4,6 @@ use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::bytes::u16_be;
 use super::raster::{Raster, Samples};
-use crate::resize::Rect;
 use crate::{Error, Format, Limits, Result};
 
 /// Scans accepted in one file; real progressive files have about ten.
@@ -169,11 +168,9 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
         4 => PixelFormat::Cmyk,
         _ => PixelFormat::Rgb,
     };
-    let image = contained(|| {
-        let mut decoder = Decoder::new_with_limits(bytes, turbo_limits(limits))?;
-        decoder.set_output_format(format);
-        decoder.decode_image()
-    })?;
+    let mut decoder = Decoder::new_with_limits(bytes, turbo_limits(limits)).map_err(from_turbo)?;
+    decoder.set_output_format(format);
+    let image = decoder.decode_image().map_err(from_turbo)?;
     check_warnings(&image)?;
     let samples = match format {
         PixelFormat::Grayscale => Samples::Luma(image.data),
@@ -187,66 +184,10 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     })
 }
 
-/// Columns and rows decoded around a wanted part, so that the upsampling at its edge sees the
-/// neighbours that it would see in the whole image: one MCU of the largest kind.
-const MARGIN: u32 = 32;
-
-/// RGB pixels of a part of a colour JPEG that contains `wanted`, and which part it is.
-///
-/// The bytes are those of the whole decode. Nothing when there is nothing to gain, or the file is not
-/// a plain colour one; then the whole is to be decoded.
-pub(super) fn decode_part(
-    bytes: &[u8],
-    wanted: Rect,
-    limits: &Limits,
-) -> Result<Option<(Vec<u8>, Rect)>> {
-    let frame = frame(bytes)?;
-    let (width, height) = (frame.width as u32, frame.height as u32);
-    let part = wanted.grown(MARGIN, width, height);
-    // The decoder's crop starts at a multiple of the MCU's width; so does this one.
-    let shift = part.x % MARGIN;
-    let part = Rect {
-        x: part.x - shift,
-        width: part.width + shift,
-        ..part
-    };
-    let gain = u64::from(part.width) * u64::from(part.height) < frame.width * frame.height * 9 / 10;
-    if frame.components != 3 || !gain || part.width < 4 * MARGIN || part.height < 4 * MARGIN {
-        return Ok(None);
-    }
-    limits.check_memory(FORMAT, frame.memory())?;
-    frame.check_complete(bytes)?;
-    let image = contained(|| {
-        let mut decoder = Decoder::new_with_limits(bytes, turbo_limits(limits))?;
-        decoder.set_output_format(PixelFormat::Rgb);
-        let [x, y, width, height] = [part.x, part.y, part.width, part.height].map(|v| v as usize);
-        decoder.set_crop_region(x, y, width, height);
-        decoder.decode_image()
-    })?;
-    check_warnings(&image)?;
-    let size = (image.width, image.height);
-    if size != (part.width as usize, part.height as usize) {
-        return Ok(None);
-    }
-    Ok(Some((image.data, part)))
-}
-
 fn check_warnings(image: &libjpeg_turbo_rs::Image) -> Result<()> {
     match image.warnings.first() {
         Some(warning) => Err(Error::corrupt(FORMAT, warning.to_string())),
         None => Ok(()),
-    }
-}
-
-/// Runs the decoder so that a panic in it is an error here: it is young, and mutated four-component
-/// files are known to make it index past a row.
-fn contained<T>(run: impl FnOnce() -> libjpeg_turbo_rs::Result<T>) -> Result<T> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
-        Ok(outcome) => outcome.map_err(from_turbo),
-        Err(_) => Err(Error::corrupt(
-            FORMAT,
-            "the decoder failed on its contradictions",
-        )),
     }
 }
 

@@ -14,8 +14,7 @@ mod webp;
 
 use std::fmt;
 
-use crate::resize::Rect;
-use crate::{ColorMode, Error, Image, Limits, Result};
+use crate::{ColorMode, Error, Image, Limits, Result, contain};
 
 /// The image formats read here, recognised by their first bytes as Pillow recognises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,14 +101,14 @@ pub struct DecodeOptions {
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header> {
     limits.check_bytes(bytes)?;
     let format = Format::of(bytes)?;
-    let (width, height) = match format {
-        Format::Jpeg => jpeg::size(bytes)?,
-        Format::Png => png::size(bytes)?,
-        Format::WebP => webp::size(bytes)?,
-        Format::Gif => gif::size(bytes)?,
-        Format::Bmp => bmp::size(bytes)?,
-        Format::Tiff => tiff::size(bytes)?,
-    };
+    let (width, height) = contained(format, || match format {
+        Format::Jpeg => jpeg::size(bytes),
+        Format::Png => png::size(bytes),
+        Format::WebP => webp::size(bytes),
+        Format::Gif => gif::size(bytes),
+        Format::Bmp => bmp::size(bytes),
+        Format::Tiff => tiff::size(bytes),
+    })?;
     limits.check_size(format, width, height)?;
     // `check_size` keeps both sides within i32.
     Ok(Header {
@@ -147,27 +146,27 @@ pub fn decode_as(bytes: &[u8], color_mode: ColorMode, limits: &Limits) -> Result
     )
 }
 
-/// The part of an image that a crop depends on, decoded to RGB without the rest; nothing where the whole
-/// has to be decoded. `wanted` is asked with the header's width and height.
-pub(crate) fn decode_part(
-    bytes: &[u8],
-    limits: &Limits,
-    wanted: impl FnOnce(u32, u32) -> Result<Rect>,
-) -> Result<Option<(Vec<u8>, Rect)>> {
-    let header = probe(bytes, limits)?;
-    match header.format {
-        Format::Jpeg => jpeg::decode_part(bytes, wanted(header.width, header.height)?, limits),
-        _ => Ok(None),
-    }
-}
-
 /// Decodes with every choice given.
 ///
 /// # Errors
 /// As [`decode`].
 pub fn decode_with(bytes: &[u8], options: &DecodeOptions, limits: &Limits) -> Result<Image> {
-    let header = probe(bytes, limits)?;
-    let raster = match header.format {
+    let format = probe(bytes, limits)?.format;
+    contained(format, || decode_format(bytes, format, options, limits))
+}
+
+/// The one place where a decoder's panic ends: it is an error of this image.
+fn contained<T>(format: Format, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    contain(work).unwrap_or_else(|detail| Err(Error::Panicked { format, detail }))
+}
+
+fn decode_format(
+    bytes: &[u8],
+    format: Format,
+    options: &DecodeOptions,
+    limits: &Limits,
+) -> Result<Image> {
+    let raster = match format {
         Format::Jpeg => jpeg::decode(bytes, limits)?,
         Format::Png => png::decode(bytes, limits)?,
         Format::WebP => webp::decode(bytes, limits)?,
@@ -175,11 +174,11 @@ pub fn decode_with(bytes: &[u8], options: &DecodeOptions, limits: &Limits) -> Re
         Format::Bmp => bmp::decode(bytes, limits)?,
         Format::Tiff => tiff::decode(bytes, limits)?,
     };
-    let image = raster.convert(options.color_mode);
+    let image = raster.convert(options.color_mode)?;
     if !options.exif_orientation {
         return Ok(image);
     }
-    let exif = match header.format {
+    let exif = match format {
         Format::Jpeg => jpeg::exif(bytes),
         Format::Png => png::exif(bytes),
         Format::WebP => webp::exif(bytes),

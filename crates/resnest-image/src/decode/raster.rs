@@ -1,6 +1,7 @@
 //! Decoded pixels in the mode Pillow would open them in, and its conversions to RGB and luma.
 
-use crate::{ColorMode, Image};
+use crate::memory::reserved;
+use crate::{ColorMode, Image, Result};
 
 /// Pixels as the file has them; each vector is rows top to bottom, samples interleaved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,60 +43,68 @@ impl Palette {
 }
 
 impl Raster {
-    pub fn convert(self, mode: ColorMode) -> Image {
+    pub fn convert(self, mode: ColorMode) -> Result<Image> {
         let Self {
             width,
             height,
             samples,
         } = self;
         let data = match mode {
-            ColorMode::Rgb => samples.into_rgb(),
-            ColorMode::Luma => samples.into_luma(),
+            ColorMode::Rgb => samples.into_rgb()?,
+            ColorMode::Luma => samples.into_luma()?,
         };
-        Image {
+        Ok(Image {
             width,
             height,
             channels: mode.channels(),
             data,
-        }
+        })
     }
 }
 
 impl Samples {
-    fn into_rgb(self) -> Vec<u8> {
+    fn into_rgb(self) -> Result<Vec<u8>> {
         match self {
-            Self::Rgb(pixels) => pixels,
+            Self::Rgb(pixels) => Ok(pixels),
             Self::Luma(pixels) => flat(&pixels, |&v| [v; 3]),
             Self::Palette(indices, palette) => flat(&indices, |&i| palette.0[usize::from(i)]),
             Self::Cmyk(pixels) => flat(pixels.as_chunks::<4>().0, |&inks| cmyk_to_rgb(inks)),
         }
     }
 
-    fn into_luma(self) -> Vec<u8> {
-        match self {
+    fn into_luma(self) -> Result<Vec<u8>> {
+        Ok(match self {
             Self::Luma(pixels) => pixels,
-            Self::Rgb(pixels) => pixels.as_chunks::<3>().0.iter().map(|&p| luma(p)).collect(),
+            Self::Rgb(mut pixels) => {
+                // In place: a luma never stands behind its pixel.
+                let len = pixels.len() / 3;
+                for i in 0..len {
+                    pixels[i] = luma([pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]]);
+                }
+                pixels.truncate(len);
+                pixels
+            }
             Self::Palette(mut indices, palette) => {
                 let lumas = palette.0.map(luma);
                 indices.iter_mut().for_each(|i| *i = lumas[usize::from(*i)]);
                 indices
             }
-            Self::Cmyk(pixels) => pixels
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|&inks| luma(cmyk_to_rgb(inks)))
-                .collect(),
-        }
+            Self::Cmyk(pixels) => {
+                let inks = pixels.as_chunks::<4>().0;
+                let mut out = reserved(inks.len())?;
+                out.extend(inks.iter().map(|&inks| luma(cmyk_to_rgb(inks))));
+                out
+            }
+        })
     }
 }
 
-fn flat<T>(items: &[T], pixel: impl Fn(&T) -> [u8; 3]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(items.len() * 3);
+fn flat<T>(items: &[T], pixel: impl Fn(&T) -> [u8; 3]) -> Result<Vec<u8>> {
+    let mut out = reserved(items.len().saturating_mul(3))?;
     for item in items {
         out.extend_from_slice(&pixel(item));
     }
-    out
+    Ok(out)
 }
 
 /// ITU-R 601 weights in 16-bit fixed point, rounded.

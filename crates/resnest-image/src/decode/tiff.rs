@@ -93,7 +93,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
         height,
         data,
         ..
-    } = orient::apply(image, orientation as u16);
+    } = orient::apply(image?, orientation as u16);
     Ok(Raster {
         width,
         height,

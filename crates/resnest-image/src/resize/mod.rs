@@ -17,7 +17,8 @@ use std::ops::Range;
 
 pub(crate) use filter::Taps;
 
-use crate::{Interpolation, PassOrder};
+use crate::memory::{filled, reserved};
+use crate::{Interpolation, PassOrder, Result};
 
 /// Which implementation of the passes runs; all give the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,19 +46,6 @@ impl Rect {
 
     pub fn rows(&self) -> Range<u32> {
         self.y..self.y + self.height
-    }
-
-    /// This part with `margin` more on each side, as far as a `width` x `height` image goes.
-    pub fn grown(&self, margin: u32, width: u32, height: u32) -> Self {
-        let (x, y) = (self.x.saturating_sub(margin), self.y.saturating_sub(margin));
-        let right = self.columns().end.saturating_add(margin).min(width);
-        let bottom = self.rows().end.saturating_add(margin).min(height);
-        Self {
-            x,
-            y,
-            width: right - x,
-            height: bottom - y,
-        }
     }
 
     fn contains(&self, other: &Rect) -> bool {
@@ -116,7 +104,10 @@ impl Plan {
     /// Computes the window, `height * width * channels` bytes.
     ///
     /// `data` holds the pixels of `area`, which must contain [`Plan::source`].
-    pub fn run(&self, data: &[u8], area: Rect, channels: usize, kernel: Kernel) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn run(&self, data: &[u8], area: Rect, channels: usize, kernel: Kernel) -> Result<Vec<u8>> {
         assert!(
             area.contains(&self.source),
             "{area:?} lacks {:?}",
@@ -130,7 +121,7 @@ impl Plan {
             (Some(columns), None) => passes.horizontal(&image, columns, window.rows()),
             (None, Some(rows)) => passes.vertical(&image, rows, window.columns()),
             (Some(columns), Some(rows)) if self.vertical_first => {
-                let data = passes.vertical(&image, rows, source.columns());
+                let data = passes.vertical(&image, rows, source.columns())?;
                 let area = Rect {
                     x: source.x,
                     width: source.width,
@@ -139,7 +130,7 @@ impl Plan {
                 passes.horizontal(&Strip { data: &data, area }, columns, window.rows())
             }
             (Some(columns), Some(rows)) => {
-                let data = passes.horizontal(&image, columns, source.rows());
+                let data = passes.horizontal(&image, columns, source.rows())?;
                 let area = Rect {
                     y: source.y,
                     height: source.height,
@@ -167,16 +158,17 @@ impl Strip<'_> {
         &self.data[(y - self.area.y) as usize * self.stride(channels)..]
     }
 
-    fn cut(&self, window: Rect, channels: usize) -> Vec<u8> {
+    fn cut(&self, window: Rect, channels: usize) -> Result<Vec<u8>> {
         let offset = (window.x - self.area.x) as usize * channels;
         let len = window.width as usize * channels;
         let rows = self
             .rows_from(window.y, channels)
             .chunks_exact(self.stride(channels));
-        let rows = rows.take(window.height as usize);
-        rows.flat_map(|row| &row[offset..offset + len])
-            .copied()
-            .collect()
+        let mut out = reserved(len * window.height as usize)?;
+        for row in rows.take(window.height as usize) {
+            out.extend_from_slice(&row[offset..offset + len]);
+        }
+        Ok(out)
     }
 }
 
@@ -202,12 +194,12 @@ impl Passes {
     }
 
     /// Resamples each of `rows` (source coordinates) to `taps.len()` pixels.
-    fn horizontal(&self, image: &Strip, taps: &[Taps], rows: Range<u32>) -> Vec<u8> {
+    fn horizontal(&self, image: &Strip, taps: &[Taps], rows: Range<u32>) -> Result<Vec<u8>> {
         let channels = self.channels;
         let stride = image.stride(channels);
         let source = image.rows_from(rows.start, channels);
         let out_stride = taps.len() * channels;
-        let mut out = vec![0; rows.len() * out_stride];
+        let mut out = filled(rows.len() * out_stride, 0)?;
         let origin = image.area.x as usize;
         let done = self.horizontal_simd(source, stride, origin, taps, &mut out);
         let rows = source
@@ -216,16 +208,16 @@ impl Passes {
         for (row, out) in rows.skip(done) {
             portable::horizontal(row, channels, origin, taps, out);
         }
-        out
+        Ok(out)
     }
 
     /// Resamples the columns of `columns` (source coordinates) to `taps.len()` rows.
-    fn vertical(&self, image: &Strip, taps: &[Taps], columns: Range<u32>) -> Vec<u8> {
+    fn vertical(&self, image: &Strip, taps: &[Taps], columns: Range<u32>) -> Result<Vec<u8>> {
         let channels = self.channels;
         let stride = image.stride(channels);
         let offset = (columns.start - image.area.x) as usize * channels;
         let out_stride = columns.len() * channels;
-        let mut out = vec![0; taps.len() * out_stride];
+        let mut out = filled(taps.len() * out_stride, 0)?;
         for (taps, out) in taps.iter().zip(out.chunks_exact_mut(out_stride)) {
             let first = taps.first.saturating_sub(image.area.y as usize);
             let source = image
@@ -236,7 +228,7 @@ impl Passes {
             let rest = source.get(done..).unwrap_or_default();
             portable::vertical(rest, stride, &taps.weights, &mut out[done..]);
         }
-        out
+        Ok(out)
     }
 
     /// Rows done; the rest is left to the portable pass.

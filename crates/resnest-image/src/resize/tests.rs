@@ -52,12 +52,12 @@ proptest! {
         let plan = Plan::new(filter, order, input, output, window);
         let data = pixels(input.0 as usize * input.1 as usize * channels, seed);
         let whole = Rect { x: 0, y: 0, width: input.0, height: input.1 };
-        let portable = plan.run(&data, whole, channels, Kernel::Portable);
+        let portable = plan.run(&data, whole, channels, Kernel::Portable).unwrap();
         prop_assert_eq!(portable.len(), window.width as usize * window.height as usize * channels);
-        prop_assert_eq!(&plan.run(&data, whole, channels, Kernel::Auto), &portable);
+        prop_assert_eq!(&plan.run(&data, whole, channels, Kernel::Auto).unwrap(), &portable);
         // The window alone is the window of the whole.
         let all = Plan::new(filter, order, input, output, Rect { x: 0, y: 0, width: output.0, height: output.1 });
-        let all = all.run(&data, whole, channels, Kernel::Portable);
+        let all = all.run(&data, whole, channels, Kernel::Portable).unwrap();
         let stride = output.0 as usize * channels;
         let row = window.x as usize * channels..(window.x + window.width) as usize * channels;
         let cut: Vec<u8> = all.chunks_exact(stride)
@@ -71,6 +71,6 @@ proptest! {
         let needed: Vec<u8> = data.chunks_exact(stride)
             .skip(area.y as usize).take(area.height as usize)
             .flat_map(|line| line[columns.clone()].iter().copied()).collect();
-        prop_assert_eq!(&plan.run(&needed, area, channels, Kernel::Auto), &portable);
+        prop_assert_eq!(&plan.run(&needed, area, channels, Kernel::Auto).unwrap(), &portable);
     }
 }

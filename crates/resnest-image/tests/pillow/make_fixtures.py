@@ -1,7 +1,7 @@
 """Writes the synthetic image files of every kind, and what Pillow and timm make of them.
 
-    python tests/image/make_fixtures.py [--photos ../shared/data/photos]
-    PYTHONPATH=<pillow 12> python tests/image/make_fixtures.py --order-only
+    python crates/resnest-image/tests/pillow/make_fixtures.py [--photos ../shared/data/photos]
+    PYTHONPATH=<pillow 12> python crates/resnest-image/tests/pillow/make_fixtures.py --order-only
 
 Output, next to this script:
 - files/*           encoded files, small
@@ -94,7 +94,7 @@ FILTERS = ["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
 
 def synthetic(width, height, channels):
-    """The source of a crop case; tests/image.rs makes the same from the same formula."""
+    """The source of a crop case; crates/resnest-image/tests/pillow.rs makes the same from the same formula."""
     out = bytearray()
     state = width * 7919 + height * 104729 + channels
     for _ in range(width * height * channels):

@@ -1,0 +1,63 @@
+//! Pictures that were once read otherwise than Pillow reads them, each a kind of its own.
+//!
+//! `pillow/cases/README.md` says what each is; `pillow.json` beside it holds Pillow 13's size and the
+//! SHA-256 of its RGB bytes.
+
+use std::fs;
+use std::path::Path;
+
+use resnest_image::{Limits, decode};
+use sha2::{Digest, Sha256};
+
+/// Still to be made right.
+const PENDING: &[&str] = &[
+    "anim_blend.webp",
+    "bits0.tif",
+    "cm_42.jpg",
+    "cmyk_sub1.jpg",
+    "diff_183_6.webp",
+    "diff_23_1.jpg",
+    "diff_57_2.webp",
+    "dqt_redef_420_61.jpg",
+    "dup_ids.jpg",
+    "exif_flag.webp",
+    "idat_crc0.png",
+    "junk.jpg",
+    "no_iend.png",
+    "noeoi_zeros.jpg",
+    "panic_a.webp",
+    "panic_b.webp",
+    "prog_cut.jpg",
+    "rst_wrong.jpg",
+    "samp_11_21_21_61x47.jpg",
+    "twoscan2_420_61.jpg",
+];
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn every_case_is_pillows_or_an_error_where_pillows_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pillow/cases");
+    let text = fs::read_to_string(folder.join("pillow.json")).expect("pillow.json");
+    let all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let mut wrong = Vec::new();
+    for (name, expected) in all.as_object().expect("files") {
+        let bytes = fs::read(folder.join(name)).expect("a case");
+        let got = decode(&bytes, &Limits::default());
+        let right = match (&got, expected["rgb_sha256"].as_str()) {
+            (Ok(image), Some(sha)) => {
+                let size = [image.width, image.height].map(serde_json::Value::from);
+                expected["size"].as_array().is_some_and(|s| *s == size)
+                    && hex(&Sha256::digest(&image.data)) == sha
+            }
+            (Err(_), None) => true,
+            _ => false,
+        };
+        if !right && !PENDING.contains(&name.as_str()) {
+            wrong.push(format!("{name}: {:?}", got.map(|i| (i.width, i.height))));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
