@@ -1,9 +1,12 @@
 //! JPEG, by a Rust port of the libjpeg-turbo that Pillow links.
 
+#[allow(dead_code, reason = "the decoder that calls them is being written")]
+mod kernels;
+
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
-use super::bytes::u16_be;
-use super::raster::{Raster, Samples};
+use crate::decode::bytes::u16_be;
+use crate::decode::raster::{Raster, Samples};
 use crate::{Error, Format, Limits, Result};
 
 /// Scans accepted in one file; real progressive files have about ten.

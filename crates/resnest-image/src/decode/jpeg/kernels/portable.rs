@@ -1,0 +1,169 @@
+//! The inner loops written plainly: the specification that the SIMD ones are tested against.
+//!
+//! The values are those of libjpeg-turbo 3.2 as x86-64 computes them (its `simd/x86_64`, and `jdsample.c`
+//! and `jdcolor.c` where there is no SIMD), for every input: `tests/pillow/jpeg_blocks.json` holds what
+//! Pillow made of blocks that no encoder writes.
+
+/// Fractional bits of the DCT's constants.
+const CONST_BITS: u32 = 13;
+
+/// Fractional bits that the column pass leaves for the row pass.
+const PASS1_BITS: u32 = 2;
+
+/// Eight columns of one row of a block.
+type Row = [i16; 8];
+
+/// Dequantises and transforms one block into eight rows of `out`, `stride` bytes apart.
+pub(super) fn idct_islow(
+    coefficients: &[i16; 64],
+    quant: &[u16; 64],
+    out: &mut [u8],
+    stride: usize,
+) {
+    let mut block = [[0; 8]; 8];
+    for (i, (&c, &q)) in coefficients.iter().zip(quant).enumerate() {
+        // SIMD multiplies 16 bits by 16 and keeps the low half.
+        block[i / 8][i % 8] = c.wrapping_mul(q as i16);
+    }
+    let columns = if coefficients[8..].iter().all(|&c| c == 0) {
+        // Not what `one_pass` gives: this shift wraps, while the pass saturates.
+        [block[0].map(|dc| dc << PASS1_BITS); 8]
+    } else {
+        one_pass::<{ CONST_BITS - PASS1_BITS }>(&block)
+    };
+    let rows = one_pass::<{ CONST_BITS + PASS1_BITS + 3 }>(&transposed(&columns));
+    for (y, row) in transposed(&rows).iter().enumerate() {
+        for (sample, &value) in out[y * stride..][..8].iter_mut().zip(row) {
+            *sample = (value.clamp(-128, 127) + 128) as u8;
+        }
+    }
+}
+
+fn transposed(block: &[Row; 8]) -> [Row; 8] {
+    std::array::from_fn(|x| std::array::from_fn(|y| block[y][x]))
+}
+
+/// The one-dimensional transform down each of the eight columns, results shifted right by `SHIFT`,
+/// rounded and saturated.
+fn one_pass<const SHIFT: u32>(rows: &[Row; 8]) -> [Row; 8] {
+    let mut out = [[0; 8]; 8];
+    for x in 0..8 {
+        let column = one_column::<SHIFT>(rows.map(|row| row[x]));
+        for y in 0..8 {
+            out[y][x] = column[y];
+        }
+    }
+    out
+}
+
+/// `a * wa + b * wb`, which cannot overflow with the weights below.
+fn dot(a: i16, wa: i32, b: i16, wb: i32) -> i32 {
+    i32::from(a) * wa + i32::from(b) * wb
+}
+
+/// Loeffler, Ligtenberg and Moschytz's transform of 8 values, with each rotation's three products
+/// multiplied out to two. Sums of two inputs wrap at 16 bits, as in SIMD lanes.
+fn one_column<const SHIFT: u32>(v: [i16; 8]) -> [i16; 8] {
+    // The weights are products of cosines times 2^13; jidctint.c derives them.
+    let sum = i32::from(v[0].wrapping_add(v[4])) << CONST_BITS;
+    let difference = i32::from(v[0].wrapping_sub(v[4])) << CONST_BITS;
+    let c = dot(v[2], 4433, v[6], -10704);
+    let d = dot(v[2], 10703, v[6], 4433);
+    let even = [sum + d, difference + c, difference - c, sum - d];
+
+    let (e, f) = (v[7].wrapping_add(v[3]), v[5].wrapping_add(v[1]));
+    let g = dot(e, -6436, f, 9633);
+    let h = dot(e, 9633, f, 6437);
+    let odd = [
+        dot(v[7], -7373, v[1], 4926).wrapping_add(h),
+        dot(v[5], -20995, v[3], 4177).wrapping_add(g),
+        dot(v[5], -4176, v[3], -20995).wrapping_add(h),
+        dot(v[7], -4927, v[1], -7373).wrapping_add(g),
+    ];
+
+    let finish = |value: i32| {
+        let shifted = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
+        shifted.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+    };
+    std::array::from_fn(|y| match y {
+        0..4 => finish(even[y].wrapping_add(odd[y])),
+        _ => finish(even[7 - y].wrapping_sub(odd[7 - y])),
+    })
+}
+
+/// Rows of fewer samples are repeated, not interpolated (`jdsample.c`).
+const LEAST_FANCY: usize = 3;
+
+fn repeated(input: &[u8], output: &mut [u8]) {
+    for (pair, &sample) in output.chunks_exact_mut(2).zip(input) {
+        pair.fill(sample);
+    }
+}
+
+/// Twice as wide: each sample becomes two, three parts of it and one of the neighbour on that side.
+/// The rounding alternates between down (left) and up (right). The outermost samples stay as they are.
+pub(super) fn h2v1(input: &[u8], output: &mut [u8]) {
+    if input.len() < LEAST_FANCY {
+        return repeated(input, output);
+    }
+    let last = input.len() - 1;
+    for (x, pair) in output.chunks_exact_mut(2).take(input.len()).enumerate() {
+        let near = 3 * u16::from(input[x]);
+        let left = u16::from(input[x.saturating_sub(1)]);
+        let right = u16::from(input[(x + 1).min(last)]);
+        // At an edge the neighbour is the sample itself, which both roundings keep.
+        pair[0] = ((near + left + 1) >> 2) as u8;
+        pair[1] = ((near + right + 2) >> 2) as u8;
+    }
+}
+
+/// One row of twice the width and height: [`h2v1`] of the column sums `3 * near + far`.
+pub(super) fn h2v2(near: &[u8], far: &[u8], output: &mut [u8]) {
+    if near.len() < LEAST_FANCY {
+        return repeated(near, output);
+    }
+    let sums = |x: usize| 3 * u16::from(near[x]) + u16::from(far[x]);
+    let last = near.len() - 1;
+    for (x, pair) in output.chunks_exact_mut(2).take(near.len()).enumerate() {
+        let here = 3 * sums(x);
+        pair[0] = ((here + sums(x.saturating_sub(1)) + 8) >> 4) as u8;
+        pair[1] = ((here + sums((x + 1).min(last)) + 7) >> 4) as u8;
+    }
+}
+
+/// One row of twice the height: the `upper` of the two rows made from `near` rounds down.
+pub(super) fn h1v2(near: &[u8], far: &[u8], upper: bool, output: &mut [u8]) {
+    let bias = if upper { 1 } else { 2 };
+    for ((out, &near), &far) in output.iter_mut().zip(near).zip(far) {
+        *out = ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
+    }
+}
+
+/// Fractional bits of the colour conversion's constants.
+const SCALE_BITS: u32 = 16;
+
+/// BT.601 full range with 16-bit constants: 1.402, 0.71414, 0.34414 and 1.772 times 2^16.
+fn rgb_of(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+    let half = 1 << (SCALE_BITS - 1);
+    let red = y + ((91_881 * cr + half) >> SCALE_BITS);
+    let green = y + ((half - 22_554 * cb - 46_802 * cr) >> SCALE_BITS);
+    let blue = y + ((116_130 * cb + half) >> SCALE_BITS);
+    [red, green, blue].map(|value| value.clamp(0, 255) as u8)
+}
+
+/// One row of YCbCr to interleaved RGB.
+pub(super) fn ycc_to_rgb(y: &[u8], cb: &[u8], cr: &[u8], rgb: &mut [u8]) {
+    for (((pixel, &y), &cb), &cr) in rgb.chunks_exact_mut(3).zip(y).zip(cb).zip(cr) {
+        pixel.copy_from_slice(&rgb_of(y, cb, cr));
+    }
+}
+
+/// One row of YCCK to interleaved CMYK: the inks are what RGB leaves of white, K is copied.
+pub(super) fn ycck_to_cmyk(y: &[u8], cb: &[u8], cr: &[u8], k: &[u8], cmyk: &mut [u8]) {
+    let planes = y.iter().zip(cb).zip(cr).zip(k);
+    for (pixel, (((&y, &cb), &cr), &k)) in cmyk.chunks_exact_mut(4).zip(planes) {
+        let [r, g, b] = rgb_of(y, cb, cr);
+        pixel.copy_from_slice(&[!r, !g, !b, k]);
+    }
+}
