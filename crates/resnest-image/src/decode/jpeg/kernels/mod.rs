@@ -1,6 +1,8 @@
 //! The inner loops of the JPEG decoder, each as plain code (`portable.rs`).
 
 mod portable;
+#[cfg(test)]
+mod tests;
 
 /// The loops; which implementation runs is found once per decode.
 #[derive(Debug, Clone, Copy)]
