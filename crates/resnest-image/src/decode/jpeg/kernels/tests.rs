@@ -1,6 +1,7 @@
 //! The loops against what Pillow's libjpeg-turbo gave (`tests/pillow/jpeg_kernels.py`), and against one
 //! another.
 
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::Kernels;
@@ -118,5 +119,82 @@ fn colours_become_pillows() {
             }
             assert_eq!(got, bytes(&case["pixels"]), "{}, {kernels:?}", case["kind"]);
         }
+    }
+}
+
+/// Coefficients as they are met, and as they never should be.
+fn coefficient() -> impl Strategy<Value = i16> {
+    prop_oneof![
+        6 => Just(0i16),
+        3 => -40i16..40,
+        1 => any::<i16>(),
+        1 => prop_oneof![Just(i16::MIN), Just(i16::MAX), Just(1), Just(-1), Just(8192), Just(-8192)],
+    ]
+}
+
+/// A block with coefficients in all rows, in the first `rows` only, or its DC alone.
+fn block() -> impl Strategy<Value = [i16; 64]> {
+    let kept = prop_oneof![4 => Just(64usize), 2 => Just(8), 1 => Just(1), 1 => 2usize..64];
+    (proptest::collection::vec(coefficient(), 64), kept)
+        .prop_map(|(all, kept)| std::array::from_fn(|i| if i < kept { all[i] } else { 0 }))
+}
+
+fn quant() -> impl Strategy<Value = [u16; 64]> {
+    let value = prop_oneof![3 => 1u16..60, 1 => any::<u16>(), 1 => Just(1u16)];
+    proptest::collection::vec(value, 64).prop_map(|v| std::array::from_fn(|i| v[i]))
+}
+
+/// `count` rows of the same length.
+fn rows(count: usize) -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let sample = prop_oneof![1 => Just(0u8), 1 => Just(255u8), 3 => any::<u8>()];
+    (0usize..150).prop_flat_map(move |n| {
+        proptest::collection::vec(proptest::collection::vec(sample.clone(), n), count)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_kernel_transforms_as_the_portable_one(
+        coefficients in block(), quant in quant(), stride in 8usize..40,
+    ) {
+        let [portable, best] = all().map(|kernels| {
+            let mut out = vec![3; 7 * stride + 8];
+            kernels.idct_islow(&coefficients, &quant, &mut out, stride);
+            out
+        });
+        prop_assert_eq!(portable, best);
+    }
+
+    #[test]
+    fn every_kernel_treats_rows_as_the_portable_one(rows in rows(4), upper: bool) {
+        let n = rows[0].len();
+        let [portable, best] = all().map(|kernels| {
+            let mut out = [vec![3; 2 * n], vec![3; 2 * n], vec![3; n], vec![3; 3 * n], vec![3; 4 * n]];
+            let [h2v1, h2v2, h1v2, rgb, cmyk] = &mut out;
+            kernels.h2v1(&rows[0], h2v1);
+            kernels.h2v2(&rows[0], &rows[1], h2v2);
+            kernels.h1v2(&rows[0], &rows[1], upper, h1v2);
+            kernels.ycc_to_rgb(&rows[0], &rows[1], &rows[2], rgb);
+            kernels.ycck_to_cmyk(&rows[0], &rows[1], &rows[2], &rows[3], cmyk);
+            out
+        });
+        prop_assert_eq!(portable, best);
+    }
+}
+
+#[test]
+fn every_colour_is_the_portable_one() {
+    let [cb, cr]: [Vec<u8>; 2] =
+        [0, 8].map(|shift| (0..1 << 16).map(|i| (i >> shift) as u8).collect());
+    for y in 0..=255 {
+        let y = vec![y; 1 << 16];
+        let [portable, best] = all().map(|kernels| {
+            let mut rgb = vec![0; 3 << 16];
+            kernels.ycc_to_rgb(&y, &cb, &cr, &mut rgb);
+            rgb
+        });
+        assert!(portable == best, "luma {}", y[0]);
     }
 }
