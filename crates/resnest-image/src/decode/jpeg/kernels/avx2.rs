@@ -68,10 +68,8 @@ impl Avx2 {
         if near.len() < STEP {
             return portable::h1v2(near, far, upper, output);
         }
-        for at in steps(near.len(), STEP) {
-            // SAFETY: `self` proves AVX2; `at + STEP` is at most the length of each row.
-            unsafe { between(&near[at..], &far[at..], upper, &mut output[at..]) }
-        }
+        // SAFETY: `self` proves AVX2; the three rows are of one length, at least a step.
+        unsafe { taller(near, far, upper, output) }
     }
 
     /// As [`portable::ycc_to_rgb`].
@@ -81,10 +79,9 @@ impl Avx2 {
         if n < PIXELS {
             return portable::ycc_to_rgb(y, cb, cr, rgb);
         }
-        for at in steps(n, PIXELS) {
-            // SAFETY: `self` proves AVX2; `at + PIXELS <= n`, and `rgb` holds three bytes a pixel.
-            unsafe { rgb_step(&y[at..], &cb[at..], &cr[at..], &mut rgb[3 * at..]) }
-        }
+        // SAFETY: `self` proves AVX2; the planes are of one length, at least a step, and `rgb` holds three
+        // bytes a pixel.
+        unsafe { rgb_row(y, cb, cr, rgb) }
     }
 
     /// As [`portable::ycck_to_cmyk`].
@@ -94,18 +91,8 @@ impl Avx2 {
         if n < PIXELS {
             return portable::ycck_to_cmyk(y, cb, cr, k, cmyk);
         }
-        for at in steps(n, PIXELS) {
-            // SAFETY: as for `ycc_to_rgb`, with four bytes a pixel.
-            unsafe {
-                cmyk_step(
-                    &y[at..],
-                    &cb[at..],
-                    &cr[at..],
-                    &k[at..],
-                    &mut cmyk[4 * at..],
-                )
-            }
-        }
+        // SAFETY: as for `ycc_to_rgb`, with four bytes a pixel.
+        unsafe { cmyk_row(y, cb, cr, k, cmyk) }
     }
 }
 
@@ -161,7 +148,9 @@ unsafe fn block(coefficients: &[i16; 64], quant: &[u16; 64], out: &mut [u8], str
         let row = _mm256_castsi256_si128(first);
         if coefficients[1..8].iter().all(|&c| c == 0) {
             let dc = _mm_extract_epi16::<0>(row) as i16;
-            return flat(dc, out, stride);
+            let samples = [_mm256_set1_epi8(flat(dc) as i8); 2];
+            // SAFETY: the caller's bound is that of row 7.
+            return unsafe { store(samples, out, stride) };
         }
         first_row_only(row)
     } else {
@@ -186,12 +175,9 @@ fn pairs(upper: __m256i, lower: __m256i) -> (__m256i, __m256i) {
     )
 }
 
-/// A block of one value: what both passes make of a DC alone. The shift wraps as in [`first_row_only`].
-fn flat(dc: i16, out: &mut [u8], stride: usize) {
-    let value = ((i32::from(dc << 2) + (1 << 4)) >> 5).clamp(-128, 127) + 128;
-    for y in 0..8 {
-        out[y * stride..][..8].fill(value as u8);
-    }
+/// What both passes make of a DC alone; the shift wraps as in [`first_row_only`].
+fn flat(dc: i16) -> u8 {
+    (((i32::from(dc << 2) + (1 << 4)) >> 5).clamp(-128, 127) + 128) as u8
 }
 
 /// The column pass where only the first row has coefficients: each column is constant, as pairs
@@ -396,20 +382,22 @@ unsafe fn wider_of_two(near: &[u8], far: &[u8], output: &mut [u8]) {
 }
 
 /// # Safety
-/// The CPU has AVX2, and each row has at least `STEP` samples.
+/// The CPU has AVX2, and the three rows have the same length, at least `STEP`.
 #[target_feature(enable = "avx2")]
-unsafe fn between(near: &[u8], far: &[u8], upper: bool, output: &mut [u8]) {
-    // SAFETY: the caller's.
-    let (near, far) = unsafe { (load_words(near), load_words(far)) };
+unsafe fn taller(near: &[u8], far: &[u8], upper: bool, output: &mut [u8]) {
     let bias = _mm256_set1_epi16(if upper { 1 } else { 2 });
-    let sum = _mm256_add_epi16(_mm256_add_epi16(thrice(near), far), bias);
-    let words = _mm256_srli_epi16::<2>(sum);
-    let bytes = _mm_packus_epi16(
-        _mm256_castsi256_si128(words),
-        _mm256_extracti128_si256::<1>(words),
-    );
-    // SAFETY: the caller's.
-    unsafe { _mm_storeu_si128(output.as_mut_ptr().cast(), bytes) }
+    for at in steps(near.len(), STEP) {
+        // SAFETY: `at + STEP` is at most the length of each row.
+        let (near, far) = unsafe { (load_words(&near[at..]), load_words(&far[at..])) };
+        let sum = _mm256_add_epi16(_mm256_add_epi16(thrice(near), far), bias);
+        let words = _mm256_srli_epi16::<2>(sum);
+        let bytes = _mm_packus_epi16(
+            _mm256_castsi256_si128(words),
+            _mm256_extracti128_si256::<1>(words),
+        );
+        // SAFETY: as above.
+        unsafe { _mm_storeu_si128(output[at..].as_mut_ptr().cast(), bytes) }
+    }
 }
 
 /// Red, green and blue of 16 pixels, from words.
@@ -498,53 +486,62 @@ fn broadcast(bytes: &[u8; 16]) -> __m256i {
 }
 
 /// # Safety
-/// The CPU has AVX2; each plane has at least `PIXELS` samples, `rgb` three times as many bytes.
+/// The CPU has AVX2; the planes have the same length, at least `PIXELS`, and `rgb` three bytes a sample.
 #[target_feature(enable = "avx2")]
-unsafe fn rgb_step(y: &[u8], cb: &[u8], cr: &[u8], rgb: &mut [u8]) {
-    debug_assert!(rgb.len() >= 3 * PIXELS);
-    // SAFETY: the caller's.
-    let planes = unsafe { rgb_planes(y, cb, cr) };
-    let spread: [__m256i; 3] =
-        std::array::from_fn(|c| _mm256_shuffle_epi8(planes[c], broadcast(&SPREAD[c])));
-    // Run i of the low lane's 16 pixels, and of the high lane's.
-    let runs: [__m256i; 3] = std::array::from_fn(|run| {
-        let two = _mm256_blendv_epi8(spread[0], spread[1], broadcast(&CHOOSE[run][0]));
-        _mm256_blendv_epi8(two, spread[2], broadcast(&CHOOSE[run][1]))
-    });
-    let whole = [
-        _mm256_permute2x128_si256::<0x20>(runs[0], runs[1]),
-        _mm256_permute2x128_si256::<0x30>(runs[2], runs[0]),
-        _mm256_permute2x128_si256::<0x31>(runs[1], runs[2]),
-    ];
-    for (i, part) in whole.into_iter().enumerate() {
-        // SAFETY: three stores of 32 bytes are 96.
-        unsafe { _mm256_storeu_si256(rgb.as_mut_ptr().add(32 * i).cast(), part) }
+unsafe fn rgb_row(y: &[u8], cb: &[u8], cr: &[u8], rgb: &mut [u8]) {
+    let spread = SPREAD.each_ref().map(|bytes| broadcast(bytes));
+    let choose = CHOOSE
+        .each_ref()
+        .map(|two| two.each_ref().map(|bytes| broadcast(bytes)));
+    for at in steps(y.len(), PIXELS) {
+        // SAFETY: `at + PIXELS` is at most the planes' length.
+        let planes = unsafe { rgb_planes(&y[at..], &cb[at..], &cr[at..]) };
+        let [r, g, b]: [__m256i; 3] =
+            std::array::from_fn(|c| _mm256_shuffle_epi8(planes[c], spread[c]));
+        // Sixteen bytes of the low lane's 16 pixels, and of the high lane's.
+        let runs = choose
+            .map(|[green, blue]| _mm256_blendv_epi8(_mm256_blendv_epi8(r, g, green), b, blue));
+        let whole = [
+            _mm256_permute2x128_si256::<0x20>(runs[0], runs[1]),
+            _mm256_permute2x128_si256::<0x30>(runs[2], runs[0]),
+            _mm256_permute2x128_si256::<0x31>(runs[1], runs[2]),
+        ];
+        let out = &mut rgb[3 * at..3 * (at + PIXELS)];
+        for (out, part) in out.chunks_exact_mut(32).zip(whole) {
+            // SAFETY: a chunk is what the store writes.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), part) }
+        }
     }
 }
 
 /// # Safety
-/// The CPU has AVX2; each plane has at least `PIXELS` samples, `cmyk` four times as many bytes.
+/// The CPU has AVX2; the planes have the same length, at least `PIXELS`, and `cmyk` four bytes a sample.
 #[target_feature(enable = "avx2")]
-unsafe fn cmyk_step(y: &[u8], cb: &[u8], cr: &[u8], k: &[u8], cmyk: &mut [u8]) {
-    debug_assert!(cmyk.len() >= 4 * PIXELS);
-    // SAFETY: the caller's.
-    let (planes, k) = unsafe { (rgb_planes(y, cb, cr), load(k)) };
-    let [c, m, y] = planes.map(|v| _mm256_xor_si256(v, _mm256_set1_epi8(-1)));
-    let (low, high) = (_mm256_unpacklo_epi8(c, m), _mm256_unpackhi_epi8(c, m));
-    let (low_k, high_k) = (_mm256_unpacklo_epi8(y, k), _mm256_unpackhi_epi8(y, k));
-    // Four pixels of the low lane's 16, and of the high lane's.
-    let fours = [
-        _mm256_unpacklo_epi16(low, low_k),
-        _mm256_unpackhi_epi16(low, low_k),
-        _mm256_unpacklo_epi16(high, high_k),
-        _mm256_unpackhi_epi16(high, high_k),
-    ];
-    for (i, four) in fours.into_iter().enumerate() {
-        // SAFETY: four pixels are 16 bytes; the last store ends at 64 + 48 + 16 = 128.
-        unsafe {
-            let at = cmyk.as_mut_ptr().add(16 * i);
-            _mm_storeu_si128(at.cast(), _mm256_castsi256_si128(four));
-            _mm_storeu_si128(at.add(64).cast(), _mm256_extracti128_si256::<1>(four));
+unsafe fn cmyk_row(y: &[u8], cb: &[u8], cr: &[u8], k: &[u8], cmyk: &mut [u8]) {
+    for at in steps(y.len(), PIXELS) {
+        // SAFETY: `at + PIXELS` is at most the planes' length.
+        let (planes, k) = unsafe { (rgb_planes(&y[at..], &cb[at..], &cr[at..]), load(&k[at..])) };
+        let [c, m, y] = planes.map(|v| _mm256_xor_si256(v, _mm256_set1_epi8(-1)));
+        let (cm, cm_high) = (_mm256_unpacklo_epi8(c, m), _mm256_unpackhi_epi8(c, m));
+        let (yk, yk_high) = (_mm256_unpacklo_epi8(y, k), _mm256_unpackhi_epi8(y, k));
+        // Four pixels of the low lane's 16, and of the high lane's.
+        let fours = [
+            _mm256_unpacklo_epi16(cm, yk),
+            _mm256_unpackhi_epi16(cm, yk),
+            _mm256_unpacklo_epi16(cm_high, yk_high),
+            _mm256_unpackhi_epi16(cm_high, yk_high),
+        ];
+        let (low, high) = cmyk[4 * at..4 * (at + PIXELS)].split_at_mut(64);
+        let halves = low.chunks_exact_mut(16).zip(high.chunks_exact_mut(16));
+        for (four, (low, high)) in fours.into_iter().zip(halves) {
+            // SAFETY: each chunk is what a store writes.
+            unsafe {
+                _mm_storeu_si128(low.as_mut_ptr().cast(), _mm256_castsi256_si128(four));
+                _mm_storeu_si128(
+                    high.as_mut_ptr().cast(),
+                    _mm256_extracti128_si256::<1>(four),
+                );
+            }
         }
     }
 }

@@ -85,10 +85,18 @@ fn one_column<const SHIFT: u32>(v: [i16; 8]) -> [i16; 8] {
         let shifted = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
         shifted.clamp(i16::MIN.into(), i16::MAX.into()) as i16
     };
-    std::array::from_fn(|y| match y {
-        0..4 => finish(even[y].wrapping_add(odd[y])),
-        _ => finish(even[7 - y].wrapping_sub(odd[7 - y])),
-    })
+    let upper = |y: usize| finish(even[y].wrapping_add(odd[y]));
+    let lower = |y: usize| finish(even[y].wrapping_sub(odd[y]));
+    [
+        upper(0),
+        upper(1),
+        upper(2),
+        upper(3),
+        lower(3),
+        lower(2),
+        lower(1),
+        lower(0),
+    ]
 }
 
 /// Rows of fewer samples are repeated, not interpolated (`jdsample.c`).
