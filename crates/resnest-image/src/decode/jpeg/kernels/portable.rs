@@ -85,10 +85,18 @@ fn one_column<const SHIFT: u32>(v: [i16; 8]) -> [i16; 8] {
         let shifted = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
         shifted.clamp(i16::MIN.into(), i16::MAX.into()) as i16
     };
-    std::array::from_fn(|y| match y {
-        0..4 => finish(even[y].wrapping_add(odd[y])),
-        _ => finish(even[7 - y].wrapping_sub(odd[7 - y])),
-    })
+    let upper = |y: usize| finish(even[y].wrapping_add(odd[y]));
+    let lower = |y: usize| finish(even[y].wrapping_sub(odd[y]));
+    [
+        upper(0),
+        upper(1),
+        upper(2),
+        upper(3),
+        lower(3),
+        lower(2),
+        lower(1),
+        lower(0),
+    ]
 }
 
 /// Rows of fewer samples are repeated, not interpolated (`jdsample.c`).
@@ -106,15 +114,22 @@ pub(super) fn h2v1(input: &[u8], output: &mut [u8]) {
     if input.len() < LEAST_FANCY {
         return repeated(input, output);
     }
-    let last = input.len() - 1;
-    for (x, pair) in output.chunks_exact_mut(2).take(input.len()).enumerate() {
-        let near = 3 * u16::from(input[x]);
-        let left = u16::from(input[x.saturating_sub(1)]);
-        let right = u16::from(input[(x + 1).min(last)]);
-        // At an edge the neighbour is the sample itself, which both roundings keep.
-        pair[0] = ((near + left + 1) >> 2) as u8;
-        pair[1] = ((near + right + 2) >> 2) as u8;
+    for (three, pair) in input.windows(3).zip(output[2..].chunks_exact_mut(2)) {
+        let [left, near, right] = [three[0], three[1], three[2]].map(u16::from);
+        pair[0] = ((3 * near + left + 1) >> 2) as u8;
+        pair[1] = ((3 * near + right + 2) >> 2) as u8;
     }
+    h2v1_edges(input, output);
+}
+
+/// The pairs at the edges of a row of at least two samples.
+pub(super) fn h2v1_edges(input: &[u8], output: &mut [u8]) {
+    let n = input.len();
+    let quarters = |near: usize, far: usize| 3 * u16::from(input[near]) + u16::from(input[far]);
+    output[0] = input[0];
+    output[1] = ((quarters(0, 1) + 2) >> 2) as u8;
+    output[2 * n - 2] = ((quarters(n - 1, n - 2) + 1) >> 2) as u8;
+    output[2 * n - 1] = input[n - 1];
 }
 
 /// One row of twice the width and height: [`h2v1`] of the column sums `3 * near + far`.
@@ -122,13 +137,27 @@ pub(super) fn h2v2(near: &[u8], far: &[u8], output: &mut [u8]) {
     if near.len() < LEAST_FANCY {
         return repeated(near, output);
     }
-    let sums = |x: usize| 3 * u16::from(near[x]) + u16::from(far[x]);
-    let last = near.len() - 1;
-    for (x, pair) in output.chunks_exact_mut(2).take(near.len()).enumerate() {
-        let here = 3 * sums(x);
-        pair[0] = ((here + sums(x.saturating_sub(1)) + 8) >> 4) as u8;
-        pair[1] = ((here + sums((x + 1).min(last)) + 7) >> 4) as u8;
+    let rows = near.windows(3).zip(far.windows(3));
+    for ((near, far), pair) in rows.zip(output[2..].chunks_exact_mut(2)) {
+        let [left, here, right] = std::array::from_fn(|i| column_sum(near[i], far[i]));
+        pair[0] = ((3 * here + left + 8) >> 4) as u8;
+        pair[1] = ((3 * here + right + 7) >> 4) as u8;
     }
+    h2v2_edges(near, far, output);
+}
+
+fn column_sum(near: u8, far: u8) -> u16 {
+    3 * u16::from(near) + u16::from(far)
+}
+
+/// The pairs at the edges of rows of at least two samples.
+pub(super) fn h2v2_edges(near: &[u8], far: &[u8], output: &mut [u8]) {
+    let n = near.len();
+    let sum = |x: usize| column_sum(near[x], far[x]);
+    output[0] = ((4 * sum(0) + 8) >> 4) as u8;
+    output[1] = ((3 * sum(0) + sum(1) + 7) >> 4) as u8;
+    output[2 * n - 2] = ((3 * sum(n - 1) + sum(n - 2) + 8) >> 4) as u8;
+    output[2 * n - 1] = ((4 * sum(n - 1) + 7) >> 4) as u8;
 }
 
 /// One row of twice the height: the `upper` of the two rows made from `near` rounds down.
