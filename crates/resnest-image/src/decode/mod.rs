@@ -180,12 +180,13 @@ fn decode_format(
     }
     let exif = match format {
         Format::Jpeg => jpeg::exif(bytes),
-        Format::Png => png::exif(bytes),
-        Format::WebP => webp::exif(bytes),
+        Format::Png => png::exif(bytes).map(Into::into),
+        Format::WebP => webp::exif(bytes).map(Into::into),
         Format::Gif | Format::Bmp | Format::Tiff => None,
     };
     Ok(orient::apply(
         image,
-        exif.and_then(tiff_ifd::orientation).unwrap_or(1),
+        exif.and_then(|exif| tiff_ifd::orientation(&exif))
+            .unwrap_or(1),
     ))
 }

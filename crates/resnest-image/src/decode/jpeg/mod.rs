@@ -1,226 +1,147 @@
-//! JPEG, by a Rust port of the libjpeg-turbo that Pillow links.
+//! JPEG as Pillow 13.0 reads it through libjpeg-turbo 3.2: the same pixels, and refused where it refuses.
+//!
+//! Two programs have a say. Pillow's `JpegImagePlugin` walks the header (`plugin.rs`) and hands the file to
+//! libjpeg in pieces of 64 KiB (`source.rs`); a file that runs out before its last row is refused, and one
+//! whose data are merely damaged is read, with what libjpeg makes of it. The rest follows libjpeg
+//! and T.81 (ITU-T's JPEG standard): `markers.rs` and `frame.rs` read segments and find sizes; `huffman.rs`,
+//! `bits.rs`, `sequential.rs`, `progressive.rs` and `arithmetic.rs` decode entropy-coded data;
+//! `coefficients.rs` keeps what comes in several scans and `smoothing.rs` estimates what never came;
+//! `kernels/` has the inverse transform, upsampling and colour; `rows.rs` puts it together, `scans.rs` runs
+//! it.
+//!
+//! What libjpeg only warns of is no error here either: Huffman codes that do not exist, runs past a block's
+//! end, restart markers that are wrong or missing, data that end at a marker before the interval does (the
+//! rest of the interval stays zero), stray bytes between segments. No end of image is needed after the last
+//! row of a file of one scan; one of several scans must have it.
+//!
+//! Refused though Pillow reads them: lossless frames (SOF3), more than 500 scans, and scans whose blocks add
+//! up to more work than any real file asks for.
 
-#[allow(dead_code, reason = "the decoder that calls them is being written")]
+mod arithmetic;
+mod arithmetic_states;
+mod bits;
+mod coefficients;
+mod frame;
+mod huffman;
 mod kernels;
+mod markers;
+mod plugin;
+mod progressive;
+mod rows;
+mod scans;
+mod sequential;
+mod smoothing;
+mod source;
+mod zigzag;
 
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
+use std::borrow::Cow;
 
-use crate::decode::bytes::u16_be;
+use self::frame::Frame;
+use self::markers::{ScanHeader, Stream};
+use self::rows::{Colour, Rows};
 use crate::decode::raster::{Raster, Samples};
 use crate::{Error, Format, Limits, Result};
 
-/// Scans accepted in one file; real progressive files have about ten.
-const MAX_SCANS: usize = 500;
-
 const FORMAT: Format = Format::Jpeg;
 
-/// The frame header, and where the first scan starts.
-struct Frame {
-    width: u64,
-    height: u64,
-    /// Samples of the component planes, padded to whole MCUs.
-    plane_samples: u64,
-    components: u8,
-    /// The coefficients of all components are kept until the last scan.
-    buffered: bool,
-    /// Byte after the first SOS marker.
-    scan: usize,
-}
-
 pub(super) fn size(bytes: &[u8]) -> Result<(u64, u64)> {
-    let frame = frame(bytes)?;
-    Ok((frame.width, frame.height))
+    let opened = plugin::open(bytes)?;
+    Ok((opened.width.into(), opened.height.into()))
 }
 
-/// A marker segment: its code, its payload, and the byte after it.
-struct Segment<'a> {
-    code: u8,
-    payload: &'a [u8],
-    end: usize,
-}
-
-/// The segment at or after `at`, skipping what lies between segments as Pillow does.
-fn segment(bytes: &[u8], mut at: usize) -> Option<Segment<'_>> {
-    loop {
-        at += bytes.get(at..)?.iter().position(|&b| b == 0xff)?;
-        let code = *bytes.get(at + 1)?;
-        match code {
-            0xff => at += 1,
-            0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
-            0xd9 => return None,
-            _ => {
-                let end = at + 2 + usize::from(u16_be(bytes, at + 2)?);
-                let payload = bytes.get(at + 4..end)?;
-                return Some(Segment { code, payload, end });
-            }
-        }
-    }
-}
-
-fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
-    let mut at = 2;
-    std::iter::from_fn(move || {
-        let segment = segment(bytes, at)?;
-        at = segment.end;
-        Some(segment)
-    })
-}
-
-fn frame(bytes: &[u8]) -> Result<Frame> {
-    let mut frame = None;
-    for Segment { code, payload, end } in segments(bytes) {
-        match code {
-            0xc4 | 0xc8 | 0xcc => {}
-            0xc0..=0xcf => frame = Some(start_of_frame(code, payload)?),
-            0xda => {
-                let Some(mut frame) = frame else {
-                    return Err(Error::corrupt(FORMAT, "a scan without a frame header"));
-                };
-                let in_scan = u64::from(payload.first().copied().unwrap_or(0));
-                frame.buffered |= in_scan < u64::from(frame.components);
-                return Ok(Frame { scan: end, ..frame });
-            }
-            _ => {}
-        }
-    }
-    Err(Error::truncated(
-        FORMAT,
-        "the file ends before the first scan",
-    ))
-}
-
-fn start_of_frame(code: u8, payload: &[u8]) -> Result<Frame> {
-    let short = || Error::corrupt(FORMAT, "the frame header is too short");
-    let [precision, h1, h0, w1, w0, components] = *payload.first_chunk().ok_or_else(short)?;
-    if !matches!(code, 0xc0..=0xc2 | 0xc9 | 0xca) {
-        return Err(Error::unsupported(
-            FORMAT,
-            format!("frame type SOF{}", code - 0xc0),
-        ));
-    }
-    if precision != 8 {
-        return Err(Error::unsupported(
-            FORMAT,
-            format!("{precision}-bit samples"),
-        ));
-    }
-    if !matches!(components, 1 | 3 | 4) {
-        return Err(Error::unsupported(
-            FORMAT,
-            format!("{components} components"),
-        ));
-    }
-    let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
-    let factors = payload
-        .get(6..6 + 3 * usize::from(components))
-        .ok_or_else(short)?;
-    let factors: Vec<(u64, u64)> = factors
-        .chunks_exact(3)
-        .map(|c| {
-            (
-                u64::from(c[1] >> 4).clamp(1, 4),
-                u64::from(c[1] & 15).clamp(1, 4),
-            )
-        })
-        .collect();
-    let (width, height) = (u64::from(width), u64::from(height));
-    let max_h = factors.iter().map(|f| f.0).max().unwrap_or(1);
-    let max_v = factors.iter().map(|f| f.1).max().unwrap_or(1);
-    let mcus = width.div_ceil(8 * max_h) * height.div_ceil(8 * max_v);
-    let plane_samples = mcus * factors.iter().map(|f| f.0 * f.1 * 64).sum::<u64>();
-    let buffered = matches!(code, 0xc2 | 0xca);
-    Ok(Frame {
-        width,
-        height,
-        plane_samples,
-        components,
-        buffered,
-        scan: 0,
-    })
-}
-
-impl Frame {
-    /// Planes (1 byte a sample), coefficients (2 bytes) where they must all be kept, and the output.
-    fn memory(&self) -> u64 {
-        let pixels = self.width * self.height;
-        let output = match self.components {
-            4 => 4 + 3,
-            1 => 1 + 3,
-            _ => 3,
-        };
-        pixels * output + self.plane_samples * if self.buffered { 3 } else { 1 }
-    }
-
-    fn check_complete(&self, bytes: &[u8]) -> Result<()> {
-        // FF D9 cannot occur inside entropy-coded data, so any of them after the first scan is the end
-        // that libjpeg looks for; Pillow calls a file without it truncated.
-        let scans = bytes.get(self.scan..).unwrap_or_default();
-        if scans.windows(2).rev().any(|pair| pair == b"\xff\xd9") {
-            return Ok(());
-        }
-        Err(Error::truncated(FORMAT, "there is no end-of-image marker"))
-    }
+/// The EXIF block, a small TIFF.
+pub(super) fn exif(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    plugin::open(bytes).ok()?.exif
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
-    let frame = frame(bytes)?;
-    limits.check_memory(FORMAT, frame.memory())?;
-    frame.check_complete(bytes)?;
-    let format = match frame.components {
-        1 => PixelFormat::Grayscale,
-        4 => PixelFormat::Cmyk,
-        _ => PixelFormat::Rgb,
-    };
-    let mut decoder = Decoder::new_with_limits(bytes, turbo_limits(limits)).map_err(from_turbo)?;
-    decoder.set_output_format(format);
-    let image = decoder.decode_image().map_err(from_turbo)?;
-    check_warnings(&image)?;
-    let samples = match format {
-        PixelFormat::Grayscale => Samples::Luma(image.data),
-        PixelFormat::Cmyk => Samples::Cmyk(inverted(image.data)),
-        _ => Samples::Rgb(image.data),
+    let opened = plugin::open(bytes)?;
+    let mut stream = Stream::new(bytes);
+    let scan = stream.read_to_first_scan()?;
+    let colour = set_up(&mut stream, &opened)?;
+    let pixels = run(&mut stream, scan, colour, limits)?;
+    let samples = match colour {
+        Colour::Grey => Samples::Luma(pixels),
+        Colour::YCbCr | Colour::Rgb => Samples::Rgb(pixels),
+        Colour::Cmyk | Colour::Ycck => Samples::Cmyk(inverted(pixels)),
     };
     Ok(Raster {
-        width: frame.width as u32,
-        height: frame.height as u32,
+        width: opened.width.into(),
+        height: opened.height.into(),
         samples,
     })
 }
 
-fn check_warnings(image: &libjpeg_turbo_rs::Image) -> Result<()> {
-    match image.warnings.first() {
-        Some(warning) => Err(Error::corrupt(FORMAT, warning.to_string())),
-        None => Ok(()),
+/// Finds the frame's sizes and colours.
+fn set_up(stream: &mut Stream<'_>, opened: &plugin::Opened<'_>) -> Result<Colour> {
+    let Some(frame) = &mut stream.frame else {
+        return Err(Error::corrupt(FORMAT, "a scan without a frame header"));
+    };
+    if frame.coding.lossless {
+        return Err(Error::unsupported(FORMAT, "a lossless frame"));
     }
+    frame.set_up()?;
+    let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
+    let known = (opened.width.into(), opened.height.into(), opened.layers);
+    if (frame.width, frame.height, ids.len() as u8) != known {
+        return Err(Error::corrupt(FORMAT, "two headers contradict each other"));
+    }
+    colour(&ids, stream.saw_jfif, stream.adobe)
+}
+
+/// What the components are, by what the file says and libjpeg's guesses (`jdapimin.c`).
+fn colour(ids: &[u8], jfif: bool, adobe: Option<u8>) -> Result<Colour> {
+    Ok(match (ids.len(), adobe) {
+        (1, _) => Colour::Grey,
+        (3, _) if jfif => Colour::YCbCr,
+        (3, Some(0)) => Colour::Rgb,
+        (3, None) if ids == b"RGB" => Colour::Rgb,
+        (3, _) => Colour::YCbCr,
+        (4, None | Some(0)) => Colour::Cmyk,
+        (4, Some(_)) => Colour::Ycck,
+        (count, _) => {
+            let what = format!("{count} components");
+            return Err(Error::unsupported(FORMAT, what));
+        }
+    })
+}
+
+fn run(
+    stream: &mut Stream<'_>,
+    scan: ScanHeader,
+    colour: Colour,
+    limits: &Limits,
+) -> Result<Vec<u8>> {
+    let Some(frame) = &stream.frame else {
+        return Err(Error::corrupt(FORMAT, "a scan without a frame header"));
+    };
+    let several = frame.coding.progressive || scan.components.len() < frame.components.len();
+    limits.check_memory(FORMAT, memory(frame, colour, several))?;
+    if several {
+        scans::in_several(stream, scan, colour)
+    } else {
+        scans::in_one_pass(stream, scan, colour)
+    }
+}
+
+/// Bytes that decoding takes: the pixels, and RGB beside them where they are something else; the strip being
+/// decoded; all coefficients where they come in several scans.
+fn memory(frame: &Frame, colour: Colour, several: bool) -> u64 {
+    let rgb = match colour {
+        Colour::YCbCr | Colour::Rgb => 0,
+        _ => 3,
+    };
+    let pixels = frame.width * frame.height * (colour.channels() + rgb);
+    let coefficients = if several {
+        frame.padded_blocks() * size_of::<sequential::Block>()
+    } else {
+        0
+    };
+    (pixels + Rows::strip_bytes(frame) + coefficients) as u64
 }
 
 /// Pillow takes every four-component JPEG for an Adobe one, whose inks are stored inverted.
 fn inverted(mut inks: Vec<u8>) -> Vec<u8> {
     inks.iter_mut().for_each(|ink| *ink = !*ink);
     inks
-}
-
-fn turbo_limits(limits: &Limits) -> DecodeLimits {
-    DecodeLimits {
-        max_pixels: limits.max_pixels,
-        max_scans: MAX_SCANS,
-        max_memory: Some(limits.max_memory),
-        ..DecodeLimits::default()
-    }
-}
-
-fn from_turbo(error: JpegError) -> Error {
-    match error {
-        JpegError::UnexpectedEof => Error::truncated(FORMAT, "the data ends inside a scan"),
-        JpegError::Unsupported(detail) => Error::unsupported(FORMAT, detail),
-        other => Error::corrupt(FORMAT, other.to_string()),
-    }
-}
-
-/// The EXIF block, a small TIFF.
-pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
-    segments(bytes)
-        .take_while(|segment| segment.code != 0xda)
-        .filter(|segment| segment.code == 0xe1)
-        .find_map(|segment| segment.payload.strip_prefix(b"Exif\0\0"))
 }
