@@ -229,7 +229,7 @@ fn ac_refine(
         }
         // Past `zeros` zero coefficients, refining the others on the way; at least one step.
         loop {
-            let coefficient = &mut block[usize::from(NATURAL[k.min(79)] & 63)];
+            let coefficient = &mut block[usize::from(NATURAL[k & 127] & 63)];
             if *coefficient != 0 {
                 refine(bits, low, coefficient)?;
             } else if zeros == 0 {
@@ -243,7 +243,7 @@ fn ac_refine(
             }
         }
         if new != 0 {
-            block[usize::from(NATURAL[k.min(79)] & 63)] = new;
+            block[usize::from(NATURAL[k & 127] & 63)] = new;
         }
         k += 1;
     }

@@ -57,6 +57,14 @@ impl Entropy {
         }
     }
 
+    /// Ends the scan.
+    fn finish(&mut self, stream: &mut Stream<'_>) {
+        match self {
+            Self::Huffman(decoder) => decoder.settle(stream),
+            Self::Arithmetic(_) => stream.source.reopen(),
+        }
+    }
+
     /// Nothing more can come of the scan.
     fn is_over(&self, stream: &Stream<'_>) -> bool {
         match self {
@@ -104,6 +112,7 @@ pub(super) fn in_one_pass(
             }
         }
     }
+    entropy.finish(stream);
     let pixels = rows.finish();
     check_trailer(stream)?;
     Ok(pixels)
@@ -224,6 +233,7 @@ impl Run<'_> {
             self.progress.last_good_row = y / self.scan.rows_to_mcu;
             for x in 0..self.scan.mcus_wide {
                 if entropy.is_over(stream) {
+                    entropy.finish(stream);
                     return Ok(());
                 }
                 self.coefficients.places(self.scan, (x, y), places);
@@ -237,7 +247,7 @@ impl Run<'_> {
                 }
             }
         }
-        stream.source.reopen();
+        entropy.finish(stream);
         Ok(())
     }
 }
