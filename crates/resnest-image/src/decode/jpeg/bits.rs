@@ -219,15 +219,18 @@ impl<'a> CarefulBits<'a> {
     /// Fills the buffer as far as it goes, and with zeros if a marker leaves fewer than `wanted`.
     #[inline(never)]
     fn fill(&mut self, wanted: u32) -> Result<(), Dry> {
-        if self.unread == 0 && self.left <= 16 {
-            // Six bytes at once; the loop does the rest.
-            if let Some(&bytes) = self.data.get(self.pos..).and_then(<[u8]>::first_chunk) {
-                let word = u64::from_be_bytes(bytes);
-                if !six_may_have_ff(word) {
-                    self.buffer = self.buffer << 48 | word >> 16;
-                    self.left += 48;
-                    self.pos += 6;
-                }
+        if self.unread == 0
+            && self.left < CAREFUL_FILL
+            && let Some(&bytes) = self.data.get(self.pos..).and_then(<[u8]>::first_chunk)
+        {
+            let word = u64::from_be_bytes(bytes);
+            if !may_have_ff(word) {
+                let bytes = (64 - self.left) / 8;
+                let (bits, rest) = (8 * bytes, 64 - 8 * bytes);
+                self.buffer = self.buffer.unbounded_shl(bits) | word.unbounded_shr(rest);
+                self.left += bits;
+                self.pos += bytes as usize;
+                return Ok(());
             }
         }
         while self.unread == 0 && self.left < CAREFUL_FILL {

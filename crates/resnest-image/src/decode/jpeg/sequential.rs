@@ -29,12 +29,26 @@ impl Interval {
         }
     }
 
+    /// The bits that come next.
+    pub fn load<'a>(&self, stream: &Stream<'a>) -> CarefulBits<'a> {
+        CarefulBits::load(stream, self.bits, self.insufficient)
+    }
+
+    pub fn store<'a>(&mut self, bits: CarefulBits<'a>, stream: &mut Stream<'a>) {
+        self.insufficient = bits.store(stream, &mut self.bits);
+    }
+
+    /// Whether a restart marker comes before the next MCU.
+    pub fn is_due(&self, stream: &Stream<'_>) -> bool {
+        self.left == 0 && stream.restart_interval != 0
+    }
+
     /// Counts an MCU; true when a restart marker was read before it.
     pub fn count(&mut self, stream: &mut Stream<'_>) -> Result<bool> {
         if stream.restart_interval == 0 {
             return Ok(false);
         }
-        let restart = self.left == 0;
+        let restart = self.is_due(stream);
         if restart {
             self.bits.clear();
             stream.read_restart()?;
@@ -136,7 +150,7 @@ impl Sequential {
         blocks: &mut [Block],
         ac: &mut u32,
     ) -> Result<()> {
-        if self.interval.left == 0 {
+        if self.interval.is_due(stream) {
             self.settle(stream);
         }
         if self.interval.count(stream)? {
@@ -221,16 +235,11 @@ impl Sequential {
         ac: &mut u32,
     ) -> bool {
         let mut dc = self.dc;
-        let Interval {
-            bits: state,
-            insufficient,
-            ..
-        } = self.interval;
-        let mut bits = CarefulBits::load(stream, state, insufficient);
+        let mut bits = self.interval.load(stream);
         if self.blocks(&mut bits, &mut dc, scan, blocks, ac).is_err() {
             return false;
         }
-        self.interval.insufficient = bits.store(stream, &mut self.interval.bits);
+        self.interval.store(bits, stream);
         self.dc = dc;
         true
     }
