@@ -1,14 +1,43 @@
 """JPEG files of every kind."""
 
+import io
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image
 
+import makers_jpeg
+import registry
 from synth import FILES, gray, rgb, save, scene
+
+# Of every kind of makers_jpeg.py, as many that Pillow reads and as many that it refuses.
+READ, REFUSED = 6, 2
+
+
+def read_by_pillow(data):
+    try:
+        Image.open(io.BytesIO(data)).convert("RGB")
+    except Exception:  # noqa: BLE001 - the kind of error is Pillow's affair
+        return False
+    return True
+
+
+def odd_jpegs():
+    """The kinds that `compare.py` tries at random, a few of each; small ones, so that many fit."""
+    for kind, make in registry.MAKERS["jpeg"].items():
+        left, seed = {True: READ, False: REFUSED}, 0
+        while any(left.values()) and seed < 60:
+            data = make(np.random.default_rng([seed, zlib.crc32(kind.encode())]))
+            seed += 1
+            read = len(data) < 6000 and read_by_pillow(data)
+            if len(data) < 6000 and left[read]:
+                left[read] -= 1
+                (FILES / f"jpeg_odd_{kind}_{seed}.jpg").write_bytes(data)
 
 
 def jpegs():
+    odd_jpegs()
     for tag, sampling in [("444", 0), ("422", 1), ("420", 2), ("440", "4:4:0"), ("411", "4:1:1")]:
         for w, h in [(61, 47), (64, 32), (17, 90)]:
             for progressive in (False, True):

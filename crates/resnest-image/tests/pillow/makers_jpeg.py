@@ -4,7 +4,7 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 import jpeg_writer as jw
 from jpeg_writer import LUMA, Scan, adobe, dht, dqt, file, join, segment
@@ -110,6 +110,17 @@ def scan_starts(parts):
     return out
 
 
+def saved(image, options):
+    """By Pillow, which must have room for the whole of a progressive file; reading keeps its usual pieces."""
+    out, room = io.BytesIO(), ImageFile.MAXBLOCK
+    ImageFile.MAXBLOCK = 1 << 23
+    try:
+        image.save(out, "JPEG", **options)
+    finally:
+        ImageFile.MAXBLOCK = room
+    return out.getvalue()
+
+
 @maker("jpeg")
 def saved_by_pillow(rng):
     mode = pick(rng, ["RGB"] * 5 + ["L", "CMYK"])
@@ -129,9 +140,7 @@ def saved_by_pillow(rng):
         exif = Image.Exif()
         exif[274] = int(rng.integers(0, 10))
         options["exif"] = exif
-    out = io.BytesIO()
-    image.save(out, "JPEG", **options)
-    return out.getvalue()
+    return saved(image, options)
 
 
 @maker("jpeg")
@@ -540,4 +549,131 @@ def other_markers(rng):
         body = parts[i][1]
         at = int(rng.integers(len(body) + 1))
         parts[i] = "ECS", body[:at] + data + body[at:]
+    return join(parts)
+
+
+def at_a_boundary(rng, parts):
+    """Padded so that a boundary of the 64 KiB pieces in which Pillow reads falls somewhere in the parts."""
+    length = len(join(parts)) - 2
+    target = 65536 * int(rng.integers(1, 3)) - 2 - int(rng.integers(length + 1)) if length < 60000 else 65536
+    at = pick(rng, [1, 1, *range(1, len(parts))])
+    while target > 4:
+        body = min(target - 4, 65533)
+        if 0 < target - 4 - body < 4:
+            body -= 8
+        parts.insert(at, ("COM", segment(0xFE, b"\0" * body)))
+        target -= body + 4
+    return parts
+
+
+@maker("jpeg")
+def boundaries(rng):
+    """What Pillow reads in several pieces."""
+    made = picture(rng, pick(rng, [1, 3, 3]))
+    return join(at_a_boundary(rng, write(rng, made)))
+
+
+@maker("jpeg")
+def damaged_boundaries(rng):
+    """The same with damage: where the piece ends decides what libjpeg sees of it."""
+    kinds = [restarts, ends, stray_bytes, other_markers, baseline_parameters, scan_headers]
+    data = pick(rng, kinds)(rng)
+    padding = 65536 * int(rng.integers(1, 3)) - int(rng.integers(len(data) + 1))
+    segments = b""
+    while len(segments) < padding - 4:
+        segments += segment(0xFE, b"\0" * min(padding - 4 - len(segments), 65533))
+    return data[:2] + segments + data[2:]
+
+
+@maker("jpeg")
+def large(rng):
+    """Several hundred kilobytes, as photos have; mostly from Pillow's writer, for that is quick."""
+    width, height = int(rng.integers(200, 700)), int(rng.integers(200, 500))
+    noise = rng.integers(0, 100, (height, width, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels(rng, 3, (width, height)) // 2 + noise)
+    options = {"quality": int(rng.integers(50, 93)), "subsampling": pick(rng, [0, 1, 2]),
+               "progressive": chance(rng, 0.4), "optimize": chance(rng, 0.3)}
+    if chance(rng, 0.4):
+        options["restart_marker_blocks"] = int(rng.integers(1, 40))
+    return saved(image, options)
+
+
+def entry(order, tag, kind, count, value):
+    """One entry of a TIFF directory; `value`: the four bytes of the field."""
+    return struct.pack(order + "HHL", tag, kind, count) + value
+
+
+def directory(order, entries, data=b"", after=0):
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "L", 8)
+    return head + struct.pack(order + "H", len(entries)) + b"".join(entries) + struct.pack(order + "L", after) + data
+
+
+@maker("jpeg")
+def multi_picture(rng):
+    """An MP index, right and wrong: Pillow makes an MPO of it, a JPEG, or fails."""
+    order = pick(rng, "<>")
+    count = pick(rng, [0, 1, 2, 2, 3])
+    number = lambda n: struct.pack(order + "L", n)  # noqa: E731
+    offset = 8 + 2 + 12 * 3 + 4
+    kind = pick(rng, [0x030000, 0x020001, 0x01000000, 0, int(rng.integers(1 << 32))])
+    pictures = b"".join(struct.pack(order + "LLLHH", kind if i == 0 else 0, 100, 0 if i == 0 else 200, 0, 0)
+                        for i in range(count))
+    entries = [entry(order, 0xB000, 7, 4, b"0100"),
+               entry(order, 0xB001, pick(rng, [4, 4, 4, 3, 2, 7, 5]), pick(rng, [1, 1, 1, 0, 2]), number(count)),
+               entry(order, 0xB002, pick(rng, [7, 7, 7, 1, 4]), pick(rng, [16 * count, 16 * count, 4, 1000]),
+                     number(offset))]
+    if chance(rng, 0.3):
+        del entries[int(rng.integers(3))]
+    body = bytearray(directory(order, entries, pictures))
+    if chance(rng, 0.3):
+        body[int(rng.integers(len(body)))] = int(rng.integers(256))
+    parts = write(rng, picture(rng, pick(rng, [1, 3])))
+    extra = [("APP2", segment(0xE2, b"MPF\0" + bytes(body)))]
+    if chance(rng, 0.2):
+        extra.append(("APP1", segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x hdrgm:Version="1.0"/>')))
+    parts[2:2] = extra
+    return join(parts) + (join(parts) if chance(rng, 0.3) else b"")
+
+
+@maker("jpeg")
+def exif(rng):
+    """An EXIF directory, right and wrong: Pillow looks there for the resolution as it opens the file."""
+    order = pick(rng, "<>")
+    entries = [entry(order, 0x0112, pick(rng, [3, 3, 1, 4]), 1, struct.pack(order + "HH", int(rng.integers(10)), 0)),
+               entry(order, 0x0128, pick(rng, [3, 3, 2, 5]), 1, struct.pack(order + "HH", pick(rng, [1, 2, 3, 0]), 0)),
+               entry(order, 0x011A, pick(rng, [5, 5, 2, 3, 4, 10, 12, int(rng.integers(20))]), pick(rng, [1, 1, 0, 2, 9999]),
+                     struct.pack(order + "L", pick(rng, [50, 50, 0, 70000])))]
+    if chance(rng, 0.3):
+        del entries[int(rng.integers(3))]
+    data = struct.pack(order + "LL", int(rng.integers(300)), pick(rng, [1, 1, 0, 7]))
+    body = bytearray(directory(order, entries, data, pick(rng, [0, 0, 8, 9999])))
+    if chance(rng, 0.4):
+        body[int(rng.integers(len(body)))] = int(rng.integers(256))
+    parts = write(rng, picture(rng, pick(rng, [1, 3])), jfif=chance(rng, 0.4))
+    parts.insert(1, ("APP1", segment(0xE1, b"Exif\0\0" + bytes(body))))
+    if chance(rng, 0.2):
+        parts.insert(2, ("APP1", segment(0xE1, b"Exif\0\0" + bytes(body[: int(rng.integers(len(body)))]))))
+    return join(parts)
+
+
+@maker("jpeg")
+def lossless(rng):
+    """SOF3, which Pillow's libjpeg-turbo reads: predictor 1, every difference by Huffman."""
+    made = picture(rng, pick(rng, [1, 3]), at=(int(rng.integers(1, 30)), int(rng.integers(1, 20))))
+    count = len(made.components)
+    planes = pixels(rng, count, (made.width, made.height)).astype(int)
+    coder = jw.Huffman(None, False)
+    coder.start()
+    for y in range(made.height):
+        for x in range(made.width):
+            for c in range(count):
+                left = 128 if x == y == 0 else planes[y, x - 1, c] if x else planes[y - 1, 0, c]
+                size, extra = jw.magnitude(int(planes[y, x, c] - left))
+                coder.ops.append((0, min(c, 1), size, extra))
+    headers, data = coder.parts()
+    made.components = [jw.Component(c.ident, 1, 1, 0, c.blocks) for c in made.components]
+    scan = Scan(list(range(count)), 1, 0)
+    parts = [("SOI", b"\xff\xd8"), ("APP0", jw.JFIF), ("SOF", jw.sof(made, 0xC3)), *headers,
+             ("SOS", jw.sos(made, scan, [(min(c, 1), 0) for c in range(count)])),
+             *(("ECS", d) for d in data), ("EOI", b"\xff\xd9")]
     return join(parts)

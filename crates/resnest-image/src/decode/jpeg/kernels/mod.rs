@@ -1,4 +1,4 @@
-//! The inner loops of the JPEG decoder: plain (`portable.rs`) and with AVX2 (`avx2.rs`).
+//! The inner loops of the JPEG decoder: plain (`portable.rs`) and with AVX2 (`avx2/`).
 
 #[cfg(target_arch = "x86_64")]
 #[allow(
