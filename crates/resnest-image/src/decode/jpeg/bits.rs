@@ -45,9 +45,15 @@ fn low_bits(buffer: u64, left: u32, count: u32) -> i32 {
 
 /// Whether one of the first six bytes of `word` is 0xff. May say so wrongly, which costs time only.
 #[inline(always)]
-fn may_have_ff(word: u64) -> bool {
+fn six_may_have_ff(word: u64) -> bool {
     let inverse = !word;
     (inverse.wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_0000) != 0
+}
+
+/// Whether a byte of `word` is 0xff. May say so wrongly.
+#[inline(always)]
+pub(super) fn may_have_ff(word: u64) -> bool {
+    ((!word).wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080) != 0
 }
 
 /// Filled bits between two MCUs.
@@ -58,6 +64,16 @@ pub(super) struct BitState {
 }
 
 impl BitState {
+    /// The bits from the top of a word, and how many there are.
+    pub fn top(self) -> (u64, u32) {
+        (self.buffer.unbounded_shl(64 - self.left), self.left)
+    }
+
+    pub fn of_top(buffer: u64, left: u32) -> Self {
+        let buffer = buffer.unbounded_shr(64 - left);
+        Self { buffer, left }
+    }
+
     /// Throws the bits away, as at a restart.
     pub fn clear(&mut self) {
         self.left = 0;
@@ -104,7 +120,7 @@ impl<'a> QuickBits<'a> {
         }
         if let Some(&bytes) = self.data.get(self.pos..).and_then(<[u8]>::first_chunk) {
             let word = u64::from_be_bytes(bytes);
-            if !may_have_ff(word) {
+            if !six_may_have_ff(word) {
                 self.buffer = self.buffer << 48 | word >> 16;
                 self.left += 48;
                 self.pos += 6;
@@ -203,15 +219,18 @@ impl<'a> CarefulBits<'a> {
     /// Fills the buffer as far as it goes, and with zeros if a marker leaves fewer than `wanted`.
     #[inline(never)]
     fn fill(&mut self, wanted: u32) -> Result<(), Dry> {
-        if self.unread == 0 && self.left <= 16 {
-            // Six bytes at once; the loop does the rest.
-            if let Some(&bytes) = self.data.get(self.pos..).and_then(<[u8]>::first_chunk) {
-                let word = u64::from_be_bytes(bytes);
-                if !may_have_ff(word) {
-                    self.buffer = self.buffer << 48 | word >> 16;
-                    self.left += 48;
-                    self.pos += 6;
-                }
+        if self.unread == 0
+            && self.left < CAREFUL_FILL
+            && let Some(&bytes) = self.data.get(self.pos..).and_then(<[u8]>::first_chunk)
+        {
+            let word = u64::from_be_bytes(bytes);
+            if !may_have_ff(word) {
+                let bytes = (64 - self.left) / 8;
+                let (bits, rest) = (8 * bytes, 64 - 8 * bytes);
+                self.buffer = self.buffer.unbounded_shl(bits) | word.unbounded_shr(rest);
+                self.left += bits;
+                self.pos += bytes as usize;
+                return Ok(());
             }
         }
         while self.unread == 0 && self.left < CAREFUL_FILL {

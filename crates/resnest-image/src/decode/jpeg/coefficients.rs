@@ -1,6 +1,6 @@
 //! All coefficients of a frame whose components come in several scans (`jdcoefct.c`).
 
-use super::frame::{Frame, McuBlock, Scan};
+use super::frame::{Frame, McuBlock};
 use super::sequential::Block;
 use crate::Result;
 use crate::memory::filled;
@@ -36,31 +36,25 @@ impl Coefficients {
         Ok(Self { planes })
     }
 
-    pub fn block_mut(&mut self, component: usize, at: usize) -> &mut Block {
-        &mut self.planes[component].blocks[at]
+    /// A block of an MCU, which is one block where the scan is not interleaved.
+    #[inline(always)]
+    pub fn block_mut(
+        &mut self,
+        block: &McuBlock,
+        (x, y): (usize, usize),
+        interleaved: bool,
+    ) -> &mut Block {
+        let plane = &mut self.planes[block.component];
+        let at = match interleaved {
+            true => (y * plane.v + block.y) * plane.wide + x * plane.h + block.x,
+            false => y * plane.wide + x,
+        };
+        &mut plane.blocks[at]
     }
 
     /// A row of blocks of a component.
     pub fn row(&self, component: usize, row: usize) -> &[Block] {
         let plane = &self.planes[component];
         &plane.blocks[row * plane.wide..][..plane.wide]
-    }
-
-    /// Where an MCU's blocks stand.
-    pub fn places(&self, scan: &Scan, mcu: (usize, usize), places: &mut [usize]) {
-        let interleaved = scan.header.components.len() > 1;
-        for (place, block) in places.iter_mut().zip(&scan.blocks) {
-            *place = self.place(block, mcu, interleaved);
-        }
-    }
-
-    fn place(&self, block: &McuBlock, (x, y): (usize, usize), interleaved: bool) -> usize {
-        let plane = &self.planes[block.component];
-        let (h, v) = if interleaved {
-            (plane.h, plane.v)
-        } else {
-            (1, 1)
-        };
-        (y * v + block.y) * plane.wide + x * h + block.x
     }
 }

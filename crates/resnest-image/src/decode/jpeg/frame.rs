@@ -231,20 +231,15 @@ impl Scan {
         }
     }
 
-    /// Components' share of an MCU.
-    pub fn mcu_width(&self, component: &Component) -> usize {
-        if self.header.components.len() == 1 {
-            1
-        } else {
-            component.h
-        }
+    pub fn is_interleaved(&self) -> bool {
+        self.header.components.len() > 1
     }
 
-    pub fn mcu_height(&self, component: &Component) -> usize {
-        if self.header.components.len() == 1 {
-            1
-        } else {
-            component.v
+    /// Blocks of a component in an MCU, across and down.
+    pub fn share(&self, component: &Component) -> (usize, usize) {
+        match self.is_interleaved() {
+            true => (component.h, component.v),
+            false => (1, 1),
         }
     }
 }

@@ -32,6 +32,7 @@ mod scans;
 mod sequential;
 mod smoothing;
 mod source;
+mod swift;
 mod zigzag;
 
 use std::borrow::Cow;

@@ -17,6 +17,14 @@ pub(super) struct Progressive {
     dc: [i32; 4],
     /// Blocks whose band is still to be left out.
     end_run: u32,
+    /// DC coefficients, not AC.
+    is_dc: bool,
+    /// One more bit of coefficients that are known.
+    refines: bool,
+    /// Zigzag indices of the band, both included.
+    band: (usize, usize),
+    /// The lowest bit that the scan sends.
+    low: u32,
     pub interval: Interval,
 }
 
@@ -52,78 +60,96 @@ impl Progressive {
             tables,
             dc: [0; 4],
             end_run: 0,
+            is_dc,
+            refines: header.approx_high != 0,
+            band: (
+                usize::from(header.spectral_start),
+                usize::from(header.spectral_end),
+            ),
+            low: header.approx_low.into(),
             interval: Interval::new(stream),
         })
     }
 
-    /// Decodes one MCU, whose blocks stand at `places` in the coefficients.
-    pub fn mcu(
+    /// Decodes a row of MCUs, `y` of the scan's; gives whether any of its data were there.
+    pub fn row(
         &mut self,
         stream: &mut Stream<'_>,
         scan: &Scan,
         coefficients: &mut Coefficients,
-        places: &[usize],
-    ) -> Result<()> {
-        if self.interval.count(stream)? {
-            self.dc = [0; 4];
-            self.end_run = 0;
-        }
-        let refines_dc = scan.header.spectral_start == 0 && scan.header.approx_high != 0;
-        if self.interval.insufficient && !refines_dc {
-            return Ok(());
-        }
-        let state = self.interval.bits;
-        let mut bits = CarefulBits::load(stream, state, self.interval.insufficient);
-        match self.blocks(&mut bits, scan, coefficients, places) {
-            Ok(()) => {}
-            Err(Failure::Dry) => return Err(stream.source.ran_dry()),
-            Err(Failure::Overflow) => {
-                return Err(Error::corrupt(FORMAT, "a DC coefficient out of range"));
+        y: usize,
+    ) -> Result<bool> {
+        let mut good = false;
+        let mut bits = self.interval.load(stream);
+        for x in 0..scan.mcus_wide {
+            if self.interval.is_due(stream) {
+                self.interval.store(bits, stream);
+                self.interval.count(stream)?;
+                self.dc = [0; 4];
+                self.end_run = 0;
+                bits = self.interval.load(stream);
+            } else {
+                self.interval.count(stream)?;
+            }
+            good |= !bits.insufficient;
+            if bits.insufficient && !(self.is_dc && self.refines) {
+                continue;
+            }
+            match self.mcu(&mut bits, scan, coefficients, (x, y)) {
+                Ok(()) => {}
+                Err(Failure::Dry) => return Err(stream.source.ran_dry()),
+                Err(Failure::Overflow) => {
+                    return Err(Error::corrupt(FORMAT, "a DC coefficient out of range"));
+                }
             }
         }
-        self.interval.insufficient = bits.store(stream, &mut self.interval.bits);
-        Ok(())
+        self.interval.store(bits, stream);
+        Ok(good)
     }
 
     #[inline(always)]
-    fn blocks(
+    fn mcu(
         &mut self,
         bits: &mut CarefulBits<'_>,
         scan: &Scan,
         coefficients: &mut Coefficients,
-        places: &[usize],
+        mcu: (usize, usize),
     ) -> Result<(), Failure> {
-        let header = &scan.header;
-        let low = u32::from(header.approx_low);
-        match (header.spectral_start, header.approx_high) {
-            (0, 0) => {
-                for (place, &at) in scan.blocks.iter().zip(places) {
-                    let value = self.dc_first(bits, place.slot)?;
-                    coefficients.block_mut(place.component, at)[0] = (value << low) as i16;
+        if self.is_dc {
+            return self.dc_blocks(bits, scan, coefficients, mcu);
+        }
+        if !self.refines && self.end_run > 0 {
+            self.end_run -= 1;
+            return Ok(());
+        }
+        let ([place], [table]) = (&scan.blocks[..], &self.tables[..]) else {
+            return Ok(());
+        };
+        let block = coefficients.block_mut(place, mcu, false);
+        let run = &mut self.end_run;
+        match self.refines {
+            false => ac_first(bits, table, self.band, self.low, run, block)?,
+            true => ac_refine(bits, table, self.band, self.low, run, block)?,
+        }
+        Ok(())
+    }
+
+    fn dc_blocks(
+        &mut self,
+        bits: &mut CarefulBits<'_>,
+        scan: &Scan,
+        coefficients: &mut Coefficients,
+        mcu: (usize, usize),
+    ) -> Result<(), Failure> {
+        let interleaved = scan.is_interleaved();
+        for place in &scan.blocks {
+            if self.refines {
+                if bits.bits(1)? != 0 {
+                    coefficients.block_mut(place, mcu, interleaved)[0] |= (1i32 << self.low) as i16;
                 }
-            }
-            (0, _) => {
-                for (place, &at) in scan.blocks.iter().zip(places) {
-                    if bits.bits(1)? != 0 {
-                        coefficients.block_mut(place.component, at)[0] |= (1i32 << low) as i16;
-                    }
-                }
-            }
-            (_, high) => {
-                let ([place], [at], [table]) = (&scan.blocks[..], places, &self.tables[..]) else {
-                    return Ok(());
-                };
-                let block = coefficients.block_mut(place.component, *at);
-                let band = (
-                    usize::from(header.spectral_start),
-                    usize::from(header.spectral_end),
-                );
-                let run = &mut self.end_run;
-                if high == 0 {
-                    ac_first(bits, table, band, low, run, block)?;
-                } else {
-                    ac_refine(bits, table, band, low, run, block)?;
-                }
+            } else {
+                let value = self.dc_first(bits, place.slot)?;
+                coefficients.block_mut(place, mcu, interleaved)[0] = (value << self.low) as i16;
             }
         }
         Ok(())
@@ -161,10 +187,6 @@ fn ac_first(
     end_run: &mut u32,
     block: &mut Block,
 ) -> Result<(), Dry> {
-    if *end_run > 0 {
-        *end_run -= 1;
-        return Ok(());
-    }
     let mut k = start;
     while k <= end {
         let symbol = bits.symbol(table)?;
@@ -172,9 +194,7 @@ fn ac_first(
         if size != 0 {
             k += run;
             let value = bits.extended(size)?;
-            if let Some(&at) = NATURAL.get(k) {
-                block[usize::from(at & 63)] = (value << low) as i16;
-            }
+            block[usize::from(NATURAL[k & 127] & 63)] = (value << low) as i16;
         } else if run == 15 {
             k += 15;
         } else {
@@ -229,7 +249,7 @@ fn ac_refine(
         }
         // Past `zeros` zero coefficients, refining the others on the way; at least one step.
         loop {
-            let coefficient = &mut block[usize::from(NATURAL[k.min(79)] & 63)];
+            let coefficient = &mut block[usize::from(NATURAL[k & 127] & 63)];
             if *coefficient != 0 {
                 refine(bits, low, coefficient)?;
             } else if zeros == 0 {
@@ -243,7 +263,7 @@ fn ac_refine(
             }
         }
         if new != 0 {
-            block[usize::from(NATURAL[k.min(79)] & 63)] = new;
+            block[usize::from(NATURAL[k & 127] & 63)] = new;
         }
         k += 1;
     }

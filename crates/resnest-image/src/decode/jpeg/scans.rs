@@ -57,6 +57,14 @@ impl Entropy {
         }
     }
 
+    /// Ends the scan.
+    fn finish(&mut self, stream: &mut Stream<'_>) {
+        match self {
+            Self::Huffman(decoder) => decoder.settle(stream),
+            Self::Arithmetic(_) => stream.source.reopen(),
+        }
+    }
+
     /// Nothing more can come of the scan.
     fn is_over(&self, stream: &Stream<'_>) -> bool {
         match self {
@@ -92,7 +100,7 @@ pub(super) fn in_one_pass(
             entropy.mcu(stream, &scan, blocks, &mut ac)?;
             for (i, (place, block)) in scan.blocks.iter().zip(&*blocks).enumerate() {
                 let component = &components[place.component];
-                let (wide, high) = (scan.mcu_width(component), scan.mcu_height(component));
+                let (wide, high) = scan.share(component);
                 let (x, y) = (mcu_x * wide + place.x, mcu_y * high + place.y);
                 if x < component.blocks_wide
                     && y < component.blocks_high
@@ -104,6 +112,7 @@ pub(super) fn in_one_pass(
             }
         }
     }
+    entropy.finish(stream);
     let pixels = rows.finish();
     check_trailer(stream)?;
     Ok(pixels)
@@ -195,19 +204,13 @@ impl Run<'_> {
         // The careful bits do not ask where the pieces of a file end.
         stream.source.extend_all();
         let mut decoder = Progressive::begin(stream, self.scan)?;
-        let mut places = [0; MAX_MCU_BLOCKS];
-        let places = &mut places[..self.scan.blocks.len()];
         for y in 0..self.scan.mcus_high {
             self.visit()?;
-            for x in 0..self.scan.mcus_wide {
-                if decoder.interval.is_over(stream) {
-                    return Ok(());
-                }
-                if !decoder.interval.insufficient {
-                    self.progress.last_good_row = y / self.scan.rows_to_mcu;
-                }
-                self.coefficients.places(self.scan, (x, y), places);
-                decoder.mcu(stream, self.scan, self.coefficients, places)?;
+            if decoder.interval.is_over(stream) {
+                break;
+            }
+            if decoder.row(stream, self.scan, self.coefficients, y)? {
+                self.progress.last_good_row = y / self.scan.rows_to_mcu;
             }
         }
         Ok(())
@@ -215,29 +218,27 @@ impl Run<'_> {
 
     fn other(&mut self, stream: &mut Stream<'_>) -> Result<()> {
         let mut entropy = Entropy::begin(stream, self.scan)?;
-        let mut places = [0; MAX_MCU_BLOCKS];
         let mut blocks = [[0; 64]; MAX_MCU_BLOCKS];
-        let count = self.scan.blocks.len();
-        let (places, blocks) = (&mut places[..count], &mut blocks[..count]);
+        let blocks = &mut blocks[..self.scan.blocks.len()];
+        let interleaved = self.scan.is_interleaved();
         for y in 0..self.scan.mcus_high {
             self.visit()?;
             self.progress.last_good_row = y / self.scan.rows_to_mcu;
             for x in 0..self.scan.mcus_wide {
                 if entropy.is_over(stream) {
+                    entropy.finish(stream);
                     return Ok(());
                 }
-                self.coefficients.places(self.scan, (x, y), places);
-                let targets = self.scan.blocks.iter().zip(&*places);
-                for (block, (place, &at)) in blocks.iter_mut().zip(targets.clone()) {
-                    *block = *self.coefficients.block_mut(place.component, at);
+                for (block, place) in blocks.iter_mut().zip(&self.scan.blocks) {
+                    *block = *self.coefficients.block_mut(place, (x, y), interleaved);
                 }
                 entropy.mcu(stream, self.scan, blocks, &mut 0)?;
-                for (block, (place, &at)) in blocks.iter().zip(targets) {
-                    *self.coefficients.block_mut(place.component, at) = *block;
+                for (block, place) in blocks.iter().zip(&self.scan.blocks) {
+                    *self.coefficients.block_mut(place, (x, y), interleaved) = *block;
                 }
             }
         }
-        stream.source.reopen();
+        entropy.finish(stream);
         Ok(())
     }
 }

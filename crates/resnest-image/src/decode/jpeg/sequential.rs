@@ -4,6 +4,7 @@ use super::bits::{BitSource, BitState, CarefulBits, QUICK_BLOCK, QuickBits};
 use super::frame::Scan;
 use super::huffman::{self, Table};
 use super::markers::Stream;
+use super::swift::{Swift, WideTable};
 use super::zigzag::NATURAL;
 use crate::Result;
 
@@ -28,12 +29,26 @@ impl Interval {
         }
     }
 
+    /// The bits that come next.
+    pub fn load<'a>(&self, stream: &Stream<'a>) -> CarefulBits<'a> {
+        CarefulBits::load(stream, self.bits, self.insufficient)
+    }
+
+    pub fn store<'a>(&mut self, bits: CarefulBits<'a>, stream: &mut Stream<'a>) {
+        self.insufficient = bits.store(stream, &mut self.bits);
+    }
+
+    /// Whether a restart marker comes before the next MCU.
+    pub fn is_due(&self, stream: &Stream<'_>) -> bool {
+        self.left == 0 && stream.restart_interval != 0
+    }
+
     /// Counts an MCU; true when a restart marker was read before it.
     pub fn count(&mut self, stream: &mut Stream<'_>) -> Result<bool> {
         if stream.restart_interval == 0 {
             return Ok(false);
         }
-        let restart = self.left == 0;
+        let restart = self.is_due(stream);
         if restart {
             self.bits.clear();
             stream.read_restart()?;
@@ -55,10 +70,50 @@ impl Interval {
 /// The entropy decoder of one scan.
 pub(super) struct Sequential {
     /// DC and AC tables of each of the scan's components.
-    tables: Vec<(Table, Table)>,
+    tables: Vec<(WideTable, WideTable)>,
     /// Each component's last DC value.
     dc: [i32; 4],
     pub interval: Interval,
+    /// Set while the swift decoder is at work; the interval's bits are then out of date.
+    swift: Option<Swift>,
+    clear: Clear,
+}
+
+/// A stretch of data without a marker.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clear {
+    end: usize,
+    /// A marker is at its end, not the end of the piece or a fill byte.
+    marker: bool,
+    /// Length of the piece that was looked through.
+    piece: usize,
+}
+
+impl Clear {
+    /// Looks for the next marker at or after `pos`, unless it is known.
+    fn update(&mut self, data: &[u8], pos: usize) {
+        if pos < self.end && (self.marker || self.piece == data.len()) {
+            return;
+        }
+        let mut end = pos;
+        *self = loop {
+            let rest = data.get(end..).unwrap_or_default();
+            end += rest
+                .iter()
+                .position(|&byte| byte == 0xff)
+                .unwrap_or(rest.len());
+            match data.get(end + 1) {
+                Some(0) => end += 2,
+                code => {
+                    break Self {
+                        end,
+                        marker: code.is_some_and(|&code| code != 0xff),
+                        piece: data.len(),
+                    };
+                }
+            }
+        };
+    }
 }
 
 impl Sequential {
@@ -69,15 +124,20 @@ impl Sequential {
             else {
                 continue;
             };
+            let table = |is_dc, index| {
+                huffman::table(stream, is_dc, index).map(|table| WideTable::new(table, is_dc))
+            };
             tables.push((
-                huffman::table(stream, true, component.dc_table)?,
-                huffman::table(stream, false, component.ac_table)?,
+                table(true, component.dc_table)?,
+                table(false, component.ac_table)?,
             ));
         }
         Ok(Self {
             tables,
             dc: [0; 4],
             interval: Interval::new(stream),
+            swift: None,
+            clear: Clear::default(),
         })
     }
 
@@ -90,10 +150,17 @@ impl Sequential {
         blocks: &mut [Block],
         ac: &mut u32,
     ) -> Result<()> {
+        if self.interval.is_due(stream) {
+            self.settle(stream);
+        }
         if self.interval.count(stream)? {
             self.dc = [0; 4];
         }
-        if self.interval.insufficient || self.quick(stream, scan, blocks, ac) {
+        if self.interval.insufficient || self.swift(stream, scan, blocks, ac) {
+            return Ok(());
+        }
+        self.settle(stream);
+        if self.quick(stream, scan, blocks, ac) {
             return Ok(());
         }
         while !self.careful(stream, scan, blocks, ac) {
@@ -105,6 +172,38 @@ impl Sequential {
             }
         }
         Ok(())
+    }
+
+    /// Brings stream and bits up to date, as is due after the last MCU too.
+    pub fn settle(&mut self, stream: &mut Stream<'_>) {
+        if let Some(swift) = self.swift.take() {
+            self.interval.bits = swift.leave(stream);
+        }
+    }
+
+    fn swift(
+        &mut self,
+        stream: &mut Stream<'_>,
+        scan: &Scan,
+        blocks: &mut [Block],
+        ac: &mut u32,
+    ) -> bool {
+        if stream.unread != 0 {
+            return false;
+        }
+        let swift = self.swift;
+        let mut swift = swift.unwrap_or_else(|| Swift::enter(stream, self.interval.bits));
+        let data = stream.source.piece();
+        self.clear.update(data, swift.pos());
+        let needed = Swift::BLOCK * scan.blocks.len() + Swift::MARGIN;
+        // With restarts libjpeg reads ahead otherwise, which does not matter where a marker ends it.
+        let counts = stream.restart_interval == 0 || self.clear.marker;
+        if !counts || swift.pos() + needed > self.clear.end {
+            return false;
+        }
+        swift.mcu(data, &self.tables, &mut self.dc, scan, blocks, ac);
+        self.swift = Some(swift);
+        true
     }
 
     fn quick(
@@ -136,16 +235,11 @@ impl Sequential {
         ac: &mut u32,
     ) -> bool {
         let mut dc = self.dc;
-        let Interval {
-            bits: state,
-            insufficient,
-            ..
-        } = self.interval;
-        let mut bits = CarefulBits::load(stream, state, insufficient);
+        let mut bits = self.interval.load(stream);
         if self.blocks(&mut bits, &mut dc, scan, blocks, ac).is_err() {
             return false;
         }
-        self.interval.insufficient = bits.store(stream, &mut self.interval.bits);
+        self.interval.store(bits, stream);
         self.dc = dc;
         true
     }
@@ -164,6 +258,7 @@ impl Sequential {
                 continue;
             };
             let dc = &mut dc[place.slot & 3];
+            let (dc_table, ac_table) = (dc_table.narrow(), ac_table.narrow());
             let size = bits.symbol(dc_table)?;
             if size != 0 {
                 *dc = dc.wrapping_add(bits.extended(size.into())?);
@@ -190,7 +285,7 @@ fn ac_coefficients<B: BitSource>(
         if size != 0 {
             k += run;
             let value = bits.extended(size)?;
-            block[usize::from(NATURAL[k] & 63)] = value as i16;
+            block[usize::from(NATURAL[k & 127] & 63)] = value as i16;
             any = true;
         } else if run == 15 {
             k += 15;

@@ -1,11 +1,11 @@
 //! T.81 figure A.6: where the k-th coefficient of a block stands in it.
 
 /// Row-major position of each zigzag index. Runs of damaged data lead up to 15 past the end; libjpeg
-/// lets all of those hit the last coefficient.
-pub(super) const NATURAL: [u8; 80] = natural();
+/// lets all of those hit the last coefficient. The rest of the table spares a check.
+pub(super) static NATURAL: [u8; 128] = natural();
 
-const fn natural() -> [u8; 80] {
-    let mut order = [63; 80];
+const fn natural() -> [u8; 128] {
+    let mut order = [63; 128];
     let (mut x, mut y, mut k) = (0u8, 0u8, 0);
     while k < 64 {
         order[k] = 8 * y + x;
