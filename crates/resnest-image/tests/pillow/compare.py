@@ -56,13 +56,29 @@ class Server:
         return f"died with status {status}" if ready else "died: no answer"
 
 
-def of_pillow(data, mode, most):
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+         8: Image.Transpose.ROTATE_90}
+
+
+def turned(image, pixels):
+    """As `ImageOps.exif_transpose` turns, which also writes the EXIF block and may fail at that."""
+    try:
+        turn = TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:  # noqa: BLE001 - no EXIF block to Pillow
+        turn = None
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def of_pillow(data, mode, most, upright=False):
     """(`ok WIDTH HEIGHT SHA256`, None) or (None, error), or None for pictures too large to compare."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > most:
                 return None
             pixels = image.convert(mode)
+            if upright:
+                pixels = turned(image, pixels)
         return f"ok {pixels.width} {pixels.height} {hashlib.sha256(pixels.tobytes()).hexdigest()}", None
     except Exception as error:  # noqa: BLE001 - the kind of error is Pillow's affair
         return None, f"{type(error).__name__}: {error}"
@@ -148,11 +164,11 @@ def run(args, server, folder):
         path = Path(folder) / f"picture.{fmt}"
         path.write_bytes(data)
         mode = "luma" if number % 5 == 4 else "rgb"
-        expected = of_pillow(data, "L" if mode == "luma" else "RGB", args.most_pixels)
+        expected = of_pillow(data, "L" if mode == "luma" else "RGB", args.most_pixels, args.upright)
         if expected is None:
             report.counts[fmt].update({"made": 1, "too large": 1})
             continue
-        server.ask(f"decode\t{mode}\t{path}")
+        server.ask(f"{'upright' if args.upright else 'decode'}\t{mode}\t{path}")
         ours = server.answer()
         column = verdict(ours, *expected)
         report.add(fmt, kind, number, data, column, reason(column, ours, expected[1] or expected[0]))
@@ -182,6 +198,7 @@ def main():
     parser.add_argument("--keep", type=Path, default=ROOT / "target/compare")
     parser.add_argument("--examples", type=int, default=3, help="files kept of each reason")
     parser.add_argument("--server", type=Path, default=ROOT / "target/release/examples/pixels")
+    parser.add_argument("--upright", action="store_true", help="turned by the EXIF orientation")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     quiet()

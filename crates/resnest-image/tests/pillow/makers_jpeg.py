@@ -650,7 +650,10 @@ def exif(rng):
     if chance(rng, 0.4):
         body[int(rng.integers(len(body)))] = int(rng.integers(256))
     parts = write(rng, picture(rng, pick(rng, [1, 3])), jfif=chance(rng, 0.4))
-    parts.insert(1, ("APP1", segment(0xE1, b"Exif\0\0" + bytes(body))))
+    parts.insert(1, ("APP1", segment(0xE1, pick(rng, [b"Exif\0\0"] * 8 + [b"Exif\0\0" * 2, b"Exif\0"]) + bytes(body))))
+    if chance(rng, 0.2):
+        xmp = b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="%d"/>' % int(rng.integers(10))
+        parts.insert(1, ("APP1", segment(0xE1, xmp)))
     if chance(rng, 0.2):
         parts.insert(2, ("APP1", segment(0xE1, b"Exif\0\0" + bytes(body[: int(rng.integers(len(body)))]))))
     return join(parts)
