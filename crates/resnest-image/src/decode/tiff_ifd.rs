@@ -164,8 +164,11 @@ fn size_of(kind: u64) -> Option<u64> {
     })
 }
 
-/// Tag 274 of a TIFF or an EXIF block.
+/// Tag 274 of a TIFF or an EXIF block. As bytes it is no number to Pillow, hence none.
 pub(super) fn orientation(bytes: &[u8]) -> Option<u16> {
-    let value = File::new(bytes)?.directory()?.value(274).ok()??;
-    u16::try_from(value).ok()
+    let directory = File::new(bytes)?.directory()?;
+    match directory.find(274)?.0 {
+        1 | 7 => None,
+        _ => u16::try_from(directory.value(274).ok()??).ok(),
+    }
 }

@@ -11,8 +11,10 @@ import makers_jpeg
 import registry
 from synth import FILES, gray, rgb, save, scene
 
-# Of every kind of makers_jpeg.py, as many that Pillow reads and as many that it refuses.
-READ, REFUSED = 6, 2
+# Of every kind of makers_jpeg.py, as many that Pillow reads and as many that it refuses, of so many bytes; of
+# those that are longer than what Pillow reads at once, fewer.
+READ, REFUSED, LONGEST = 6, 2, 6000
+OVER_64_KIB = {"boundaries": (2, 1, 70000), "damaged_boundaries": (2, 1, 70000), "large": (0, 0, 0)}
 
 
 def read_by_pillow(data):
@@ -26,14 +28,18 @@ def read_by_pillow(data):
 def odd_jpegs():
     """The kinds that `compare.py` tries at random, a few of each; small ones, so that many fit."""
     for kind, make in registry.MAKERS["jpeg"].items():
-        left, seed = {True: READ, False: REFUSED}, 0
-        while any(left.values()) and seed < 60:
+        read, refused, longest = OVER_64_KIB.get(kind, (READ, REFUSED, LONGEST))
+        left = {True: read, False: refused}
+        for seed in range(60):
+            if not any(left.values()):
+                break
             data = make(np.random.default_rng([seed, zlib.crc32(kind.encode())]))
-            seed += 1
-            read = len(data) < 6000 and read_by_pillow(data)
-            if len(data) < 6000 and left[read]:
-                left[read] -= 1
-                (FILES / f"jpeg_odd_{kind}_{seed}.jpg").write_bytes(data)
+            if len(data) > longest or not left[read := read_by_pillow(data)]:
+                continue
+            left[read] -= 1
+            # The one kind that Pillow reads and that is refused by name.
+            prefix = "unsupported_jpeg" if kind == "lossless" and read else "jpeg_odd"
+            (FILES / f"{prefix}_{kind}_{seed + 1}.jpg").write_bytes(data)
 
 
 def jpegs():

@@ -17,6 +17,7 @@ and PyTorch are not needed; the versions recorded before must be the same.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import platform
@@ -60,9 +61,6 @@ def sha(data):
 
 def decoded(path):
     out = {}
-    if "_exif" in path.name:
-        with Image.open(path) as image:
-            out["upright"] = sha(ImageOps.exif_transpose(image).convert("RGB").tobytes())
     for key, mode in (("rgb", "RGB"), ("luma", "L")):
         try:
             with Image.open(path) as image:
@@ -71,6 +69,10 @@ def decoded(path):
             out[key] = sha(pixels.tobytes())
         except Exception as error:  # noqa: BLE001 - the kind of error is Pillow's affair
             return {"error": f"{type(error).__name__}: {error}".replace(str(HERE), "")[:120]}
+    if "_exif" in path.name:
+        with Image.open(path) as image, contextlib.suppress(Exception):  # it writes the EXIF too, if it can
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            out = {"upright": sha(upright.tobytes()), "upright_size": upright.size, **out}
     return out
 
 

@@ -38,6 +38,7 @@ impl Kernels {
     }
 
     /// The plain loops, on any CPU: the specification.
+    #[cfg(test)]
     pub fn portable() -> Self {
         Self {
             #[cfg(target_arch = "x86_64")]
