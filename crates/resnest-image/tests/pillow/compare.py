@@ -97,6 +97,8 @@ def make(seed, number, formats, kinds, damaged):
     names = [n for n in registry.MAKERS[fmt] if not kinds or n in kinds]
     kind = registry.pick(rng, names)
     data = registry.MAKERS[fmt][kind](rng)
+    if isinstance(data, tuple):
+        kind, data = data
     if not registry.chance(rng, damaged):
         return fmt, kind, data
     own = registry.MUTATORS.get(fmt, {})

@@ -677,3 +677,20 @@ def lossless(rng):
              ("SOS", jw.sos(made, scan, [(min(c, 1), 0) for c in range(count)])),
              *(("ECS", d) for d in data), ("EOI", b"\xff\xd9")]
     return join(parts)
+
+
+@maker("jpeg")
+def long_rows(rng):
+    """As wide or as high as the format goes (libjpeg stops at 65,500) and a little over."""
+    length = pick(rng, [65500, 65500, 65501, 65535, int(rng.integers(3000, 65500))])
+    short = int(rng.integers(1, 9))
+    at = (length, short) if chance(rng, 0.5) else (short, length)
+    plane = np.full((at[1], at[0], 1), 128)
+    made = jw.picture(plane, [(1, 1)], {0: np.full(64, 8)})
+    if chance(rng, 0.3):
+        made = jw.picture(plane.repeat(3, 2), pick(rng, COMMON[:3]), {0: np.full(64, 8)})
+    for c in made.components:
+        c.blocks[..., 0] = rng.integers(-100, 100, c.blocks.shape[:2])
+        c.blocks[..., 1 + int(rng.integers(8))] = rng.integers(-9, 10, c.blocks.shape[:2])
+    count = len(made.components)
+    return join(write(rng, made, marker=0xC0, scans=[Scan(list(range(count)))]))

@@ -11,9 +11,13 @@ shows. A mutator takes the generator and bytes and returns other bytes. Each for
 
     @mutator("png")
     def chunk_length(rng, data): ...
+
+A maker may return (name, bytes) instead; the name is then the kind. `adopt` takes such functions of a
+`random.Random`.
 """
 
 import importlib
+import random
 from pathlib import Path
 
 MAKERS = {}  # format: {kind: function}
@@ -32,6 +36,11 @@ def mutator(fmt):
         MUTATORS.setdefault(fmt, {})[function.__name__] = function
         return function
     return register
+
+
+def adopt(fmt, function):
+    """Registers a function of a `random.Random` that returns (name, bytes)."""
+    MAKERS.setdefault(fmt, {})[function.__name__] = lambda rng: function(random.Random(rng.bytes(16)))
 
 
 def load():
