@@ -48,7 +48,7 @@ def segment_length(rng, data):
         return data
     length = part[1] - part[0] - 2
     length = pick(rng, [0, 1, 2, 3, max(0, length - 1), length + 1, length + int(rng.integers(100)), 65535])
-    return data[: part[0] + 2] + struct.pack(">H", length) + data[part[0] + 4 :]
+    return data[: part[0] + 2] + struct.pack(">H", min(length, 65535)) + data[part[0] + 4 :]
 
 
 @mutator("jpeg")

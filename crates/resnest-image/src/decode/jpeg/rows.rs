@@ -281,7 +281,7 @@ fn interleave<const N: usize>(rows: [&[u8]; N], out: &mut [u8]) {
 fn flat(dc: i16, quant: u16) -> u8 {
     // 16 bits wrap in the product and the shift; see `kernels`.
     let value = dc.wrapping_mul(quant as i16).wrapping_shl(2);
-    ((i32::from(value) + 16 >> 5).clamp(-128, 127) + 128) as u8
+    (((i32::from(value) + 16) >> 5).clamp(-128, 127) + 128) as u8
 }
 
 #[cfg(test)]
