@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::FORMAT;
+use super::{FORMAT, resolution};
 use crate::decode::bytes::{u16_be, u32_be};
 use crate::{Error, Result};
 
@@ -21,6 +21,8 @@ pub(super) struct Opened<'a> {
     pub layers: u8,
     /// The EXIF block, a small TIFF; several segments are joined.
     pub exif: Option<Cow<'a, [u8]>>,
+    /// A JFIF segment told the resolution.
+    resolution: bool,
     /// Segments of a colour profile.
     profile: Vec<&'a [u8]>,
 }
@@ -59,6 +61,10 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>> {
     }
     if opened.layers == 0 {
         return Err(refused("a scan without a frame header"));
+    }
+    let exif = opened.exif.as_deref().filter(|_| !opened.resolution);
+    if exif.is_some_and(resolution::stops_the_plugin) {
+        return Err(refused("the EXIF block has a resolution that is no number"));
     }
     Ok(opened)
 }
@@ -127,6 +133,10 @@ impl<'a> Opened<'a> {
         match code {
             0xe0 if payload.starts_with(b"JFIF") && payload.len() < 7 => {
                 Err(refused("the JFIF segment is too short"))
+            }
+            0xe0 if payload.starts_with(b"JFIF") => {
+                self.resolution |= payload.len() >= 12 && matches!(payload[7], 1 | 2);
+                Ok(())
             }
             0xe1 if payload.starts_with(b"Exif\0\0") => {
                 let block = &payload[6..];
