@@ -11,10 +11,11 @@ import makers_jpeg
 import registry
 from synth import FILES, gray, rgb, save, scene
 
-# Of every kind of makers_jpeg.py, as many that Pillow reads and as many that it refuses, of so many bytes; of
-# those that are longer than what Pillow reads at once, fewer.
+# Of every kind of makers_jpeg.py, as many that Pillow reads and as many that it refuses, of so many bytes. Fewer
+# of those that are longer than what Pillow reads at once.
 READ, REFUSED, LONGEST = 6, 2, 6000
-OVER_64_KIB = {"boundaries": (2, 1, 70000), "damaged_boundaries": (2, 1, 70000), "large": (0, 0, 0)}
+UNUSUAL = {"exif": (16, 4, LONGEST), "boundaries": (2, 1, 70000), "damaged_boundaries": (2, 1, 70000),
+           "large": (0, 0, 0), "long_rows": (0, 0, 0)}
 
 
 def read_by_pillow(data):
@@ -28,7 +29,7 @@ def read_by_pillow(data):
 def odd_jpegs():
     """The kinds that `compare.py` tries at random, a few of each; small ones, so that many fit."""
     for kind, make in registry.MAKERS["jpeg"].items():
-        read, refused, longest = OVER_64_KIB.get(kind, (READ, REFUSED, LONGEST))
+        read, refused, longest = UNUSUAL.get(kind, (READ, REFUSED, LONGEST))
         left = {True: read, False: refused}
         for seed in range(60):
             if not any(left.values()):
