@@ -83,6 +83,7 @@ def jpegs():
     (FILES / "jpeg_adobe_rgb.jpg").write_bytes(with_adobe(without_segment(ycc, 0xE0), 0))
     (FILES / "jpeg_adobe_ycc.jpg").write_bytes(with_adobe(without_segment(ycc, 0xE0), 1))
     (FILES / "jpeg_no_jfif.jpg").write_bytes(without_segment(ycc, 0xE0))
+    resolutions()
     exif = Image.Exif()
     exif[274] = 6
     save("jpeg_exif_orientation6.jpg", rgb(40, 24, 10), "JPEG", exif=exif)
@@ -95,6 +96,18 @@ def jpegs():
     (FILES / "bad_jpeg_header_only.jpg").write_bytes(base[:200])
     prog = (FILES / "jpeg_420_prog_61x47.jpg").read_bytes()
     (FILES / "bad_jpeg_progressive_truncated.jpg").write_bytes(prog[: len(prog) // 2])
+
+
+def resolutions():
+    """A resolution in the EXIF block that is text or bytes: too short, Pillow fails to open the file."""
+    base = (FILES / "jpeg_no_jfif.jpg").read_bytes()
+    for name, kind, value in [("bad_jpeg_exif_resolution_digit", 2, b"7\0"), ("jpeg_exif_resolution_letter", 2, b"x\0"),
+                              ("jpeg_exif_resolution_text", 2, b"72\0"), ("bad_jpeg_exif_resolution_empty", 2, b"\0"),
+                              ("bad_jpeg_exif_resolution_byte", 1, b"7"), ("jpeg_exif_resolution_bytes", 7, b"72")]:
+        entries = [makers_jpeg.entry("<", 0x0128, 3, 1, b"\2\0\0\0"),
+                   makers_jpeg.entry("<", 0x011A, kind, len(value), value.ljust(4, b"\0"))]
+        block = b"Exif\0\0" + makers_jpeg.directory("<", entries)
+        (FILES / f"{name}.jpg").write_bytes(base[:2] + makers_jpeg.segment(0xE1, block) + base[2:])
 
 
 def write_with_sampling(name, image, tag, progressive):
