@@ -73,6 +73,8 @@ pub(super) struct Frame {
     /// The largest sampling factors.
     pub max_h: usize,
     pub max_v: usize,
+    /// Samples of a block's side: 1 where the frame is lossless.
+    pub side: usize,
     /// MCUs of an interleaved scan.
     pub mcus_wide: usize,
     pub mcus_high: usize,
@@ -93,6 +95,7 @@ impl Frame {
             components,
             max_h: 1,
             max_v: 1,
+            side: if coding.lossless { 1 } else { SIDE },
             mcus_wide: 0,
             mcus_high: 0,
         }
@@ -117,15 +120,15 @@ impl Frame {
             self.max_h = self.max_h.max(component.h);
             self.max_v = self.max_v.max(component.v);
         }
-        let (max_h, max_v) = (self.max_h, self.max_v);
-        self.mcus_wide = self.width.div_ceil(SIDE * max_h);
-        self.mcus_high = self.height.div_ceil(SIDE * max_v);
+        let (max_h, max_v, side) = (self.max_h, self.max_v, self.side);
+        self.mcus_wide = self.width.div_ceil(side * max_h);
+        self.mcus_high = self.height.div_ceil(side * max_v);
         for component in &mut self.components {
             let (wide, high) = (self.width * component.h, self.height * component.v);
             component.width = wide.div_ceil(max_h);
             component.height = high.div_ceil(max_v);
-            component.blocks_wide = wide.div_ceil(max_h * SIDE);
-            component.blocks_high = high.div_ceil(max_v * SIDE);
+            component.blocks_wide = wide.div_ceil(max_h * side);
+            component.blocks_high = high.div_ceil(max_v * side);
             if !max_h.is_multiple_of(component.h) || !max_v.is_multiple_of(component.v) {
                 let (h, v) = (component.h, component.v);
                 let what = format!("a component sampled {h}x{v} beside {max_h}x{max_v}");
@@ -173,7 +176,7 @@ impl Scan {
         };
         for &index in &header.components {
             let component = &mut frame.components[index];
-            if component.quant.is_none() {
+            if component.quant.is_none() && !frame.coding.lossless {
                 let table = stream.quant.get(component.quant_index).copied().flatten();
                 let Some(table) = table else {
                     let what = format!("quantisation table {} is missing", component.quant_index);
@@ -233,6 +236,15 @@ impl Scan {
 
     pub fn is_interleaved(&self) -> bool {
         self.header.components.len() > 1
+    }
+
+    /// Blocks across of each of the scan's components in an MCU.
+    pub fn mcu_samples(&self) -> [usize; 4] {
+        let mut wide = [0; 4];
+        for block in &self.blocks {
+            wide[block.slot & 3] = block.x + 1;
+        }
+        wide
     }
 
     /// Blocks of a component in an MCU, across and down.

@@ -1,12 +1,13 @@
 //! JPEG as Pillow 13.0 reads it through libjpeg-turbo 3.2: the same pixels, and refused where it refuses.
 //!
-//! Two programs have a say. Pillow's `JpegImagePlugin` walks the header (`plugin.rs`) and hands the file to
+//! Two programs have a say. Pillow's `JpegImagePlugin` walks the header (`plugin.rs`, `resolution.rs`) and hands the file to
 //! libjpeg in pieces of 64 KiB (`source.rs`); a file that runs out before its last row is refused, and one
 //! whose data are merely damaged is read, with what libjpeg makes of it. The rest follows libjpeg
 //! and T.81 (ITU-T's JPEG standard): `markers.rs` and `frame.rs` read segments and find sizes; `huffman.rs`,
-//! `bits.rs`, `sequential.rs`, `progressive.rs` and `arithmetic.rs` decode entropy-coded data;
+//! `bits.rs`, `swift.rs`, `sequential.rs`, `progressive.rs` and `arithmetic.rs` decode entropy-coded data;
 //! `coefficients.rs` keeps what comes in several scans and `smoothing.rs` estimates what never came;
-//! `kernels/` has the inverse transform, upsampling and colour; `rows.rs` puts it together, `scans.rs` runs
+//! `kernels/` has the inverse transform, upsampling and colour; `lossless.rs` has frames without a
+//! transform; `rows.rs` puts it together, `scans.rs` runs
 //! it.
 //!
 //! What libjpeg only warns of is no error here either: Huffman codes that do not exist, runs past a block's
@@ -14,8 +15,8 @@
 //! rest of the interval stays zero), stray bytes between segments. No end of image is needed after the last
 //! row of a file of one scan; one of several scans must have it.
 //!
-//! Refused though Pillow reads them: lossless frames (SOF3), more than 500 scans, and scans whose blocks add
-//! up to more work than any real file asks for.
+//! Refused though Pillow reads them: more than 500 scans, scans whose blocks add up to more work than any real
+//! file asks for, and lossless frames of which a component is missing (Pillow gives what was in memory).
 
 mod arithmetic;
 mod arithmetic_states;
@@ -24,6 +25,7 @@ mod coefficients;
 mod frame;
 mod huffman;
 mod kernels;
+mod lossless;
 mod markers;
 mod plugin;
 mod progressive;
@@ -80,8 +82,9 @@ fn set_up(stream: &mut Stream<'_>, opened: &plugin::Opened<'_>) -> Result<Colour
     let Some(frame) = &mut stream.frame else {
         return Err(Error::corrupt(FORMAT, "a scan without a frame header"));
     };
-    if frame.coding.lossless {
-        return Err(Error::unsupported(FORMAT, "a lossless frame"));
+    if frame.coding.lossless && frame.coding.arithmetic {
+        let what = "a lossless frame with arithmetic coding";
+        return Err(Error::unsupported(FORMAT, what));
     }
     frame.set_up()?;
     let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
@@ -89,7 +92,16 @@ fn set_up(stream: &mut Stream<'_>, opened: &plugin::Opened<'_>) -> Result<Colour
     if (frame.width, frame.height, ids.len() as u8) != known {
         return Err(Error::corrupt(FORMAT, "two headers contradict each other"));
     }
-    colour(&ids, stream.saw_jfif, stream.adobe)
+    let lossless = frame.coding.lossless;
+    match colour(&ids, stream.saw_jfif, stream.adobe)? {
+        // Without a word on colours a lossless frame is RGB.
+        Colour::YCbCr if lossless && !stream.saw_jfif && stream.adobe.is_none() => Ok(Colour::Rgb),
+        Colour::YCbCr | Colour::Ycck if lossless => Err(Error::unsupported(
+            FORMAT,
+            "a lossless frame of YCbCr or YCCK",
+        )),
+        colour => Ok(colour),
+    }
 }
 
 /// What the components are, by what the file says and libjpeg's guesses (`jdapimin.c`).
@@ -120,7 +132,9 @@ fn run(
     };
     let several = frame.coding.progressive || scan.components.len() < frame.components.len();
     limits.check_memory(FORMAT, memory(frame, colour, several))?;
-    if several {
+    if frame.coding.lossless {
+        lossless::decode(stream, scan, colour, several)
+    } else if several {
         scans::in_several(stream, scan, colour)
     } else {
         scans::in_one_pass(stream, scan, colour)
@@ -128,19 +142,19 @@ fn run(
 }
 
 /// Bytes that decoding takes: the pixels, and RGB beside them where they are something else; the strip being
-/// decoded; all coefficients where they come in several scans.
+/// decoded; all coefficients where they come in several scans, all samples of a lossless frame.
 fn memory(frame: &Frame, colour: Colour, several: bool) -> u64 {
     let rgb = match colour {
         Colour::YCbCr | Colour::Rgb => 0,
         _ => 3,
     };
     let pixels = frame.width * frame.height * (colour.channels() + rgb);
-    let coefficients = if several {
-        frame.padded_blocks() * size_of::<sequential::Block>()
-    } else {
-        0
+    let kept = match (frame.coding.lossless, several) {
+        (true, _) => frame.padded_blocks(),
+        (false, true) => frame.padded_blocks() * size_of::<sequential::Block>(),
+        (false, false) => 0,
     };
-    (pixels + Rows::strip_bytes(frame) + coefficients) as u64
+    (pixels + Rows::strip_bytes(frame) + kept) as u64
 }
 
 /// Pillow takes every four-component JPEG for an Adobe one, whose inks are stored inverted.

@@ -140,8 +140,8 @@ impl<'a> Opened<'a> {
             0xe0 if payload.starts_with(b"JFIF") && payload.len() < 7 => {
                 Err(refused("the JFIF segment is too short"))
             }
-            0xe0 if payload.starts_with(b"JFIF") && payload.len() >= 12 => {
-                self.resolution |= matches!(payload[7], 1 | 2);
+            0xe0 if payload.starts_with(b"JFIF") => {
+                self.resolution |= payload.len() >= 12 && matches!(payload[7], 1 | 2);
                 Ok(())
             }
             0xe1 if payload.starts_with(b"Exif\0\0") => {

@@ -45,11 +45,12 @@ enum Upsampling {
 impl Upsampling {
     fn of(component: &Component, frame: &Frame) -> Self {
         // libjpeg interpolates no rows of one or two samples, unless they only grow in height.
-        let wide = component.width > 2;
+        // Of a lossless frame it interpolates none.
+        let wide = component.width > 2 && frame.side > 1;
         match (frame.max_h / component.h, frame.max_v / component.v) {
             (1, 1) => Self::None,
             (2, 1) if wide => Self::H2v1,
-            (1, 2) => Self::H1v2,
+            (1, 2) if frame.side > 1 => Self::H1v2,
             (2, 2) if wide => Self::H2v2,
             (h, _) => Self::Repeated(h),
         }
@@ -135,6 +136,8 @@ pub(super) struct Rows {
     width: usize,
     height: usize,
     max_v: usize,
+    /// Groups of `max_v` rows to a strip.
+    groups: usize,
     /// Rows wait for the one below them.
     waits: bool,
     /// Number of the current strip.
@@ -151,9 +154,9 @@ impl Rows {
         let mut strips = Vec::with_capacity(frame.components.len());
         let mut lines = Vec::with_capacity(frame.components.len());
         for (component, upsampling) in frame.components.iter().zip(kinds()) {
-            let stride = component.padded_wide() * SIDE;
+            let stride = component.padded_wide() * frame.side;
             let kept = if waits { 2 * component.v } else { 0 };
-            let rows = component.v * SIDE;
+            let rows = component.v * frame.side;
             strips.push(Strip {
                 samples: filled((kept + rows) * stride, 0)?,
                 stride,
@@ -179,6 +182,7 @@ impl Rows {
             width: frame.width,
             height: frame.height,
             max_v: frame.max_v,
+            groups: frame.side,
             waits,
             strip: 0,
             done: 0,
@@ -215,9 +219,16 @@ impl Rows {
         }
     }
 
+    /// Takes row `y` of the current strip as it is.
+    pub fn samples(&mut self, component: usize, y: usize, row: &[u8]) {
+        let strip = &mut self.strips[component];
+        let at = (strip.kept + y) * strip.stride;
+        strip.samples[at..][..row.len()].copy_from_slice(row);
+    }
+
     /// Ends the current strip: makes all rows of pixels that need nothing more.
     pub fn finish_strip(&mut self) {
-        let groups = (self.strip + 1) * SIDE;
+        let groups = (self.strip + 1) * self.groups;
         let groups = if self.waits { groups - 1 } else { groups };
         self.emit(groups * self.max_v);
         for strip in &mut self.strips {

@@ -13,14 +13,14 @@ use super::smoothing::{Progress, Smoothing};
 use crate::{Error, Result};
 
 /// Scans accepted in one file; real progressive files have about ten.
-const MAX_SCANS: usize = 500;
+pub(super) const MAX_SCANS: usize = 500;
 
 /// Visits to blocks accepted in one file's scans, so that a small file cannot keep a CPU for minutes. The
 /// largest picture in Pillow's limit at 4:4:4 with ten scans makes about a seventh.
 const MAX_VISITS: u64 = 1 << 29;
 
 /// A frame that has been set up.
-fn frame_of<'s>(stream: &'s Stream<'_>) -> Result<&'s Frame> {
+pub(super) fn frame_of<'s>(stream: &'s Stream<'_>) -> Result<&'s Frame> {
     let missing = || Error::corrupt(FORMAT, "a scan without a frame header");
     stream.frame.as_ref().ok_or_else(missing)
 }
@@ -120,7 +120,7 @@ pub(super) fn in_one_pass(
 
 /// Reads on from the last row to the end of the image, as far as Pillow has handed data over: what is wrong
 /// there is an error, and what is not there is none.
-fn check_trailer(stream: &mut Stream<'_>) -> Result<()> {
+pub(super) fn check_trailer(stream: &mut Stream<'_>) -> Result<()> {
     stream.source.close();
     match stream.read_markers() {
         Ok(Stop::End) => Ok(()),

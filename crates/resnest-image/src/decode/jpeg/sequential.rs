@@ -50,14 +50,20 @@ impl Interval {
         }
         let restart = self.is_due(stream);
         if restart {
-            self.bits.clear();
-            stream.read_restart()?;
-            self.left = stream.restart_interval.into();
-            // With a marker still unread the coming interval is empty too.
-            self.insufficient &= stream.unread != 0;
+            self.restart(stream)?;
         }
         self.left -= 1;
         Ok(restart)
+    }
+
+    /// Goes past the restart marker that is due.
+    pub fn restart(&mut self, stream: &mut Stream<'_>) -> Result<()> {
+        self.bits.clear();
+        stream.read_restart()?;
+        self.left = stream.restart_interval.into();
+        // With a marker still unread the coming interval is empty too.
+        self.insufficient &= stream.unread != 0;
+        Ok(())
     }
 
     /// Nothing more can come of this scan: its data ended, at a marker that no restart gets past.
