@@ -7,7 +7,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
+import jpeg_writer
 import makers_jpeg
+import makers_jpeg_lossless  # noqa: F401 - registers
 import registry
 from synth import FILES, gray, rgb, save, scene
 
@@ -38,9 +40,7 @@ def odd_jpegs():
             if len(data) > longest or not left[read := read_by_pillow(data)]:
                 continue
             left[read] -= 1
-            # The one kind that Pillow reads and that is refused by name.
-            prefix = "unsupported_jpeg" if kind == "lossless" and read else "jpeg_odd"
-            (FILES / f"{prefix}_{kind}_{seed + 1}.jpg").write_bytes(data)
+            (FILES / f"jpeg_odd_{kind}_{seed + 1}.jpg").write_bytes(data)
 
 
 def jpegs():
@@ -84,6 +84,7 @@ def jpegs():
     (FILES / "jpeg_adobe_ycc.jpg").write_bytes(with_adobe(without_segment(ycc, 0xE0), 1))
     (FILES / "jpeg_no_jfif.jpg").write_bytes(without_segment(ycc, 0xE0))
     resolutions()
+    lost_interval()
     exif = Image.Exif()
     exif[274] = 6
     save("jpeg_exif_orientation6.jpg", rgb(40, 24, 10), "JPEG", exif=exif)
@@ -96,6 +97,16 @@ def jpegs():
     (FILES / "bad_jpeg_header_only.jpg").write_bytes(base[:200])
     prog = (FILES / "jpeg_420_prog_61x47.jpg").read_bytes()
     (FILES / "bad_jpeg_progressive_truncated.jpg").write_bytes(prog[: len(prog) // 2])
+
+
+def lost_interval():
+    """A scan in which a restart marker two ahead stands where one is due: libjpeg waits for its turn, and its
+    smoothing takes the rows in between for rows without data."""
+    made = makers_jpeg.picture(np.random.default_rng(1), 1, [(1, 1)], (27, 43))
+    parts = jpeg_writer.file(made, [jpeg_writer.Scan([0], 0, 0), jpeg_writer.Scan([0], 1, 7, 0, 2)], marker=0xC2, restart=6)
+    second = makers_jpeg.where(parts, "SOS")[1]
+    parts[second + 2 :] = [("RST", b"\xff\xd2"), ("EOI", b"\xff\xd9")]
+    (FILES / "jpeg_lost_interval.jpg").write_bytes(jpeg_writer.join(parts))
 
 
 def resolutions():
