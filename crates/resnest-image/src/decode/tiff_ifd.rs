@@ -1,4 +1,4 @@
-//! The directory of a TIFF, also of the small TIFF that an EXIF block is.
+//! The directory of a TIFF.
 
 use super::bytes::array;
 use crate::{Error, Format, Result};
@@ -162,13 +162,4 @@ fn size_of(kind: u64) -> Option<u64> {
         5 | 10 | 12 | 16 | 17 | 18 => 8,
         _ => return None,
     })
-}
-
-/// Tag 274 of a TIFF or an EXIF block. As bytes it is no number to Pillow, hence none.
-pub(super) fn orientation(bytes: &[u8]) -> Option<u16> {
-    let directory = File::new(bytes)?.directory()?;
-    match directory.find(274)?.0 {
-        1 | 7 => None,
-        _ => u16::try_from(directory.value(274).ok()??).ok(),
-    }
 }

@@ -253,10 +253,8 @@ def four(rng):
     return join(write(rng, picture(rng, 4), jfif=chance(rng, 0.3), adobe_transform=pick(rng, [None, 0, 1, 2, 2])))
 
 
-@maker("jpeg")
-def restarts(rng):
+def damage_restarts(rng, parts):
     """Restart markers of other numbers, too few, too many, elsewhere, or a lying interval."""
-    parts = write(rng, picture(rng, pick(rng, [1, 3])), restart=int(rng.integers(1, 5)))
     for _ in range(int(rng.integers(1, 4))):
         at = where(parts, "RST")
         change = int(rng.integers(7))
@@ -280,6 +278,25 @@ def restarts(rng):
             i = pick(rng, at)
             parts[i] = "RST", pick(rng, [b"\xff" * int(rng.integers(2, 5)) + parts[i][1][1:], b"\0" + parts[i][1],
                                          b"\xff\xd9", b"\xff\xc4", b"\xff\x01", b"\xff\0"])
+    return parts
+
+
+@maker("jpeg")
+def restarts(rng):
+    return join(damage_restarts(rng, write(rng, picture(rng, pick(rng, [1, 3])), restart=int(rng.integers(1, 5)))))
+
+
+@maker("jpeg")
+def restarts_unfinished(rng):
+    """The same where libjpeg smooths: which rows had data then counts."""
+    made = picture(rng, pick(rng, [1, 1, 3]), at=(int(rng.integers(1, 60)), int(rng.integers(1, 60))))
+    scans = script(rng, len(made.components))
+    scans = scans[: int(rng.integers(1, len(scans) + 1))]
+    parts = write(rng, made, marker=0xC2, scans=scans, restart=int(rng.integers(1, 12)))
+    parts = damage_restarts(rng, parts)
+    if chance(rng, 0.3):
+        last = where(parts, "SOS")[-1]
+        del parts[int(rng.integers(last + 1, len(parts))) : -1]
     return join(parts)
 
 

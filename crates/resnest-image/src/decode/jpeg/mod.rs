@@ -29,7 +29,6 @@ mod lossless;
 mod markers;
 mod plugin;
 mod progressive;
-mod resolution;
 mod rows;
 mod scans;
 mod sequential;
@@ -38,11 +37,10 @@ mod source;
 mod swift;
 mod zigzag;
 
-use std::borrow::Cow;
-
 use self::frame::Frame;
 use self::markers::{ScanHeader, Stream};
 use self::rows::{Colour, Rows};
+use crate::decode::exif;
 use crate::decode::raster::{Raster, Samples};
 use crate::{Error, Format, Limits, Result};
 
@@ -53,9 +51,12 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u64, u64)> {
     Ok((opened.width.into(), opened.height.into()))
 }
 
-/// The EXIF block, a small TIFF.
-pub(super) fn exif(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
-    plugin::open(bytes).ok()?.exif
+/// The orientation that the EXIF block or the XMP packet gives.
+pub(super) fn orientation(bytes: &[u8]) -> u16 {
+    match plugin::open(bytes) {
+        Ok(opened) => exif::orientation(opened.exif.as_deref(), opened.xmp),
+        Err(_) => 1,
+    }
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {

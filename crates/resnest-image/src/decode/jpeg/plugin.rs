@@ -5,13 +5,16 @@
 
 use std::borrow::Cow;
 
-use super::{FORMAT, resolution};
+use super::FORMAT;
 use crate::decode::bytes::{u16_be, u32_be};
+use crate::decode::exif;
 use crate::{Error, Result};
 
 /// The one Photoshop block that the plugin looks into, and how much of it.
 const RESOLUTION: u16 = 0x03ed;
 const RESOLUTION_LEN: usize = 14;
+
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 /// What the plugin knows of a picture when it is opened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,7 +24,9 @@ pub(super) struct Opened<'a> {
     pub layers: u8,
     /// The EXIF block, a small TIFF; several segments are joined.
     pub exif: Option<Cow<'a, [u8]>>,
-    /// A JFIF segment told the resolution.
+    /// The last XMP packet.
+    pub xmp: Option<&'a [u8]>,
+    /// The JFIF segment gave a resolution, so that of the EXIF block is not looked at.
     resolution: bool,
     /// Segments of a colour profile.
     profile: Vec<&'a [u8]>,
@@ -62,11 +67,12 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>> {
     if opened.layers == 0 {
         return Err(refused("a scan without a frame header"));
     }
-    let exif = opened.exif.as_deref().filter(|_| !opened.resolution);
-    if exif.is_some_and(resolution::stops_the_plugin) {
-        return Err(refused("the EXIF block has a resolution that is no number"));
+    match &opened.exif {
+        Some(block) if !opened.resolution && exif::resolution_stops_pillow(block) => {
+            Err(refused("the EXIF resolution is no number"))
+        }
+        _ => Ok(opened),
     }
-    Ok(opened)
 }
 
 /// The next marker at or after `at`: where its last 0xff is, and its code.
@@ -144,6 +150,10 @@ impl<'a> Opened<'a> {
                     None => Cow::Borrowed(block),
                     Some(first) => Cow::Owned([&*first, block].concat()),
                 });
+                Ok(())
+            }
+            0xe1 if payload.starts_with(XMP) => {
+                self.xmp = Some(&payload[XMP.len()..]);
                 Ok(())
             }
             0xe2 if payload.starts_with(b"ICC_PROFILE\0") => {

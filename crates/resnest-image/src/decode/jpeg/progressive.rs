@@ -82,6 +82,8 @@ impl Progressive {
         let mut good = false;
         let mut bits = self.interval.load(stream);
         for x in 0..scan.mcus_wide {
+            // Before a restart marker: libjpeg asks about the MCU that precedes it (`consume_data`).
+            good |= !bits.insufficient;
             if self.interval.is_due(stream) {
                 self.interval.store(bits, stream);
                 self.interval.count(stream)?;
@@ -91,7 +93,6 @@ impl Progressive {
             } else {
                 self.interval.count(stream)?;
             }
-            good |= !bits.insufficient;
             if bits.insufficient && !(self.is_dc && self.refines) {
                 continue;
             }

@@ -11,6 +11,9 @@ use super::portable;
 /// Samples that one step of a row takes.
 const STEP: usize = 16;
 
+/// Samples that one step takes where bytes are weighed in pairs.
+const WIDE: usize = 32;
+
 /// Pixels that one step of the colour conversion takes.
 const PIXELS: usize = 32;
 
@@ -55,10 +58,10 @@ impl Avx2 {
     /// As [`portable::h2v2`].
     pub fn h2v2(&self, near: &[u8], far: &[u8], output: &mut [u8]) {
         let (far, output) = (&far[..near.len()], &mut output[..2 * near.len()]);
-        if near.len() < STEP + 2 {
+        if near.len() < WIDE + 2 {
             return portable::h2v2(near, far, output);
         }
-        // SAFETY: as for `h2v1`; both rows have the same length.
+        // SAFETY: as for `h2v1`, with the longer step; both rows have the same length.
         unsafe { rows::wider_of_two(near, far, output) }
     }
 

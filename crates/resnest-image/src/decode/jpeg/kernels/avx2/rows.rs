@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{STEP, load_words, portable, steps};
+use super::{STEP, WIDE, load, load_words, portable, steps};
 
 /// `3 * v`.
 #[target_feature(enable = "avx2")]
@@ -10,16 +10,10 @@ fn thrice(v: __m256i) -> __m256i {
     _mm256_add_epi16(v, _mm256_add_epi16(v, v))
 }
 
-/// Stores words whose values are bytes as the even and the odd bytes of a row.
-///
-/// # Safety
-/// The CPU has AVX2, and `output` has at least 32 bytes.
+/// Words whose values are bytes, as the even and the odd bytes of a row.
 #[target_feature(enable = "avx2")]
-unsafe fn store_interleaved(even: __m256i, odd: __m256i, output: &mut [u8]) {
-    debug_assert!(output.len() >= 32);
-    let both = _mm256_or_si256(even, _mm256_slli_epi16::<8>(odd));
-    // SAFETY: the caller's.
-    unsafe { _mm256_storeu_si256(output.as_mut_ptr().cast(), both) }
+fn interleaved(even: __m256i, odd: __m256i) -> __m256i {
+    _mm256_or_si256(even, _mm256_slli_epi16::<8>(odd))
 }
 
 /// # Safety
@@ -40,29 +34,45 @@ pub(super) unsafe fn wider(input: &[u8], output: &mut [u8]) {
         let even = _mm256_add_epi16(_mm256_add_epi16(here, left), _mm256_set1_epi16(1));
         let odd = _mm256_add_epi16(_mm256_add_epi16(here, right), _mm256_set1_epi16(2));
         let (even, odd) = (_mm256_srli_epi16::<2>(even), _mm256_srli_epi16::<2>(odd));
-        // SAFETY: `2 * (at + 1) + 32 <= 2 * (n - 1)`.
-        unsafe { store_interleaved(even, odd, &mut output[2 * at + 2..]) };
+        let out = &mut output[2 * at + 2..][..2 * STEP];
+        // SAFETY: 16 pairs are the 32 bytes of the store.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), interleaved(even, odd)) };
     }
     portable::h2v1_edges(input, output);
 }
 
 /// # Safety
-/// As [`wider`]; `far` has as many samples as `near`.
+/// The CPU has AVX2; both rows have the same length, at least `WIDE + 2`, and `output` twice that.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn wider_of_two(near: &[u8], far: &[u8], output: &mut [u8]) {
     let n = near.len();
-    for at in steps(n - 2, STEP) {
-        let sums = |x: usize| {
-            // SAFETY: `x <= at + 2`, and `at + 2 + STEP <= n`.
-            let (near, far) = unsafe { (load_words(&near[x..]), load_words(&far[x..])) };
-            _mm256_add_epi16(thrice(near), far)
+    // In each pair of bytes a nearer sample and the farther one.
+    let (once, thrice) = (_mm256_set1_epi16(0x0103), _mm256_set1_epi16(0x0309));
+    for at in steps(n - 2, WIDE) {
+        // Column sums of 32 samples from `x` on: samples 0 to 7 | 16 to 23, and 8 to 15 | 24 to 31.
+        let sums = |x: usize, weights| {
+            // SAFETY: `x <= at + 2`, and `at + 2 + WIDE <= n`.
+            let (near, far) = unsafe { (load(&near[x..]), load(&far[x..])) };
+            [
+                _mm256_maddubs_epi16(_mm256_unpacklo_epi8(near, far), weights),
+                _mm256_maddubs_epi16(_mm256_unpackhi_epi8(near, far), weights),
+            ]
         };
-        let (left, here, right) = (sums(at), thrice(sums(at + 1)), sums(at + 2));
-        let even = _mm256_add_epi16(_mm256_add_epi16(here, left), _mm256_set1_epi16(8));
-        let odd = _mm256_add_epi16(_mm256_add_epi16(here, right), _mm256_set1_epi16(7));
-        let (even, odd) = (_mm256_srli_epi16::<4>(even), _mm256_srli_epi16::<4>(odd));
-        // SAFETY: `2 * (at + 1) + 32 <= 2 * (n - 1)`.
-        unsafe { store_interleaved(even, odd, &mut output[2 * at + 2..]) };
+        let (left, here, right) = (sums(at, once), sums(at + 1, thrice), sums(at + 2, once));
+        let pairs: [__m256i; 2] = std::array::from_fn(|i| {
+            let even = _mm256_add_epi16(_mm256_add_epi16(here[i], left[i]), _mm256_set1_epi16(8));
+            let odd = _mm256_add_epi16(_mm256_add_epi16(here[i], right[i]), _mm256_set1_epi16(7));
+            interleaved(_mm256_srli_epi16::<4>(even), _mm256_srli_epi16::<4>(odd))
+        });
+        let out = &mut output[2 * at + 2..][..2 * WIDE];
+        let whole = [
+            _mm256_permute2x128_si256::<0x20>(pairs[0], pairs[1]),
+            _mm256_permute2x128_si256::<0x31>(pairs[0], pairs[1]),
+        ];
+        for (out, part) in out.chunks_exact_mut(32).zip(whole) {
+            // SAFETY: a chunk is what the store writes.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), part) }
+        }
     }
     portable::h2v2_edges(near, far, output);
 }
