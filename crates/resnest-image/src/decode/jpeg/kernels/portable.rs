@@ -1,7 +1,7 @@
 //! The inner loops written plainly: the specification that the SIMD ones are tested against.
 //!
 //! The values are those of libjpeg-turbo 3.2 as x86-64 computes them (its `simd/x86_64`, and `jdsample.c`
-//! and `jdcolor.c` where there is no SIMD), for every input: `tests/pillow/jpeg_blocks.json` holds what
+//! and `jdcolor.c` where there is no SIMD), for every input: `tests/pillow/jpeg_kernels.json` holds what
 //! Pillow made of blocks that no encoder writes.
 
 /// Fractional bits of the DCT's constants.
