@@ -10,14 +10,15 @@
 //! - `decode/`: one file or folder a format, each with Pillow's rules for it; `raster.rs` has the colour
 //!   conversions, `jpeg/mod.rs` says how libjpeg's behaviour is divided.
 //! - `resize/`: weights (`filter.rs`), the passes as plain loops (`portable.rs`) and with AVX2 (`avx2.rs`,
-//!   the crate's only `unsafe`), and the plan that limits them to the crop's window (`mod.rs`).
+//!   beside the JPEG kernels' the crate's only `unsafe`), and the plan that limits them to the crop's window (`mod.rs`).
 //! - `geometry.rs`: sizes and offsets of the crop modes; `transform.rs` and `normalise.rs` use them.
 //!
 //! # What is refused by name
 //! These are [`Error::Unsupported`] rather than pixels that Pillow would not give:
-//! - JPEG: lossless frames; more than 500 scans, or scans that add up to more work than real files ask for.
-//!   What Pillow refuses is refused too: 12-bit samples, hierarchical frames, two components, a file that
-//!   ends before its last row. Damaged data that libjpeg decodes with a warning are read, as Pillow does.
+//! - JPEG: more than 500 scans, or scans that add up to more work than real files ask for; lossless frames
+//!   that lack a component. What Pillow refuses is refused too: 12-bit samples, hierarchical frames, two
+//!   components, a file that ends before its last row. Damaged data that libjpeg decodes with a warning are
+//!   read, as Pillow reads them.
 //! - PNG: indexed without a palette.
 //! - TIFF: compressed by CCITT, JPEG, LZMA, Zstandard, WebP or old-style LZW; floating point, signed
 //!   16-bit, 32-bit and 12-bit samples; YCbCr and Lab; premultiplied 16-bit or grey; FillOrder 2.
@@ -30,7 +31,7 @@
 //!
 //! # Memory
 //! [`Limits`] are held against the header before anything is decoded: bytes, pixels (as u64), and an
-//! estimate of the working memory, in which a progressive JPEG counts its coefficients.
+//! estimate of the working memory, in which a JPEG of several scans counts its coefficients.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -15,8 +15,8 @@
 //! rest of the interval stays zero), stray bytes between segments. No end of image is needed after the last
 //! row of a file of one scan; one of several scans must have it.
 //!
-//! Refused though Pillow reads them: more than 500 scans, scans whose blocks add up to more work than any real
-//! file asks for, and lossless frames of which a component is missing (Pillow gives what was in memory).
+//! Refused though Pillow reads them: more than 500 scans, scans that add up to more work than any real
+//! file asks for (`scans.rs`), and lossless frames of which a component is missing (Pillow gives what was in memory).
 
 mod arithmetic;
 mod arithmetic_states;

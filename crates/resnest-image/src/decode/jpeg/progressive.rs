@@ -269,13 +269,17 @@ fn ac_refine(
         k += 1;
     }
     if *end_run > 0 {
+        *end_run -= 1;
+        // Most blocks of a run have no coefficient to refine.
+        if block[1..].iter().fold(0, |any, &c| any | c) == 0 {
+            return Ok(());
+        }
         for &at in NATURAL.get(k..=end).unwrap_or_default() {
             let coefficient = &mut block[usize::from(at & 63)];
             if *coefficient != 0 {
                 refine(bits, low, coefficient)?;
             }
         }
-        *end_run -= 1;
     }
     Ok(())
 }

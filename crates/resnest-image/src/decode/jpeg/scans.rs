@@ -5,7 +5,7 @@ use super::arithmetic::Arithmetic;
 use super::coefficients::Coefficients;
 use super::frame::{Frame, MAX_MCU_BLOCKS, Scan};
 use super::huffman;
-use super::markers::{ScanHeader, Stop, Stream};
+use super::markers::{Coding, ScanHeader, Stop, Stream};
 use super::progressive::Progressive;
 use super::rows::{Colour, Rows};
 use super::sequential::{Block, Sequential};
@@ -15,9 +15,14 @@ use crate::{Error, Result};
 /// Scans accepted in one file; real progressive files have about ten.
 pub(super) const MAX_SCANS: usize = 500;
 
-/// Visits to blocks accepted in one file's scans, so that a small file cannot keep a CPU for minutes. The
-/// largest picture in Pillow's limit at 4:4:4 with ten scans makes about a seventh.
-const MAX_VISITS: u64 = 1 << 29;
+/// Work accepted in one file of several scans, so that a small file cannot keep a CPU for minutes: visits to
+/// blocks, weighted by what one may take. The largest picture in Pillow's limit at 4:4:4 with the usual ten
+/// scans makes about a quarter.
+const MAX_WORK: u64 = 1 << 29;
+
+/// Weight of a visit that refines AC coefficients, and of any other to arithmetic-coded data.
+const REFINEMENT: u64 = 8;
+const ARITHMETIC: u64 = 4;
 
 /// A frame that has been set up.
 pub(super) fn frame_of<'s>(stream: &'s Stream<'_>) -> Result<&'s Frame> {
@@ -143,7 +148,7 @@ pub(super) fn in_several(
     if !coding.arithmetic && !coding.progressive {
         huffman::install_standard(stream);
     }
-    let mut visits = 0;
+    let mut work = 0;
     let mut next = Stop::Scan(header);
     while let Stop::Scan(header) = next {
         let scan = Scan::begin(stream, header)?;
@@ -158,7 +163,7 @@ pub(super) fn in_several(
             scan: &scan,
             coefficients: &mut coefficients,
             progress: &mut progress,
-            visits: &mut visits,
+            work: &mut work,
         };
         if coding.progressive && !coding.arithmetic {
             run.progressive(stream)?;
@@ -187,14 +192,21 @@ struct Run<'r> {
     scan: &'r Scan,
     coefficients: &'r mut Coefficients,
     progress: &'r mut Progress,
-    visits: &'r mut u64,
+    work: &'r mut u64,
 }
 
 impl Run<'_> {
-    fn visit(&mut self) -> Result<()> {
-        *self.visits += (self.scan.mcus_wide * self.scan.blocks.len()) as u64;
-        if *self.visits > MAX_VISITS {
-            let what = format!("scans that visit {MAX_VISITS} blocks and more");
+    /// Counts a row of MCUs.
+    fn visit(&mut self, coding: Coding) -> Result<()> {
+        let header = &self.scan.header;
+        let weight = match (header.spectral_start, header.approx_high) {
+            (1.., 1..) if coding.progressive => REFINEMENT,
+            _ if coding.arithmetic => ARITHMETIC,
+            _ => 1,
+        };
+        *self.work += weight * (self.scan.mcus_wide * self.scan.blocks.len()) as u64;
+        if *self.work > MAX_WORK {
+            let what = "scans that together take more work than real files do";
             return Err(Error::unsupported(FORMAT, what));
         }
         Ok(())
@@ -203,12 +215,13 @@ impl Run<'_> {
     fn progressive(&mut self, stream: &mut Stream<'_>) -> Result<()> {
         // The careful bits do not ask where the pieces of a file end.
         stream.source.extend_all();
+        let coding = frame_of(stream)?.coding;
         let mut decoder = Progressive::begin(stream, self.scan)?;
         for y in 0..self.scan.mcus_high {
-            self.visit()?;
             if decoder.interval.is_over(stream) {
                 break;
             }
+            self.visit(coding)?;
             if decoder.row(stream, self.scan, self.coefficients, y)? {
                 self.progress.last_good_row = y / self.scan.rows_to_mcu;
             }
@@ -217,12 +230,13 @@ impl Run<'_> {
     }
 
     fn other(&mut self, stream: &mut Stream<'_>) -> Result<()> {
+        let coding = frame_of(stream)?.coding;
         let mut entropy = Entropy::begin(stream, self.scan)?;
         let mut blocks = [[0; 64]; MAX_MCU_BLOCKS];
         let blocks = &mut blocks[..self.scan.blocks.len()];
         let interleaved = self.scan.is_interleaved();
         for y in 0..self.scan.mcus_high {
-            self.visit()?;
+            self.visit(coding)?;
             self.progress.last_good_row = y / self.scan.rows_to_mcu;
             for x in 0..self.scan.mcus_wide {
                 if entropy.is_over(stream) {
