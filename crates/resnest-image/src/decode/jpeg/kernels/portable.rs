@@ -1,7 +1,7 @@
 //! The inner loops written plainly: the specification that the SIMD ones are tested against.
 //!
 //! The values are those of libjpeg-turbo 3.2 as x86-64 computes them (its `simd/x86_64`, and `jdsample.c`
-//! and `jdcolor.c` where there is no SIMD), for every input: `tests/pillow/jpeg_blocks.json` holds what
+//! and `jdcolor.c` where there is no SIMD), for every input: `tests/pillow/jpeg_kernels.json` holds what
 //! Pillow made of blocks that no encoder writes.
 
 /// Fractional bits of the DCT's constants.
@@ -43,60 +43,58 @@ fn transposed(block: &[Row; 8]) -> [Row; 8] {
     std::array::from_fn(|x| std::array::from_fn(|y| block[y][x]))
 }
 
-/// The one-dimensional transform down each of the eight columns, results shifted right by `SHIFT`,
-/// rounded and saturated.
-fn one_pass<const SHIFT: u32>(rows: &[Row; 8]) -> [Row; 8] {
-    let mut out = [[0; 8]; 8];
-    for x in 0..8 {
-        let column = one_column::<SHIFT>(rows.map(|row| row[x]));
-        for y in 0..8 {
-            out[y][x] = column[y];
-        }
-    }
-    out
+/// Eight columns of a row whose values have 32 bits.
+type Wide = [i32; 8];
+
+fn each<A: Copy, B: Copy, R>(a: [A; 8], b: [B; 8], f: impl Fn(A, B) -> R) -> [R; 8] {
+    std::array::from_fn(|x| f(a[x], b[x]))
 }
 
 /// `a * wa + b * wb`, which cannot overflow with the weights below.
-fn dot(a: i16, wa: i32, b: i16, wb: i32) -> i32 {
-    i32::from(a) * wa + i32::from(b) * wb
+fn dot(a: Row, wa: i32, b: Row, wb: i32) -> Wide {
+    each(a, b, |a, b| i32::from(a) * wa + i32::from(b) * wb)
 }
 
-/// Loeffler, Ligtenberg and Moschytz's transform of 8 values, with each rotation's three products
-/// multiplied out to two. Sums of two inputs wrap at 16 bits, as in SIMD lanes.
-fn one_column<const SHIFT: u32>(v: [i16; 8]) -> [i16; 8] {
+/// The transform of Loeffler, Ligtenberg and Moschytz down each of the eight columns, with each rotation's
+/// three products multiplied out to two. The results are shifted right by `SHIFT`, rounded and saturated;
+/// sums of two inputs wrap at 16 bits, as in SIMD lanes.
+fn one_pass<const SHIFT: u32>(v: &[Row; 8]) -> [Row; 8] {
+    let plus = |a: Wide, b: Wide| each(a, b, i32::wrapping_add);
+    let minus = |a: Wide, b: Wide| each(a, b, i32::wrapping_sub);
     // The weights are products of cosines times 2^13; jidctint.c derives them.
-    let sum = i32::from(v[0].wrapping_add(v[4])) << CONST_BITS;
-    let difference = i32::from(v[0].wrapping_sub(v[4])) << CONST_BITS;
+    let scaled = |row: Row| row.map(|v| i32::from(v) << CONST_BITS);
+    let sum = scaled(each(v[0], v[4], i16::wrapping_add));
+    let difference = scaled(each(v[0], v[4], i16::wrapping_sub));
     let c = dot(v[2], 4433, v[6], -10704);
     let d = dot(v[2], 10703, v[6], 4433);
-    let even = [sum + d, difference + c, difference - c, sum - d];
+    let even = [
+        plus(sum, d),
+        plus(difference, c),
+        minus(difference, c),
+        minus(sum, d),
+    ];
 
-    let (e, f) = (v[7].wrapping_add(v[3]), v[5].wrapping_add(v[1]));
+    let e = each(v[7], v[3], i16::wrapping_add);
+    let f = each(v[5], v[1], i16::wrapping_add);
     let g = dot(e, -6436, f, 9633);
     let h = dot(e, 9633, f, 6437);
     let odd = [
-        dot(v[7], -7373, v[1], 4926).wrapping_add(h),
-        dot(v[5], -20995, v[3], 4177).wrapping_add(g),
-        dot(v[5], -4176, v[3], -20995).wrapping_add(h),
-        dot(v[7], -4927, v[1], -7373).wrapping_add(g),
+        plus(dot(v[7], -7373, v[1], 4926), h),
+        plus(dot(v[5], -20995, v[3], 4177), g),
+        plus(dot(v[5], -4176, v[3], -20995), h),
+        plus(dot(v[7], -4927, v[1], -7373), g),
     ];
 
-    let finish = |value: i32| {
-        let shifted = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
-        shifted.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+    let finish = |row: Wide| {
+        row.map(|value| {
+            let shifted = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
+            shifted.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+        })
     };
-    let upper = |y: usize| finish(even[y].wrapping_add(odd[y]));
-    let lower = |y: usize| finish(even[y].wrapping_sub(odd[y]));
-    [
-        upper(0),
-        upper(1),
-        upper(2),
-        upper(3),
-        lower(3),
-        lower(2),
-        lower(1),
-        lower(0),
-    ]
+    std::array::from_fn(|y| match y {
+        0..4 => finish(plus(even[y], odd[y])),
+        _ => finish(minus(even[7 - y], odd[7 - y])),
+    })
 }
 
 /// Rows of fewer samples are repeated, not interpolated (`jdsample.c`).
