@@ -104,13 +104,14 @@ pub(super) fn in_one_pass(
     let mut entropy = Entropy::begin(stream, &scan)?;
     let mut blocks = [[0; 64]; MAX_MCU_BLOCKS];
     let blocks = &mut blocks[..scan.blocks.len()];
+    let mut ac = 0;
     for y in 0..scan.mcus_high {
         if y > 0 && y.is_multiple_of(scan.rows_to_mcu) {
             rows.finish_strip();
         }
         for x in 0..scan.mcus_wide {
-            blocks.fill([0; 64]);
-            let mut ac = 0;
+            clear(blocks, ac);
+            ac = 0;
             entropy.mcu(stream, &scan, blocks, &mut ac)?;
             transform_mcu(&components, &scan, (x, y), (blocks, ac), &mut rows);
         }
@@ -119,6 +120,16 @@ pub(super) fn in_one_pass(
     let pixels = rows.finish();
     check_trailer(stream)?;
     Ok(pixels)
+}
+
+/// Makes the blocks zero; those whose bit in `ac` is not set have a DC coefficient only.
+fn clear(blocks: &mut [Block], ac: u32) {
+    for (i, block) in blocks.iter_mut().enumerate() {
+        match ac >> i & 1 {
+            0 => block[0] = 0,
+            _ => *block = [0; 64],
+        }
+    }
 }
 
 /// Transforms the blocks of an MCU, those that hold samples of the picture.
