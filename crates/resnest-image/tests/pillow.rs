@@ -295,7 +295,9 @@ fn truncated_files_never_give_other_pixels() {
     for (name, expected) in all["files"].as_object().expect("files") {
         let Some(rgb) = expected["rgb"]
             .as_str()
-            .filter(|_| !name.starts_with("unsupported"))
+            .filter(|_| !name.starts_with("unsupported") && !name.starts_with("made"))
+            // Without its XMP packet, which is its end, Pillow reads it unturned.
+            .filter(|_| name != "tiff_orientation_xmp.tif")
         else {
             continue;
         };
@@ -431,6 +433,15 @@ fn limits_are_checked_on_the_header() {
     }
 }
 
+/// PNG's checksum, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
 /// A few dozen bytes that claim gigapixels must cost nothing.
 #[test]
 fn header_bombs_are_refused() {
@@ -442,6 +453,8 @@ fn header_bombs_are_refused() {
     jpeg[frame + 5..frame + 9].fill(0xff);
     let mut png = file("png_rgb8.png");
     png[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
+    let checksum = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
     let mut gif = file("gif_plain.gif");
     gif[6..10].fill(0xff);
     let mut bmp = file("bmp_24.bmp");
