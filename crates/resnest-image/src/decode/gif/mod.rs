@@ -1,9 +1,10 @@
 //! GIF: the first frame on its screen, as Pillow's `GifImagePlugin` lays it.
 
-use weezl::{BitOrder, decode::Decoder};
+mod lzw;
 
-use super::bytes::{array, u16_le};
+use super::bytes::u16_le;
 use super::raster::{Palette, Raster, Samples};
+use crate::memory::filled;
 use crate::{Error, Format, Limits, Result};
 
 const FORMAT: Format = Format::Gif;
@@ -19,7 +20,9 @@ struct Frame<'a> {
     frame_width: usize,
     frame_height: usize,
     interlaced: bool,
-    palette: &'a [u8],
+    /// Its own colours, and those of all frames, which may be none.
+    local: Option<&'a [u8]>,
+    global: &'a [u8],
     transparent: Option<u8>,
     /// Sub-blocks, after the byte that gives the code size.
     code_size: u8,
@@ -78,15 +81,8 @@ fn frame(bytes: &[u8]) -> Result<Frame<'_>> {
     loop {
         match reader.byte()? {
             b'!' => {
-                let label = reader.byte()?;
-                let block = reader.block()?;
-                if let (0xf9, Some([flags, _, _, index])) = (label, array(block, 0))
-                    && flags & 1 != 0
-                {
+                if let Some(index) = extension(&mut reader)? {
                     transparent = Some(index);
-                }
-                if !block.is_empty() {
-                    reader.skip_blocks()?;
                 }
             }
             b',' => return image(reader, screen, global, transparent),
@@ -95,6 +91,30 @@ fn frame(bytes: &[u8]) -> Result<Frame<'_>> {
             _ => {}
         }
     }
+}
+
+/// Skips an extension as Pillow does, which takes a chain that ends at once for one that is still to come, except in a
+/// comment. The transparent index, if it names one.
+fn extension(reader: &mut Reader) -> Result<Option<u8>> {
+    let label = reader.byte()?;
+    let block = reader.block()?;
+    let mut transparent = None;
+    match (label, block) {
+        (0xf9, []) => {}
+        (0xf9, &[flags, _, _, index, ..]) => transparent = (flags & 1 != 0).then_some(index),
+        (0xf9, &[flags, _, _]) if flags & 1 == 0 => {}
+        (0xf9, _) => {
+            let detail = format!("a graphic control of {} bytes", block.len());
+            return Err(Error::corrupt(FORMAT, detail));
+        }
+        (0xfe, []) => return Ok(None),
+        (0xff, name) if name.starts_with(b"NETSCAPE2.0") => {
+            reader.block()?;
+        }
+        _ => {}
+    }
+    reader.skip_blocks()?;
+    Ok(transparent)
 }
 
 fn image<'a>(
@@ -117,7 +137,8 @@ fn image<'a>(
         frame_width,
         frame_height,
         interlaced: descriptor[8] & 0x40 != 0,
-        palette: local.or(global).unwrap_or_default(),
+        local,
+        global: global.unwrap_or_default(),
         transparent,
         code_size,
         data: reader.0,
@@ -127,21 +148,25 @@ fn image<'a>(
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     let frame = frame(bytes)?;
     let pixels = frame.width * frame.height;
-    limits.check_memory(FORMAT, 5 * pixels as u64)?;
+    // Indices, canvas, and the colours made of it; the table.
+    limits.check_memory(FORMAT, 5 * pixels as u64 + (32 << 10))?;
     let indices = frame.indices()?;
     // Pillow fills the screen with the transparent index, else with index 0, not with the
     // background colour of the header.
-    let mut canvas = vec![frame.transparent.unwrap_or(0); pixels];
+    let mut canvas = filled(pixels, frame.transparent.unwrap_or(0))?;
     let rows = indices.chunks_exact(frame.frame_width);
     for (row, y) in rows.zip(frame.row_order()) {
         let at = (frame.top + y) * frame.width + frame.left;
         canvas[at..at + row.len()].copy_from_slice(row);
     }
-    // A palette that is a plain ramp makes a grey image, whose indices are not limited by it.
-    let samples = if is_gray_ramp(frame.palette) {
-        Samples::Luma(canvas)
-    } else {
-        Samples::Palette(canvas, Palette::from_rgb(frame.palette))
+    // A palette that is a plain ramp makes a grey image, whose indices are not limited by it. Where only the frame's
+    // own is one, Pillow puts the global palette on the grey image.
+    let colors = |palette| Palette::from_rgb(palette);
+    let samples = match (frame.local, frame.global) {
+        (Some(local), _) if !is_gray_ramp(local) => Samples::Palette(canvas, colors(local)),
+        (_, global) if is_gray_ramp(global) => Samples::Luma(canvas),
+        (Some(_), global) => Samples::GrayWithPalette(canvas, colors(global)),
+        (None, global) => Samples::Palette(canvas, colors(global)),
     };
     Ok(Raster {
         width: frame.width as u32,
@@ -178,45 +203,10 @@ impl Frame<'_> {
         if self.frame_width == 0 || self.frame_height == 0 {
             return Err(Error::corrupt(FORMAT, "the first frame is empty"));
         }
-        if !matches!(self.code_size, 1..=11) {
-            let detail = format!("LZW code size {}", self.code_size);
-            return Err(Error::corrupt(FORMAT, detail));
-        }
-        let mut decoder = Decoder::new(BitOrder::Lsb, self.code_size);
-        let mut out = vec![0; self.frame_width * self.frame_height];
-        let (mut filled, total) = (0, out.len());
-        let data = self.blocks();
-        let mut rest = data.as_slice();
-        while filled < total {
-            let step = decoder.decode_bytes(rest, &mut out[filled..]);
-            rest = &rest[step.consumed_in..];
-            filled += step.consumed_out;
-            if let Err(e) = step.status {
-                return Err(Error::corrupt(FORMAT, e.to_string()));
-            }
-            // The decoder holds codes back, so only a step without progress is the end.
-            if step.consumed_in == 0 && step.consumed_out == 0 {
-                return Err(Error::truncated(
-                    FORMAT,
-                    format!("{filled} pixels of {total}"),
-                ));
-            }
-        }
-        Ok(out)
-    }
-
-    /// The sub-blocks' payload, as far as the file goes.
-    fn blocks(&self) -> Vec<u8> {
-        let mut reader = Reader(self.data);
-        let mut data = Vec::with_capacity(self.data.len());
-        while let Ok(len) = reader.byte() {
-            let len = usize::from(len).min(reader.0.len());
-            if len == 0 {
-                break;
-            }
-            data.extend_from_slice(&reader.0[..len]);
-            reader.0 = &reader.0[len..];
-        }
-        data
+        lzw::indices(
+            self.data,
+            self.code_size,
+            self.frame_width * self.frame_height,
+        )
     }
 }
