@@ -8,7 +8,6 @@ mod orient;
 mod png;
 mod raster;
 mod tiff;
-mod tiff_data;
 mod tiff_ifd;
 mod webp;
 
@@ -184,8 +183,5 @@ fn decode_format(
         Format::WebP => webp::exif(bytes),
         Format::Gif | Format::Bmp | Format::Tiff => None,
     };
-    Ok(orient::apply(
-        image,
-        exif.and_then(tiff_ifd::orientation).unwrap_or(1),
-    ))
+    orient::apply(image, exif.and_then(tiff_ifd::orientation).unwrap_or(1))
 }

@@ -1,12 +1,9 @@
-//! The strips and tiles of a TIFF: where they lie, how they are compressed.
+//! How the strips and tiles of a TIFF are compressed.
 
-use std::io::Read;
+use zlib_rs::{Inflate, InflateFlush, Status};
 
-use weezl::{BitOrder, decode::Decoder};
-
-use crate::{Error, Format, Result};
-
-const FORMAT: Format = Format::Tiff;
+use super::{FORMAT, lzw};
+use crate::{Error, Result};
 
 /// Compressions that are read; the number is the tag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,64 +34,43 @@ impl Compression {
         ))
     }
 
-    /// Expands a chunk to exactly `len` bytes.
-    pub fn expand(self, chunk: &[u8], len: usize) -> Result<Vec<u8>> {
-        let mut out = vec![0; len];
+    /// Expands a chunk, which must fill `out`.
+    pub fn expand(self, chunk: &[u8], out: &mut [u8]) -> Result<()> {
         let filled = match self {
-            Self::None => {
-                let filled = chunk.len().min(len);
-                out[..filled].copy_from_slice(&chunk[..filled]);
-                filled
-            }
-            Self::Lzw => lzw(chunk, &mut out)?,
-            Self::Deflate => deflate(chunk, &mut out)?,
-            Self::PackBits => pack_bits(chunk, &mut out),
+            Self::None => copied(chunk, out),
+            Self::Lzw => lzw::expand(chunk, out)?,
+            Self::Deflate => deflate(chunk, out)?,
+            Self::PackBits => pack_bits(chunk, out),
         };
-        if filled < len {
+        if filled < out.len() {
             return Err(Error::truncated(
                 FORMAT,
-                format!("a strip has {filled} bytes of {len}"),
+                format!("a strip has {filled} bytes of {}", out.len()),
             ));
         }
-        Ok(out)
+        Ok(())
     }
 }
 
-fn lzw(mut chunk: &[u8], out: &mut [u8]) -> Result<usize> {
-    if chunk
-        .first_chunk()
-        .is_some_and(|&[a, b]| a == 0 && b & 1 == 1)
-    {
-        return Err(Error::unsupported(FORMAT, "old-style LZW compression"));
-    }
-    let mut decoder = Decoder::with_tiff_size_switch(BitOrder::Msb, 8);
-    let mut filled = 0;
-    while filled < out.len() {
-        let step = decoder.decode_bytes(chunk, &mut out[filled..]);
-        chunk = &chunk[step.consumed_in..];
-        filled += step.consumed_out;
-        if let Err(e) = step.status {
-            return Err(Error::corrupt(FORMAT, e.to_string()));
-        }
-        if step.consumed_in == 0 && step.consumed_out == 0 {
-            break;
-        }
-    }
-    Ok(filled)
+fn copied(chunk: &[u8], out: &mut [u8]) -> usize {
+    let filled = chunk.len().min(out.len());
+    out[..filled].copy_from_slice(&chunk[..filled]);
+    filled
 }
 
+/// The checksum counts as far as zlib looks for it while it fills `out`.
 fn deflate(chunk: &[u8], out: &mut [u8]) -> Result<usize> {
-    let mut reader = flate2::read::ZlibDecoder::new(chunk);
-    let mut filled = 0;
-    while filled < out.len() {
-        match reader.read(&mut out[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => break,
-            Err(e) => return Err(Error::corrupt(FORMAT, e.to_string())),
+    let mut inflate = Inflate::new(true, 15);
+    loop {
+        let (read, filled) = (inflate.total_in() as usize, inflate.total_out() as usize);
+        let status = inflate
+            .decompress(&chunk[read..], &mut out[filled..], InflateFlush::SyncFlush)
+            .map_err(|e| Error::corrupt(FORMAT, format!("zlib: {}", e.as_str())))?;
+        let now = inflate.total_out() as usize;
+        if status != Status::Ok || now == out.len() || now == filled {
+            return Ok(now);
         }
     }
-    Ok(filled)
 }
 
 fn pack_bits(mut chunk: &[u8], out: &mut [u8]) -> usize {
@@ -132,7 +108,7 @@ pub(super) fn undo_predictor(
     data: &mut [u8],
     row: usize,
     samples: usize,
-    bits: u64,
+    bits: usize,
     big_endian: bool,
 ) -> Result<()> {
     for row in data.chunks_exact_mut(row) {
