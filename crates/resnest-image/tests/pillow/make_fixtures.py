@@ -2,6 +2,7 @@
 
     python crates/resnest-image/tests/pillow/make_fixtures.py [--photos ../shared/data/photos]
     PYTHONPATH=<pillow 12> python crates/resnest-image/tests/pillow/make_fixtures.py --order-only
+    python crates/resnest-image/tests/pillow/make_fixtures.py --decode-only   # needs Pillow and numpy alone
 
 Output, next to this script:
 - files/*           encoded files, small
@@ -22,19 +23,24 @@ import sys
 from pathlib import Path
 
 import PIL
-import timm
-import torch
-import torchvision
 from PIL import Image, ImageOps, features
-from timm.data import create_transform
+
+try:
+    import timm
+    import torch
+    import torchvision
+    from timm.data import create_transform
+except ImportError:  # enough for --decode-only, which keeps the versions that were recorded
+    timm = torch = torchvision = None
 
 from jpeg_files import jpegs
+from made_files import made
 from other_files import bmps, gifs, others, pngs, webps
 from synth import FILES
 from tiff_files import tiffs
 
 HERE = Path(__file__).parent
-VERSIONS = {
+VERSIONS = json.loads((HERE / "decode.json").read_text())["versions"] if timm is None else {
     "pillow": PIL.__version__,
     "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
     "libwebp": features.version_module("webp"),
@@ -62,7 +68,7 @@ def decoded(path):
             out["width"], out["height"] = pixels.size
             out[key] = sha(pixels.tobytes())
         except Exception as error:  # noqa: BLE001 - the kind of error is Pillow's affair
-            return {"error": f"{type(error).__name__}: {error}"[:120].replace(str(HERE), "")}
+            return {"error": f"{type(error).__name__}: {error}".replace(str(HERE), "")[:120]}
     return out
 
 
@@ -171,6 +177,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=Path, default=HERE / "../../../shared/data/photos")
     parser.add_argument("--order-only", action="store_true")
+    parser.add_argument("--decode-only", action="store_true")
     args = parser.parse_args()
     if args.order_only:
         assert int(PIL.__version__.split(".")[0]) <= 12, PIL.__version__
@@ -179,15 +186,17 @@ def main():
     FILES.mkdir(exist_ok=True)
     for old in FILES.iterdir():
         old.unlink()
-    for make in (jpegs, pngs, webps, gifs, bmps, tiffs, others):
+    for make in (jpegs, pngs, webps, gifs, bmps, tiffs, others, made):
         make()
     write("decode.json", "files", {p.name: decoded(p) for p in sorted(FILES.iterdir())})
+    total = sum(p.stat().st_size for p in FILES.iterdir())
+    print(f"{len(list(FILES.iterdir()))} files, {total} bytes", file=sys.stderr)
+    if args.decode_only:
+        return
     write("crops.json", "cases", crops())
     write("tensors.json", "cases", tensors())
     if args.photos.is_dir():
         write("photos.json", "photos", photos(args.photos))
-    total = sum(p.stat().st_size for p in FILES.iterdir())
-    print(f"{len(list(FILES.iterdir()))} files, {total} bytes", file=sys.stderr)
 
 
 if __name__ == "__main__":
