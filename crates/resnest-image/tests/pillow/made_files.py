@@ -1,4 +1,4 @@
-"""Files made and damaged at random, a few of each format; `compare_others.py` tries many more of the same."""
+"""Files made and damaged at random, a few of each format; `compare.py` tries many more of the same."""
 
 import random
 

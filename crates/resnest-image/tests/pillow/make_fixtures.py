@@ -1,21 +1,23 @@
 """Writes the synthetic image files of every kind, and what Pillow and timm make of them.
 
     python crates/resnest-image/tests/pillow/make_fixtures.py [--photos ../shared/data/photos]
+    python crates/resnest-image/tests/pillow/make_fixtures.py --files-only
     PYTHONPATH=<pillow 12> python crates/resnest-image/tests/pillow/make_fixtures.py --order-only
-    python crates/resnest-image/tests/pillow/make_fixtures.py --decode-only   # needs Pillow and numpy alone
 
 Output, next to this script:
 - files/*           encoded files, small
 - decode.json       per file: size and sha256 of the RGB and L pixels, or Pillow's error
 - crops.json        per case: sha256 of timm's u8 crop
 - tensors.json      a few normalised tensors' sha256 (f32, little endian)
-- crops_pillow12.json  crops of tall portraits by an older Pillow (the second command)
+- crops_pillow12.json  crops of tall portraits by an older Pillow (the last command)
 - photos.json       the same for the photos in ../shared (which are not redistributed)
 
-Every JSON records the versions that made it.
+Every JSON records the versions that made it. `--files-only` makes the files and decode.json, for which timm
+and PyTorch are not needed; the versions recorded before must be the same.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import platform
@@ -25,14 +27,6 @@ from pathlib import Path
 import PIL
 from PIL import Image, ImageOps, features
 
-try:
-    import timm
-    import torch
-    import torchvision
-    from timm.data import create_transform
-except ImportError:  # enough for --decode-only, which keeps the versions that were recorded
-    timm = torch = torchvision = None
-
 from jpeg_files import jpegs
 from made_files import made
 from other_files import bmps, gifs, others, pngs, webps
@@ -40,16 +34,26 @@ from synth import FILES
 from tiff_files import tiffs
 
 HERE = Path(__file__).parent
-VERSIONS = json.loads((HERE / "decode.json").read_text())["versions"] if timm is None else {
+VERSIONS = {
     "pillow": PIL.__version__,
     "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
     "libwebp": features.version_module("webp"),
     "libtiff": features.version_codec("libtiff"),
-    "timm": timm.__version__,
-    "torch": torch.__version__,
-    "torchvision": torchvision.__version__,
-    "python": platform.python_version(),
 }
+
+
+def versions(name):
+    """What made a JSON: with PyTorch, unless it is made again without and nothing else has changed."""
+    try:
+        import timm
+        import torch
+        import torchvision
+    except ImportError:
+        recorded = json.loads((HERE / name).read_text())["versions"]
+        assert recorded.items() >= VERSIONS.items(), (recorded, VERSIONS)
+        return recorded
+    return {**VERSIONS, "timm": timm.__version__, "torch": torch.__version__,
+            "torchvision": torchvision.__version__, "python": platform.python_version()}
 
 
 def sha(data):
@@ -58,9 +62,6 @@ def sha(data):
 
 def decoded(path):
     out = {}
-    if "_exif" in path.name:
-        with Image.open(path) as image:
-            out["upright"] = sha(ImageOps.exif_transpose(image).convert("RGB").tobytes())
     for key, mode in (("rgb", "RGB"), ("luma", "L")):
         try:
             with Image.open(path) as image:
@@ -69,6 +70,10 @@ def decoded(path):
             out[key] = sha(pixels.tobytes())
         except Exception as error:  # noqa: BLE001 - the kind of error is Pillow's affair
             return {"error": f"{type(error).__name__}: {error}".replace(str(HERE), "")[:120]}
+    if "_exif" in path.name:
+        with Image.open(path) as image, contextlib.suppress(Exception):  # it writes the EXIF too, if it can
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            out = {"upright": sha(upright.tobytes()), "upright_size": upright.size, **out}
     return out
 
 
@@ -76,6 +81,8 @@ GEOMETRY = ("Resize", "CenterCrop", "ResizeKeepRatio", "CenterCropOrPad")
 
 
 def transform(size, crop_pct, mode, interpolation, mean, std):
+    from timm.data import create_transform
+
     return create_transform((3, *size), interpolation=interpolation, crop_pct=crop_pct, crop_mode=mode,
                             mean=mean, std=std)
 
@@ -170,14 +177,14 @@ def write(name, key, value):
                        for v in value)
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     (HERE / name).write_text(
-        f'{{"versions": {json.dumps(VERSIONS)},\n"{key}": {opening}\n{lines}\n{closing}}}\n')
+        f'{{"versions": {json.dumps(versions(name))},\n"{key}": {opening}\n{lines}\n{closing}}}\n')
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=Path, default=HERE / "../../../shared/data/photos")
     parser.add_argument("--order-only", action="store_true")
-    parser.add_argument("--decode-only", action="store_true")
+    parser.add_argument("--files-only", action="store_true")
     args = parser.parse_args()
     if args.order_only:
         assert int(PIL.__version__.split(".")[0]) <= 12, PIL.__version__
@@ -189,14 +196,13 @@ def main():
     for make in (jpegs, pngs, webps, gifs, bmps, tiffs, others, made):
         make()
     write("decode.json", "files", {p.name: decoded(p) for p in sorted(FILES.iterdir())})
+    if not args.files_only:
+        write("crops.json", "cases", crops())
+        write("tensors.json", "cases", tensors())
+        if args.photos.is_dir():
+            write("photos.json", "photos", photos(args.photos))
     total = sum(p.stat().st_size for p in FILES.iterdir())
     print(f"{len(list(FILES.iterdir()))} files, {total} bytes", file=sys.stderr)
-    if args.decode_only:
-        return
-    write("crops.json", "cases", crops())
-    write("tensors.json", "cases", tensors())
-    if args.photos.is_dir():
-        write("photos.json", "photos", photos(args.photos))
 
 
 if __name__ == "__main__":
