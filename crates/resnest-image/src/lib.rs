@@ -18,7 +18,8 @@
 //! - JPEG: lossless, 12-bit, hierarchical; two components. Files that libjpeg decodes with a warning
 //!   (damaged entropy data) are [`Error::Corrupt`], where Pillow returns grey patches.
 //! - PNG: indexed without a palette; a text named `bbox`, `interlace` or `transparency`, which Pillow takes
-//!   for a field of its own; a palette between two headers of different kinds.
+//!   for a field of its own; a palette between two headers of different kinds; compressed texts and profiles
+//!   of over 256 MiB.
 //! - TIFF: compressed by CCITT, JPEG, LZMA, Zstandard, WebP or old-style LZW; predictors but 1 and 2; floating
 //!   point, signed 16-bit, 32-bit and 12-bit samples; YCbCr and Lab; premultiplied 16-bit or grey; FillOrder
 //!   2; more than 6 samples. Uncompressed planes that Pillow misreads (16 bits, inverted or packed grey, more
@@ -37,8 +38,8 @@
 //! Of PNG, WebP, GIF and BMP nothing was found. Of compressed TIFF, files with a damaged tag that says nothing
 //! about the pixels, where libtiff gives up on the whole directory.
 //!
-//! TIFF tags count only as integers, except lists of offsets: a number written as a fraction or with a
-//! fraction's type, which Pillow may accept, is [`Error::Corrupt`] and named.
+//! Numbers in TIFF tags must be integers; one of another type (a fraction, floating point, bytes), which Pillow
+//! now and then accepts, is [`Error::Corrupt`] and named.
 //!
 //! # Memory
 //! [`Limits`] are held against the header before anything is decoded: bytes, pixels (as u64), and an

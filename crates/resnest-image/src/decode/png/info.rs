@@ -14,6 +14,9 @@ const MAX_TEXT: usize = 1 << 20;
 /// Pillow's `MAX_TEXT_MEMORY`: bytes (characters in iTXt) of all texts together.
 const MAX_TEXTS: u64 = 64 << 20;
 
+/// Inflated bytes of texts and profiles after which a file is not worth it; Pillow has no bound.
+const MAX_INFLATED: u64 = 256 << 20;
+
 /// Names of texts that Pillow would take for fields of its own, and then decode otherwise or fail.
 const FIELDS: [&[u8]; 3] = [b"bbox", b"interlace", b"transparency"];
 
@@ -31,8 +34,9 @@ pub(super) struct Info<'a> {
     pub frame: Option<Area>,
     /// The latest sequence number of an animation.
     sequence: Option<u32>,
-    /// Text so far.
+    /// Text so far, and all that was inflated.
     texts: u64,
+    inflated: u64,
 }
 
 fn corrupt<T>(detail: impl Into<String>) -> Result<T> {
@@ -65,7 +69,7 @@ impl<'a> Info<'a> {
                 }
                 Ok(())
             }
-            b"iCCP" => profile(data),
+            b"iCCP" => self.profile(data),
             b"tEXt" => {
                 let (key, text) = split(data).unwrap_or((data, &[]));
                 self.keyed_text(key, text.len())
@@ -146,7 +150,8 @@ impl<'a> Info<'a> {
         if *method != 0 {
             return corrupt(format!("compression method {method} in zTXt"));
         }
-        self.keyed_text(key, inflated(text)?.map_or(0, |text| text.len()))
+        let len = self.inflate(text)?.map_or(0, |text| text.len());
+        self.keyed_text(key, len)
     }
 
     fn international_text(&mut self, data: &[u8]) -> Result<()> {
@@ -164,7 +169,7 @@ impl<'a> Info<'a> {
         };
         let expanded = match (compressed, method) {
             (0, _) => None,
-            (_, 0) => match inflated(text)? {
+            (_, 0) => match self.inflate(text)? {
                 Some(text) => Some(text),
                 None => return Ok(()),
             },
@@ -175,6 +180,30 @@ impl<'a> Info<'a> {
             [Ok(_), Ok(_), Ok(text)] => self.text(key, text.chars().count()),
             _ => Ok(()),
         }
+    }
+
+    fn profile(&mut self, data: &[u8]) -> Result<()> {
+        // Without a zero byte Pillow takes the first byte for the method.
+        let method = data
+            .iter()
+            .position(|&byte| byte == 0)
+            .map_or(0, |at| at + 1);
+        match data.get(method) {
+            Some(0) => self.inflate(&data[method + 1..]).map(drop),
+            Some(other) => corrupt(format!("compression method {other} in iCCP")),
+            None => corrupt("chunk iCCP has no profile"),
+        }
+    }
+
+    /// As [`inflated`], within bounds for the whole file.
+    fn inflate(&mut self, text: &[u8]) -> Result<Option<Vec<u8>>> {
+        let out = inflated(text)?;
+        self.inflated += out.as_ref().map_or(0, |out| out.len() as u64);
+        if self.inflated > MAX_INFLATED {
+            let detail = "compressed texts and profiles of more than 256 MiB";
+            return Err(Error::unsupported(FORMAT, detail));
+        }
+        Ok(out)
     }
 
     /// A text without a key is not kept, except in iTXt.
@@ -201,19 +230,6 @@ impl<'a> Info<'a> {
 fn split(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = data.iter().position(|&byte| byte == 0)?;
     Some((&data[..at], &data[at + 1..]))
-}
-
-fn profile(data: &[u8]) -> Result<()> {
-    // Without a zero byte Pillow takes the first byte for the method.
-    let method = data
-        .iter()
-        .position(|&byte| byte == 0)
-        .map_or(0, |at| at + 1);
-    match data.get(method) {
-        Some(0) => inflated(&data[method + 1..]).map(drop),
-        Some(other) => corrupt(format!("compression method {other} in iCCP")),
-        None => corrupt("chunk iCCP has no profile"),
-    }
 }
 
 /// Inflates a text; nothing when zlib finds it broken, which Pillow passes over, and an error when it is longer than

@@ -23,6 +23,20 @@ const FORMAT: Format = Format::Tiff;
 pub(super) const PREFIXES: [&[u8]; 6] =
     [b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"];
 
+/// What the pixels take of the memory there may be.
+struct Budget<'a> {
+    limits: &'a Limits,
+    taken: u64,
+}
+
+impl Budget<'_> {
+    /// Whether `more` bytes fit beside them.
+    fn check(&self, more: u64) -> Result<()> {
+        self.limits
+            .check_memory(FORMAT, self.taken.saturating_add(more))
+    }
+}
+
 fn directory(bytes: &[u8]) -> Result<Directory<'_>> {
     File::new(bytes)
         .and_then(File::directory)
@@ -46,21 +60,34 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
         Kind::Palette => Some(palette(&directory)?),
         _ => None,
     };
-    // What is kept, once more while it is turned, and the RGB made of it.
+    // What is kept, once more while it is turned, and the RGB made of it, if it is none.
     let pixels = layout.width as u64 * layout.height as u64;
-    let each = 2 * layout.kept() as u64 + 3;
-    limits.check_memory(FORMAT, pixels * each)?;
-    let left = limits.max_memory - pixels * each;
+    let kept = layout.kept() as u64;
+    let turned = if matches!(orientation, 2..=8) {
+        kept
+    } else {
+        0
+    };
+    let each = kept + turned.max(if kept == 3 { 0 } else { 3 });
+    let budget = Budget {
+        limits,
+        taken: pixels * each,
+    };
+    budget.check(0)?;
     let mut data = filled(layout.width * layout.height * layout.kept(), 0)?;
     if compression != Compression::None {
         directory.all_tags();
     }
     match compression {
-        Compression::None => {
-            raw::read(&directory, &layout, matches!(orientation, 5..=8), &mut data)?
-        }
+        Compression::None => raw::read(
+            &directory,
+            &layout,
+            &budget,
+            matches!(orientation, 5..=8),
+            &mut data,
+        )?,
         _ if !directory.whole => return Err(cut_directory()),
-        _ => packed::read(&directory, layout, compression, left, &mut data)?,
+        _ => packed::read(&directory, layout, compression, &budget, &mut data)?,
     }
     let size = (layout.width as u32, layout.height as u32);
     let (width, height) = orient::turn(&mut data, size, layout.kept(), orientation)?;

@@ -1,11 +1,11 @@
 //! Compressed strips and tiles, as Pillow reads them through libtiff: each must be whole, and all must be there.
 
-use super::FORMAT;
 use super::expand::{Compression, undo_predictor};
 use super::layout::{Kind, Layout};
+use super::{Budget, FORMAT};
 use crate::decode::tiff_ifd::{Directory, Values};
 use crate::memory::filled;
-use crate::{Error, Limits, Result};
+use crate::{Error, Result};
 
 /// How the samples are cut into strips or tiles.
 struct Chunks<'a> {
@@ -163,12 +163,12 @@ fn check_tags(directory: &Directory, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Reads into `data`; the buffer of one chunk may take `memory` bytes.
+/// Reads into `data`; the buffer of one chunk must fit into `budget`.
 pub(super) fn read(
     directory: &Directory,
     layout: Layout,
     compression: Compression,
-    memory: u64,
+    budget: &Budget,
     data: &mut [u8],
 ) -> Result<()> {
     if !matches!(
@@ -208,11 +208,7 @@ pub(super) fn read(
     if len >= i32::MAX as usize || (chunks.tiled && len > tile) {
         return Err(too_large());
     }
-    Limits {
-        max_memory: memory,
-        ..Limits::default()
-    }
-    .check_memory(FORMAT, len as u64 + (128 << 10))?;
+    budget.check(len as u64 + (128 << 10))?;
     let mut chunk = filled(len, 0)?;
     let across = layout.width.div_ceil(chunks.width);
     let in_plane = across * layout.height.div_ceil(chunks.height);

@@ -1,7 +1,7 @@
 //! Uncompressed pixels, as Pillow's own reader takes them: a list of tiles, each from its offset on.
 
-use super::FORMAT;
 use super::layout::{Kind, Layout};
+use super::{Budget, FORMAT};
 use crate::decode::tiff_ifd::{Directory, Values};
 use crate::memory::reserved;
 use crate::{Error, Result};
@@ -62,7 +62,7 @@ fn check_planes(layout: &Layout) -> Result<()> {
 }
 
 /// All tiles with their offsets, in the order in which Pillow lists them.
-fn tiles(directory: &Directory, layout: &Layout) -> Result<Vec<(u64, Tile)>> {
+fn tiles(directory: &Directory, layout: &Layout, budget: &Budget) -> Result<Vec<(u64, Tile)>> {
     let (offsets, width, height) = places(directory, layout)?;
     let whole = (width, height) == (layout.width, layout.height) && !layout.planar;
     let first = if whole { offsets.len() - 1 } else { 0 };
@@ -72,7 +72,10 @@ fn tiles(directory: &Directory, layout: &Layout) -> Result<Vec<(u64, Tile)>> {
         let detail = format!("{} strips or tiles (tag 273 or 324)", offsets.len());
         return Err(Error::unsupported(FORMAT, detail));
     }
-    let mut all = reserved(offsets.len() - first)?;
+    let count = offsets.len() - first;
+    // The list, and what it is sorted with.
+    budget.check((count * size_of::<(u64, Tile)>() * 3 / 2) as u64)?;
+    let mut all = reserved(count)?;
     let (mut x, mut y, mut plane) = (0, 0, 0);
     for index in first..offsets.len() {
         let Some(offset) = offsets.get(index) else {
@@ -112,13 +115,14 @@ fn tiles(directory: &Directory, layout: &Layout) -> Result<Vec<(u64, Tile)>> {
 pub(super) fn read(
     directory: &Directory,
     layout: &Layout,
+    budget: &Budget,
     turned: bool,
     data: &mut [u8],
 ) -> Result<()> {
     if layout.planar {
         check_planes(layout)?;
     }
-    let mut tiles = tiles(directory, layout)?;
+    let mut tiles = tiles(directory, layout, budget)?;
     if let [(_, only)] = tiles[..]
         && layout.mappable()
         && (turned || (only.width, only.height) != (layout.width, layout.height))
@@ -128,7 +132,7 @@ pub(super) fn read(
                       (tag 274), which Pillow misreads";
         return Err(Error::unsupported(FORMAT, detail));
     }
-    tiles.sort_by_key(|&(offset, _)| offset);
+    tiles.sort_by_key(|&(offset, _)| offset); // stable, as Pillow's
     for (i, (offset, tile)) in tiles.iter().enumerate() {
         // Of several for one place that follow each other, Pillow reads the last.
         if tiles.get(i + 1).is_some_and(|(_, next)| next == tile) {
