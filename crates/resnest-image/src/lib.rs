@@ -26,8 +26,9 @@
 //!   than four); compressed planes of four samples of which the last is not said to be a straight alpha;
 //!   uncompressed files in one piece that does not cover the picture or that a quarter turn (Orientation 5 to 8)
 //!   concerns, which Pillow reads otherwise from a file than from a stream, unless it has to unpack them. Tags
-//!   that contradict each other: strips and tiles, more strips than lengths, eight times more strips than the
-//!   picture has, an XMP packet that is not bytes.
+//!   that contradict each other: strips and tiles, other numbers of strips than of lengths, strips that cover the
+//!   picture more than eight times, an XMP packet that is not bytes. Tags whose numbers are no integers (but
+//!   fractions, floating point, bytes).
 //! - BMP: embedded JPEG or PNG; bit masks that Pillow refuses; uncompressed 1- and 4-bit files whose palette is
 //!   a plain grey ramp of another number of colours, and 8-bit ones with two colours black and white, which
 //!   Pillow misreads.
@@ -37,9 +38,6 @@
 //! # What is read though Pillow refuses it
 //! Of PNG, WebP, GIF and BMP nothing was found. Of compressed TIFF, files with a damaged tag that says nothing
 //! about the pixels, where libtiff gives up on the whole directory.
-//!
-//! Numbers in TIFF tags must be integers; one of another type (a fraction, floating point, bytes), which Pillow
-//! now and then accepts, is [`Error::Corrupt`] and named.
 //!
 //! # Memory
 //! [`Limits`] are held against the header before anything is decoded: bytes, pixels (as u64), and an

@@ -187,9 +187,9 @@ impl<'a> Directory<'a> {
                 signed: matches!(kind, 6 | 8 | 9),
                 big_endian: self.file.big_endian,
             })),
-            _ => Err(Error::corrupt(
+            _ => Err(Error::unsupported(
                 Format::Tiff,
-                format!("tag {number} has type {kind}"),
+                format!("tag {number} has type {kind}, not integers"),
             )),
         }
     }

@@ -13,7 +13,7 @@ struct Chunks<'a> {
     height: usize,
     tiled: bool,
     offsets: Values<'a>,
-    counts: Option<Values<'a>>,
+    counts: Values<'a>,
     predictor: bool,
 }
 
@@ -50,11 +50,14 @@ impl<'a> Chunks<'a> {
         let offsets = directory.values(tags[0], true)?;
         let counts = directory.values(tags[1], true)?;
         let offsets = offsets.ok_or_else(|| missing(tags[0]))?;
-        let all = counts.map_or(1, |counts| counts.len());
-        if counts.is_some() && offsets.len() != all {
+        let Some(counts) = counts else {
+            let detail = format!("no lengths (tag {}) of compressed strips or tiles", tags[1]);
+            return Err(Error::unsupported(FORMAT, detail));
+        };
+        if offsets.len() != counts.len() {
+            let (places, lengths) = (offsets.len(), counts.len());
             let detail = format!(
-                "{} strips or tiles (tag {}) of {all} lengths",
-                offsets.len(),
+                "{places} strips or tiles (tag {}) of {lengths} lengths",
                 tags[0]
             );
             return Err(Error::unsupported(FORMAT, detail));
@@ -69,35 +72,22 @@ impl<'a> Chunks<'a> {
         })
     }
 
-    /// The bytes of a chunk of `all`, which must lie in the file.
-    fn bytes<'b>(
-        &self,
-        directory: &Directory<'b>,
-        index: usize,
-        all: usize,
-        planes: usize,
-    ) -> Result<&'b [u8]> {
+    /// The bytes of a chunk, which must lie in the file.
+    fn bytes<'b>(&self, directory: &Directory<'b>, index: usize, all: usize) -> Result<&'b [u8]> {
         let bytes = directory.file.bytes;
         let missing = || Error::truncated(FORMAT, format!("strip or tile {index} is missing"));
         let start = self.offsets.get(index).ok_or_else(missing)?;
         let start = usize::try_from(start).map_err(|_| missing())?;
         let rest = bytes.get(start..).ok_or_else(missing)?;
-        // What libtiff takes for a length that is not told, or is said to be 0 of a single strip.
-        let space = (bytes.len() as u64).saturating_sub(directory.overhead) / planes as u64;
-        let count = match self.counts {
-            None if self.tiled || all > planes => Err(missing()),
-            None => Ok(space),
-            Some(counts) => match counts.get(index).ok_or_else(missing)? {
-                0 if all == 1 && start != 0 && !self.tiled => Ok(space),
-                count => Ok(count),
-            },
-        }?;
-        let told = self
-            .counts
-            .is_some_and(|counts| counts.get(index) != Some(0));
+        let count = self.counts.get(index).ok_or_else(missing)?;
+        if count == 0 && all == 1 && start != 0 && !self.tiled {
+            // Of a single strip libtiff then takes what the file has beside its directory.
+            let space = (bytes.len() as u64).saturating_sub(directory.overhead);
+            let space = usize::try_from(space).unwrap_or(usize::MAX);
+            return Ok(&rest[..space.min(rest.len())]);
+        }
         match usize::try_from(count) {
             Ok(0) | Err(_) => Err(missing()),
-            Ok(count) if !told && index + 1 == all => Ok(&rest[..count.min(rest.len())]),
             Ok(count) => rest.get(..count).ok_or_else(missing),
         }
     }
@@ -124,12 +114,25 @@ fn check_tags(directory: &Directory, layout: &Layout) -> Result<()> {
             format!("tag {tag} is not a number in its range"),
         ))
     };
-    let single = [256, 257, 259, 277, 278, 284, 322, 323];
+    let single = [256, 257, 277, 278, 284, 322, 323];
     let numbers = |kind| matches!(kind, 1 | 3 | 4 | 6 | 8 | 9 | 16);
-    if let Some((kind, data)) = directory.raw(339)
-        && (data.is_empty() || !numbers(kind))
-    {
-        return bad(339);
+    for tag in [258, 339] {
+        if directory
+            .raw(tag)
+            .is_some_and(|(kind, data)| data.is_empty() || !numbers(kind))
+        {
+            return bad(tag);
+        }
+    }
+    let compression = directory.values(259, false)?;
+    if compression.is_some_and(|all| (1..all.len()).any(|i| all.get(i) != all.get(0))) {
+        return bad(259);
+    }
+    let extra = directory
+        .values(338, false)?
+        .map_or(0, |extra| extra.len() as u64);
+    if extra > directory.value(277)?.unwrap_or(1) {
+        return bad(338);
     }
     for tag in single {
         let Some((kind, _)) = directory.raw(tag) else {
@@ -145,7 +148,7 @@ fn check_tags(directory: &Directory, layout: &Layout) -> Result<()> {
         let right = match (tag, value) {
             (_, None) => false,
             (284, Some(value)) => matches!(value, 1 | 2),
-            (259 | 277, Some(value)) => (1..=0xffff).contains(&value),
+            (277, Some(value)) => (1..=0xffff).contains(&value),
             (_, Some(value)) => (1..=0xffff_ffff).contains(&value),
         };
         if !right {
@@ -212,15 +215,14 @@ pub(super) fn read(
     let mut chunk = filled(len, 0)?;
     let across = layout.width.div_ceil(chunks.width);
     let in_plane = across * layout.height.div_ceil(chunks.height);
-    let separate = if layout.planar { layout.samples } else { 1 };
-    let all = in_plane * separate;
+    let all = in_plane * if layout.planar { layout.samples } else { 1 };
     for place in 0..in_plane * planes {
         let (plane, at) = (place / in_plane, place % in_plane);
         let (x, y) = (at % across * chunks.width, at / across * chunks.height);
         let rows = chunks.height.min(layout.height - y);
         // Strips end with the image, tiles do not.
         let target = if chunks.tiled { len } else { rows * row };
-        let source = chunks.bytes(directory, place, all, separate)?;
+        let source = chunks.bytes(directory, place, all)?;
         let chunk = &mut chunk[..target];
         compression.expand(source, chunk)?;
         if chunks.predictor {
