@@ -2,6 +2,7 @@
 //!
 //! One command a line on stdin, one answer a line on stdout; arguments are separated by tabs:
 //! - `decode MODE PATH`
+//! - `upright MODE PATH`: the same, turned by the EXIF orientation
 //! - `crop HEIGHT WIDTH CROP_PCT CROP_MODE INTERPOLATION PASS_ORDER MODE PATH`
 //! - `time PATH`: bytes to the default 224 tensor, file already read
 //!
@@ -11,7 +12,7 @@ use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use resnest_image::{ColorMode, Image, Limits, Transform, decode_as};
+use resnest_image::{ColorMode, DecodeOptions, Image, Limits, Transform, decode_as, decode_with};
 use sha2::{Digest, Sha256};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,6 +37,17 @@ fn answer(line: &str) -> Result<String, Box<dyn Error>> {
             mode.parse()?,
             &limits,
         )?)),
+        ["upright", mode, path] => {
+            let options = DecodeOptions {
+                color_mode: mode.parse()?,
+                exif_orientation: true,
+            };
+            Ok(describe(&decode_with(
+                &std::fs::read(path)?,
+                &options,
+                &limits,
+            )?))
+        }
         [
             "crop",
             height,

@@ -8,15 +8,18 @@
 //!
 //! # Where to look
 //! - `decode/`: one file or folder a format, each with Pillow's rules for it; `raster.rs` has the colour
-//!   conversions; `webp/ffi.rs` calls libwebp, the C library.
-//! - `resize/`: weights (`filter.rs`), the passes as plain loops (`portable.rs`) and with AVX2 (`avx2.rs`;
-//!   this and `webp/ffi.rs` are the crate's `unsafe`), and the plan that limits them to the crop's window (`mod.rs`).
+//!   conversions, `jpeg/mod.rs` says how libjpeg's behaviour is divided; `webp/ffi.rs` calls libwebp, the C library.
+//! - `resize/`: weights (`filter.rs`), the passes as plain loops (`portable.rs`) and with AVX2 (`avx2.rs`), and the
+//!   plan that limits them to the crop's window (`mod.rs`). This `avx2.rs`, the JPEG kernels' and `webp/ffi.rs` are
+//!   the crate's only `unsafe`.
 //! - `geometry.rs`: sizes and offsets of the crop modes; `transform.rs` and `normalise.rs` use them.
 //!
 //! # What is refused by name
 //! These are [`Error::Unsupported`] rather than pixels that Pillow would not give:
-//! - JPEG: lossless, 12-bit, hierarchical; two components. Files that libjpeg decodes with a warning
-//!   (damaged entropy data) are [`Error::Corrupt`], where Pillow returns grey patches.
+//! - JPEG: more than 500 scans, or scans that add up to more work than real files ask for; lossless frames
+//!   that lack a component. What Pillow refuses is refused too: 12-bit samples, hierarchical frames, two
+//!   components, a file that ends before its last row. Damaged data that libjpeg decodes with a warning are
+//!   read, as Pillow reads them.
 //! - PNG: indexed without a palette; a text named `bbox`, `interlace` or `transparency`, which Pillow takes
 //!   for a field of its own; a palette between two headers of different kinds; compressed texts and profiles
 //!   of over 256 MiB.
@@ -41,7 +44,7 @@
 //!
 //! # Memory
 //! [`Limits`] are held against the header before anything is decoded: bytes, pixels (as u64), and an
-//! estimate of the working memory, in which a progressive JPEG counts its coefficients, and a lossless WebP
+//! estimate of the working memory, in which a JPEG of several scans counts its coefficients, and a lossless WebP
 //! the most prefix codes that a file of its length can bring. Buffers are reserved fallibly: what the system
 //! cannot give is [`Error::OutOfMemory`] of that image.
 #![deny(unsafe_code)]

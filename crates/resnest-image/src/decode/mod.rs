@@ -2,6 +2,7 @@
 
 mod bmp;
 mod bytes;
+mod exif;
 mod gif;
 mod jpeg;
 mod orient;
@@ -177,11 +178,11 @@ fn decode_format(
     if !options.exif_orientation {
         return Ok(image);
     }
-    let exif = match format {
-        Format::Jpeg => jpeg::exif(bytes),
-        Format::Png => png::exif(bytes),
-        Format::WebP => webp::exif(bytes),
-        Format::Gif | Format::Bmp | Format::Tiff => None,
+    let orientation = match format {
+        Format::Jpeg => jpeg::orientation(bytes),
+        Format::Png => exif::orientation(png::exif(bytes), None),
+        Format::WebP => exif::orientation(webp::exif(bytes), None),
+        Format::Gif | Format::Bmp | Format::Tiff => 1,
     };
-    orient::apply(image, exif.and_then(tiff_ifd::orientation).unwrap_or(1))
+    orient::apply(image, orientation)
 }

@@ -1,5 +1,5 @@
-//! The directory of a TIFF, also of the small TIFF that an EXIF block is, by the rules of Pillow's
-//! `ImageFileDirectory_v2.load`: what ends early counts as far as it goes.
+//! The directory of a TIFF, by the rules of Pillow's `ImageFileDirectory_v2.load`: what ends early counts as far as it
+//! goes.
 
 use super::bytes::array;
 use crate::{Error, Format, Result};
@@ -249,10 +249,4 @@ fn size_of(kind: u16) -> Option<u64> {
         5 | 10 | 12 | 16 => 8,
         _ => return None,
     })
-}
-
-/// Tag 274 of a TIFF or an EXIF block.
-pub(super) fn orientation(bytes: &[u8]) -> Option<u16> {
-    let value = File::new(bytes)?.directory()?.value(274).ok()??;
-    u16::try_from(value).ok()
 }

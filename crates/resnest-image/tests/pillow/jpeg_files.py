@@ -1,14 +1,50 @@
 """JPEG files of every kind."""
 
+import io
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image
 
+import jpeg_writer
+import makers_jpeg
+import makers_jpeg_lossless  # noqa: F401 - registers
+import registry
 from synth import FILES, gray, rgb, save, scene
+
+# Of every kind of makers_jpeg.py, as many that Pillow reads and as many that it refuses, of so many bytes. Fewer
+# of those that are longer than what Pillow reads at once.
+READ, REFUSED, LONGEST = 6, 2, 6000
+UNUSUAL = {"exif": (16, 4, LONGEST), "boundaries": (2, 1, 70000), "damaged_boundaries": (2, 1, 70000),
+           "large": (0, 0, 0), "long_rows": (0, 0, 0)}
+
+
+def read_by_pillow(data):
+    try:
+        Image.open(io.BytesIO(data)).convert("RGB")
+    except Exception:  # noqa: BLE001 - the kind of error is Pillow's affair
+        return False
+    return True
+
+
+def odd_jpegs():
+    """The kinds that `compare.py` tries at random, a few of each; small ones, so that many fit."""
+    for kind, make in registry.MAKERS["jpeg"].items():
+        read, refused, longest = UNUSUAL.get(kind, (READ, REFUSED, LONGEST))
+        left = {True: read, False: refused}
+        for seed in range(60):
+            if not any(left.values()):
+                break
+            data = make(np.random.default_rng([seed, zlib.crc32(kind.encode())]))
+            if len(data) > longest or not left[read := read_by_pillow(data)]:
+                continue
+            left[read] -= 1
+            (FILES / f"jpeg_odd_{kind}_{seed + 1}.jpg").write_bytes(data)
 
 
 def jpegs():
+    odd_jpegs()
     for tag, sampling in [("444", 0), ("422", 1), ("420", 2), ("440", "4:4:0"), ("411", "4:1:1")]:
         for w, h in [(61, 47), (64, 32), (17, 90)]:
             for progressive in (False, True):
@@ -47,6 +83,8 @@ def jpegs():
     (FILES / "jpeg_adobe_rgb.jpg").write_bytes(with_adobe(without_segment(ycc, 0xE0), 0))
     (FILES / "jpeg_adobe_ycc.jpg").write_bytes(with_adobe(without_segment(ycc, 0xE0), 1))
     (FILES / "jpeg_no_jfif.jpg").write_bytes(without_segment(ycc, 0xE0))
+    resolutions()
+    lost_interval()
     exif = Image.Exif()
     exif[274] = 6
     save("jpeg_exif_orientation6.jpg", rgb(40, 24, 10), "JPEG", exif=exif)
@@ -59,6 +97,28 @@ def jpegs():
     (FILES / "bad_jpeg_header_only.jpg").write_bytes(base[:200])
     prog = (FILES / "jpeg_420_prog_61x47.jpg").read_bytes()
     (FILES / "bad_jpeg_progressive_truncated.jpg").write_bytes(prog[: len(prog) // 2])
+
+
+def lost_interval():
+    """A scan in which a restart marker two ahead stands where one is due: libjpeg waits for its turn, and its
+    smoothing takes the rows in between for rows without data."""
+    made = makers_jpeg.picture(np.random.default_rng(1), 1, [(1, 1)], (27, 43))
+    parts = jpeg_writer.file(made, [jpeg_writer.Scan([0], 0, 0), jpeg_writer.Scan([0], 1, 7, 0, 2)], marker=0xC2, restart=6)
+    second = makers_jpeg.where(parts, "SOS")[1]
+    parts[second + 2 :] = [("RST", b"\xff\xd2"), ("EOI", b"\xff\xd9")]
+    (FILES / "jpeg_lost_interval.jpg").write_bytes(jpeg_writer.join(parts))
+
+
+def resolutions():
+    """A resolution in the EXIF block that is text or bytes: too short, Pillow fails to open the file."""
+    base = (FILES / "jpeg_no_jfif.jpg").read_bytes()
+    for name, kind, value in [("bad_jpeg_exif_resolution_digit", 2, b"7\0"), ("jpeg_exif_resolution_letter", 2, b"x\0"),
+                              ("jpeg_exif_resolution_text", 2, b"72\0"), ("bad_jpeg_exif_resolution_empty", 2, b"\0"),
+                              ("bad_jpeg_exif_resolution_byte", 1, b"7"), ("jpeg_exif_resolution_bytes", 7, b"72")]:
+        entries = [makers_jpeg.entry("<", 0x0128, 3, 1, b"\2\0\0\0"),
+                   makers_jpeg.entry("<", 0x011A, kind, len(value), value.ljust(4, b"\0"))]
+        block = b"Exif\0\0" + makers_jpeg.directory("<", entries)
+        (FILES / f"{name}.jpg").write_bytes(base[:2] + makers_jpeg.segment(0xE1, block) + base[2:])
 
 
 def write_with_sampling(name, image, tag, progressive):
