@@ -8,9 +8,10 @@
 //!
 //! # Where to look
 //! - `decode/`: one file or folder a format, each with Pillow's rules for it; `raster.rs` has the colour
-//!   conversions, `jpeg/mod.rs` says how libjpeg's behaviour is divided.
-//! - `resize/`: weights (`filter.rs`), the passes as plain loops (`portable.rs`) and with AVX2 (`avx2.rs`,
-//!   beside the JPEG kernels' the crate's only `unsafe`), and the plan that limits them to the crop's window (`mod.rs`).
+//!   conversions, `jpeg/mod.rs` says how libjpeg's behaviour is divided; `webp/ffi.rs` calls libwebp, the C library.
+//! - `resize/`: weights (`filter.rs`), the passes as plain loops (`portable.rs`) and with AVX2 (`avx2.rs`), and the
+//!   plan that limits them to the crop's window (`mod.rs`). This `avx2.rs`, the JPEG kernels' and `webp/ffi.rs` are
+//!   the crate's only `unsafe`.
 //! - `geometry.rs`: sizes and offsets of the crop modes; `transform.rs` and `normalise.rs` use them.
 //!
 //! # What is refused by name
@@ -19,19 +20,33 @@
 //!   that lack a component. What Pillow refuses is refused too: 12-bit samples, hierarchical frames, two
 //!   components, a file that ends before its last row. Damaged data that libjpeg decodes with a warning are
 //!   read, as Pillow reads them.
-//! - PNG: indexed without a palette.
-//! - TIFF: compressed by CCITT, JPEG, LZMA, Zstandard, WebP or old-style LZW; floating point, signed
-//!   16-bit, 32-bit and 12-bit samples; YCbCr and Lab; premultiplied 16-bit or grey; FillOrder 2.
-//! - BMP: embedded JPEG or PNG; bit masks that Pillow refuses; 4-bit files whose palette is a plain grey
-//!   ramp, and 8-bit ones with two colours black and white, which Pillow misreads.
+//! - PNG: indexed without a palette; a text named `bbox`, `interlace` or `transparency`, which Pillow takes
+//!   for a field of its own; a palette between two headers of different kinds; compressed texts and profiles
+//!   of over 256 MiB.
+//! - TIFF: compressed by CCITT, JPEG, LZMA, Zstandard, WebP or old-style LZW; predictors but 1 and 2; floating
+//!   point, signed 16-bit, 32-bit and 12-bit samples; YCbCr and Lab; premultiplied 16-bit or grey; FillOrder
+//!   2; more than 6 samples. Uncompressed planes that Pillow misreads (16 bits, inverted or packed grey, more
+//!   than four); compressed planes of four samples of which the last is not said to be a straight alpha;
+//!   uncompressed files in one piece that does not cover the picture or that a quarter turn (Orientation 5 to 8)
+//!   concerns, which Pillow reads otherwise from a file than from a stream, unless it has to unpack them. Tags
+//!   that contradict each other: strips and tiles, other numbers of strips than of lengths, strips that cover the
+//!   picture more than eight times, an XMP packet that is not bytes. Tags whose numbers are no integers (but
+//!   fractions, floating point, bytes).
+//! - BMP: embedded JPEG or PNG; bit masks that Pillow refuses; uncompressed 1- and 4-bit files whose palette is
+//!   a plain grey ramp of another number of colours, and 8-bit ones with two colours black and white, which
+//!   Pillow misreads.
+//! - WebP and GIF: nothing.
 //! - Every other format Pillow reads (AVIF, JPEG 2000, PPM, TGA, ...) is [`Error::UnknownFormat`].
 //!
-//! A few damaged files that Pillow refuses are read here (a wrong checksum in a PNG's ancillary chunk,
-//! a strip count past the data in a TIFF); no damaged file was found to give other pixels than Pillow's.
+//! # What is read though Pillow refuses it
+//! Of PNG, WebP, GIF and BMP nothing was found. Of compressed TIFF, files with a damaged tag that says nothing
+//! about the pixels, where libtiff gives up on the whole directory.
 //!
 //! # Memory
 //! [`Limits`] are held against the header before anything is decoded: bytes, pixels (as u64), and an
-//! estimate of the working memory, in which a JPEG of several scans counts its coefficients.
+//! estimate of the working memory, in which a JPEG of several scans counts its coefficients, and a lossless WebP
+//! the most prefix codes that a file of its length can bring. Buffers are reserved fallibly: what the system
+//! cannot give is [`Error::OutOfMemory`] of that image.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -2,6 +2,7 @@
 
 use super::bytes::{u16_le, u32_le, unpack};
 use super::raster::{Palette, Raster, Samples};
+use crate::memory::{filled, reserved};
 use crate::{Error, Format, Limits, Result};
 
 const FORMAT: Format = Format::Bmp;
@@ -26,6 +27,8 @@ struct Bitmap<'a> {
     palette: (usize, &'a [u8]),
     colors: u64,
     pixels: &'a [u8],
+    /// Where they begin in the file.
+    start: usize,
 }
 
 fn short<T>(value: Option<T>) -> Result<T> {
@@ -101,6 +104,7 @@ fn bitmap(bytes: &[u8]) -> Result<Bitmap<'_>> {
         palette,
         colors,
         pixels,
+        start,
     })
 }
 
@@ -123,8 +127,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     limits.check_memory(FORMAT, 5 * bitmap.width * bitmap.height)?;
     let (width, height) = (bitmap.width as u32, bitmap.height as u32);
     let samples = match (bitmap.bits, bitmap.compression) {
-        (1 | 4 | 8, RAW) => bitmap.indexed(bitmap.packed_indices()?, false)?,
-        (4 | 8, RLE4 | RLE8) => bitmap.indexed(bitmap.run_lengths()?, true)?,
+        (1 | 4 | 8, RAW) => bitmap.indexed(false)?,
+        (1 | 4 | 8, RLE4 | RLE8) => bitmap.indexed(true)?,
         (16 | 24 | 32, RAW | BITFIELDS) => Samples::Rgb(bitmap.rgb()?),
         (bits, compression) => {
             let detail = format!("{bits} bits a pixel with compression {compression}");
@@ -139,51 +143,62 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
 }
 
 impl Bitmap<'_> {
-    /// Rows top to bottom, each `used` bytes; the padding of the last stored row may be missing.
-    fn rows(&self, used: usize) -> Result<Vec<&[u8]>> {
+    /// The `used` bytes of the row that is `y`th from the top; the padding of the last stored row may be missing.
+    fn row(&self, y: usize, used: usize) -> Result<&[u8]> {
         let stride = ((self.width as usize * usize::from(self.bits) + 31) >> 3) & !3;
-        let row = |y: usize| {
-            let stored = if self.top_down {
-                y
-            } else {
-                self.height as usize - 1 - y
-            };
-            let at = stored.checked_mul(stride)?;
-            self.pixels.get(at..at.checked_add(used)?)
+        let stored = if self.top_down {
+            y
+        } else {
+            self.height as usize - 1 - y
         };
-        let rows: Option<Vec<_>> = (0..self.height as usize).map(row).collect();
-        rows.ok_or_else(|| {
+        let bytes = stored
+            .checked_mul(stride)
+            .and_then(|at| self.pixels.get(at..at.checked_add(used)?));
+        bytes.ok_or_else(|| {
             let have = self.pixels.len() / stride.max(1);
             Error::truncated(FORMAT, format!("about {have} rows of {}", self.height))
         })
     }
 
     fn packed_indices(&self) -> Result<Vec<u8>> {
-        let width = self.width as usize;
+        let (width, height) = (self.width as usize, self.height as usize);
         let used = (width * usize::from(self.bits)).div_ceil(8);
-        let packed = self.rows(used)?.concat();
-        Ok(if self.bits == 8 {
-            packed
-        } else {
-            unpack(&packed, width, self.bits as u8)
-        })
+        let mut out = filled(width * height, 0)?;
+        for (y, out) in out.chunks_exact_mut(width).enumerate() {
+            match self.bits {
+                8 => out.copy_from_slice(self.row(y, used)?),
+                bits => unpack(self.row(y, used)?, bits as u8, 1, out),
+            }
+        }
+        Ok(out)
     }
 
     /// Colours of the indices. Pillow drops a palette that is a plain grey ramp and then takes the file
     /// for a "1" or "L" image whatever its bits; where that would misread the pixels, it is an error here.
-    fn indexed(&self, indices: Vec<u8>, run_lengths: bool) -> Result<Samples> {
+    fn indexed(&self, run_lengths: bool) -> Result<Samples> {
         let (entry, bytes) = self.palette;
+        let indices = || match run_lengths {
+            true => self.run_lengths(),
+            false => self.packed_indices(),
+        };
         if !self.is_gray_ramp() {
+            let count = bytes.len() / entry;
+            if count > 256 {
+                let detail = format!("a palette of {count} colours");
+                return Err(Error::corrupt(FORMAT, detail));
+            }
             let colors = bytes.chunks_exact(entry).map(|c| [c[2], c[1], c[0]]);
-            return Ok(Samples::Palette(indices, Palette::new(colors.take(256))));
+            return Ok(Samples::Palette(indices()?, Palette::new(colors)));
         }
         match (self.colors <= 2, self.bits) {
-            (true, 1) => {
-                let white = |i: u8| if i == 0 { 0 } else { 255 };
-                Ok(Samples::Luma(indices.into_iter().map(white).collect()))
+            (true, bits) if bits == 1 || run_lengths => {
+                let mut indices = indices()?;
+                indices
+                    .iter_mut()
+                    .for_each(|i| *i = if *i == 0 { 0 } else { 255 });
+                Ok(Samples::Luma(indices))
             }
-            (false, 8) => Ok(Samples::Luma(indices)),
-            (false, _) if run_lengths => Ok(Samples::Luma(indices)),
+            (false, bits) if bits == 8 || run_lengths => Ok(Samples::Luma(indices()?)),
             _ => {
                 let (bits, colors) = (self.bits, self.colors);
                 let detail = format!("{bits} bits a pixel with a grey ramp of {colors} colours");
@@ -194,25 +209,33 @@ impl Bitmap<'_> {
 
     fn is_gray_ramp(&self) -> bool {
         let (entry, bytes) = self.palette;
-        let value = |i: u64| if self.colors == 2 { i * 255 } else { i };
+        // Past 255 the ramp begins anew.
+        let value = |i: u64| (if self.colors == 2 { i * 255 } else { i }) as u8;
         (0..self.colors).all(|i| {
             let at = i as usize * entry;
-            let color = bytes.get(at..(at + 3).min(bytes.len())).unwrap_or_default();
-            value(i) < 256 && color == [value(i) as u8; 3]
+            bytes.get(at..at + 3) == Some(&[value(i); 3])
         })
     }
 
     fn rgb(&self) -> Result<Vec<u8>> {
-        let size = usize::from(self.bits / 8);
-        let rows = self.rows(self.width as usize * size)?;
-        let pixels = rows.iter().flat_map(|row| row.chunks_exact(size));
-        if self.bits == 16 {
-            let green = self.green_of_16()?;
-            let words = pixels.map(|p| u16::from_le_bytes([p[0], p[1]]));
-            return Ok(words.flat_map(|word| rgb16(word, green)).collect());
+        let (width, height) = (self.width as usize, self.height as usize);
+        let used = width * usize::from(self.bits / 8);
+        let mut out = filled(width * height * 3, 0)?;
+        for (y, out) in out.chunks_exact_mut(width * 3).enumerate() {
+            let (row, out) = (self.row(y, used)?, out.as_chunks_mut::<3>().0);
+            match self.bits {
+                16 => pixels::<2>(row, out, self.words()?),
+                24 => pixels::<3>(row, out, ordered(self.byte_order()?)),
+                _ => pixels::<4>(row, out, ordered(self.byte_order()?)),
+            }
         }
-        let [r, g, b] = self.byte_order()?;
-        Ok(pixels.flat_map(|p| [p[r], p[g], p[b]]).collect())
+        Ok(out)
+    }
+
+    /// How a pixel of 16 bits is read.
+    fn words(&self) -> Result<impl Fn(&[u8; 2]) -> [u8; 3] + use<>> {
+        let green = self.green_of_16()?;
+        Ok(move |&word: &[u8; 2]| rgb16(u16::from_le_bytes(word), green))
     }
 
     /// Bits of green in a 16-bit pixel.
@@ -249,7 +272,9 @@ impl Bitmap<'_> {
         let (width, height) = (self.width as usize, self.height as usize);
         let total = width * height;
         let mut out = RunLengths {
-            data: Vec::with_capacity(total),
+            // The last run may go past the end.
+            data: reserved(total + 256)?,
+            odd: self.start % 2,
             width,
             total,
             x: 0,
@@ -259,18 +284,33 @@ impl Bitmap<'_> {
             let detail = format!("{} pixels of {total}", out.data.len());
             return Err(Error::truncated(FORMAT, detail));
         }
-        out.data.truncate(total);
-        if self.top_down {
-            return Ok(out.data);
+        let mut data = out.data;
+        data.truncate(total);
+        if !self.top_down {
+            let (upper, lower) = data.split_at_mut(height / 2 * width);
+            let lower = lower.chunks_exact_mut(width).rev();
+            for (a, b) in upper.chunks_exact_mut(width).zip(lower) {
+                a.swap_with_slice(b);
+            }
         }
-        Ok(out
-            .data
-            .chunks_exact(width)
-            .rev()
-            .flatten()
-            .copied()
-            .collect())
+        Ok(data)
     }
+}
+
+/// Each pixel of `SIZE` bytes by `color`.
+fn pixels<const SIZE: usize>(
+    row: &[u8],
+    out: &mut [[u8; 3]],
+    color: impl Fn(&[u8; SIZE]) -> [u8; 3],
+) {
+    for (out, pixel) in out.iter_mut().zip(row.as_chunks::<SIZE>().0) {
+        *out = color(pixel);
+    }
+}
+
+/// The bytes at `order`.
+fn ordered<const SIZE: usize>(order: [usize; 3]) -> impl Fn(&[u8; SIZE]) -> [u8; 3] {
+    move |pixel| order.map(|at| pixel[at])
 }
 
 fn rgb16(word: u16, green: u32) -> [u8; 3] {
@@ -284,6 +324,8 @@ fn rgb16(word: u16, green: u32) -> [u8; 3] {
 /// State of the run-length reader.
 struct RunLengths {
     data: Vec<u8>,
+    /// 1 when the data begins at an odd place of the file.
+    odd: usize,
     width: usize,
     total: usize,
     /// Column as Pillow counts it.
@@ -352,6 +394,6 @@ impl RunLengths {
             self.data.extend_from_slice(bytes);
         }
         self.x += usize::from(count);
-        Some(at + len + len % 2)
+        Some(at + len + (self.odd + at + len) % 2)
     }
 }

@@ -21,16 +21,13 @@ pub(super) fn u32_be(bytes: &[u8], at: usize) -> Option<u32> {
     array(bytes, at).map(u32::from_be_bytes)
 }
 
-/// Expands packed samples of 1, 2 or 4 bits, most significant first, rows padded to whole bytes.
-pub(super) fn unpack(packed: &[u8], width: usize, bits: u8) -> Vec<u8> {
-    let stride = (width * usize::from(bits)).div_ceil(8).max(1);
+/// Expands a row of samples of 1, 2 or 4 bits, most significant first, each times `scale`, to as many as `out` holds.
+pub(super) fn unpack(row: &[u8], bits: u8, scale: u8, out: &mut [u8]) {
     let per_byte = usize::from(8 / bits);
     let mask = ((1u16 << bits) - 1) as u8;
-    let sample = |row: &[u8], x: usize| {
-        let shift = 8 - usize::from(bits) * (x % per_byte + 1);
-        (row[x / per_byte] >> shift) & mask
-    };
-    let rows = packed.chunks_exact(stride);
-    rows.flat_map(|row| (0..width).map(move |x| sample(row, x)))
-        .collect()
+    for (out, &byte) in out.chunks_mut(per_byte).zip(row) {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = (byte >> (8 - usize::from(bits) * (i + 1)) & mask) * scale;
+        }
+    }
 }

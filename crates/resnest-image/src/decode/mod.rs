@@ -9,7 +9,6 @@ mod orient;
 mod png;
 mod raster;
 mod tiff;
-mod tiff_data;
 mod tiff_ifd;
 mod webp;
 
@@ -185,5 +184,5 @@ fn decode_format(
         Format::WebP => exif::orientation(webp::exif(bytes), None),
         Format::Gif | Format::Bmp | Format::Tiff => 1,
     };
-    Ok(orient::apply(image, orientation))
+    orient::apply(image, orientation)
 }

@@ -19,6 +19,8 @@ pub(super) enum Samples {
     Rgb(Vec<u8>),
     /// "P": indices and their colours.
     Palette(Vec<u8>, Box<Palette>),
+    /// An "L" that a palette was put on: RGB by the palette, luma the indices themselves.
+    GrayWithPalette(Vec<u8>, Box<Palette>),
     /// "CMYK", 4 bytes a pixel, 255 is full ink.
     Cmyk(Vec<u8>),
 }
@@ -67,14 +69,16 @@ impl Samples {
         match self {
             Self::Rgb(pixels) => Ok(pixels),
             Self::Luma(pixels) => flat(&pixels, |&v| [v; 3]),
-            Self::Palette(indices, palette) => flat(&indices, |&i| palette.0[usize::from(i)]),
+            Self::Palette(indices, palette) | Self::GrayWithPalette(indices, palette) => {
+                flat(&indices, |&i| palette.0[usize::from(i)])
+            }
             Self::Cmyk(pixels) => flat(pixels.as_chunks::<4>().0, |&inks| cmyk_to_rgb(inks)),
         }
     }
 
     fn into_luma(self) -> Result<Vec<u8>> {
         Ok(match self {
-            Self::Luma(pixels) => pixels,
+            Self::Luma(pixels) | Self::GrayWithPalette(pixels, _) => pixels,
             Self::Rgb(mut pixels) => {
                 // In place: a luma never stands behind its pixel.
                 let len = pixels.len() / 3;

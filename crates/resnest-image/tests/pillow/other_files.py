@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from synth import FILES, gray, rgb, save
+from synth import FILES, gray, put, rgb, save
 
 
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
@@ -55,7 +55,7 @@ def png(name, samples, bits, color, palette=None, extra=(), interlaced=False, cu
         if kind != b"gAMA":
             out += chunk(kind, data)
     out += chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
-    (FILES / name).write_bytes(out[:cut] if cut else out)
+    return put(name, out[:cut] if cut else out)
 
 
 def pngs():
@@ -173,7 +173,7 @@ def gif(name, screen, frame, indices, colors=None, local=None, transparent=None,
         part = bytes(data[i : i + 255])
         out += bytes([len(part)]) + part
     out += b"\0;"
-    (FILES / name).write_bytes(out[:cut] if cut else out)
+    return put(name, out[:cut] if cut else out)
 
 
 def gifs():
@@ -221,7 +221,7 @@ def bmp(name, bits, rows, width, palette=b"", compression=0, masks=b"", header=4
             masks = b""
     offset = 14 + len(info) + len(masks) + len(palette)
     out = b"BM" + struct.pack("<IHHI", offset + len(data), 0, 0, offset) + info + masks + palette + data
-    (FILES / name).write_bytes(out[:cut] if cut else out)
+    return put(name, out[:cut] if cut else out)
 
 
 def bmps():

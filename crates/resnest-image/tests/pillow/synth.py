@@ -31,3 +31,10 @@ def gray(width, height, seed):
 
 def save(name, image, fmt, **options):
     image.save(FILES / name, fmt, **options)
+
+
+def put(name, data):
+    """Writes a file of the fixtures; without a name, only gives its bytes back."""
+    if name:
+        (FILES / name).write_bytes(data)
+    return data

@@ -6,12 +6,16 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from synth import FILES, gray, rgb, save, scene
+from synth import FILES, gray, put, rgb, save, scene
+
+
+# What `mutants_tiff.py` does to each strip or tile.
+BROKEN = None
 
 
 def tiff(name, samples, bits, photometric, endian="<", compression=1, predictor=1, rows_per_strip=None,
          tile=None, planar=1, extra=None, colormap=None, orientation=None, fmt=None, cut=None, xmp=None,
-         big=False):
+         big=False, change=None):
     height, width, channels = samples.shape
 
     def pack(block):
@@ -67,6 +71,8 @@ def tiff(name, samples, bits, photometric, endian="<", compression=1, predictor=
             step = rows_per_strip or height
             for y in range(0, height, step):
                 blocks.append(compress(pack(predict(s[y : y + step]))))
+    if BROKEN:
+        blocks = [BROKEN(block) for block in blocks]
     header = 16 if big else 8
     offsets, body = [], b""
     for block in blocks:
@@ -92,7 +98,12 @@ def tiff(name, samples, bits, photometric, endian="<", compression=1, predictor=
         tags[339] = (3, [fmt] * channels)
     if xmp:
         tags[700] = (1, list(xmp))
-    sizes = {1: "B", 3: "H", 4: "I"}
+    for tag, value in (change or {}).items():
+        if value is None:
+            tags.pop(tag, None)
+        else:
+            tags[tag] = value(tags.get(tag)) if callable(value) else value
+    sizes = {1: "B", 2: "B", 3: "H", 4: "I", 5: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 99: "H"}
     out = (b"II" if endian == "<" else b"MM")
     ifd_at = header + len(body)
     if big:
@@ -112,7 +123,7 @@ def tiff(name, samples, bits, photometric, endian="<", compression=1, predictor=
             ifd += struct.pack(endian + off, data_at + len(tail))
             tail += payload + b"\0" * (len(payload) % 2)
     out += ifd + struct.pack(endian + off, 0) + tail
-    (FILES / name).write_bytes(out[:cut] if cut else out)
+    return put(name, out[:cut] if cut else out)
 
 
 def lzw(data):
