@@ -23,11 +23,17 @@ impl<V: Vector, const R: usize, const C: usize> Half<V, R, C> {
     }
 
     /// # Safety
-    /// All columns have been set.
+    /// The CPU has the instruction set; all columns have been set.
     #[inline(always)]
     unsafe fn row(&self, i: usize) -> [V; C] {
         // SAFETY: the caller's promise.
-        self.0[i].map(|value| unsafe { value.assume_init() })
+        unsafe {
+            let mut row = [V::splat(0.0); C];
+            for (value, kept) in row.iter_mut().zip(&self.0[i]) {
+                *value = kept.assume_init();
+            }
+            row
+        }
     }
 }
 
@@ -177,7 +183,8 @@ pub(crate) unsafe fn input_strided<V, T, const A: usize, const M: usize, const S
 fn parities<V: Vector, const A: usize, const M: usize, const S: usize>(
     values: [V; S],
 ) -> ([V; A], [V; M]) {
-    let (mut even, mut odd) = ([values[0]; A], [values[0]; M]);
+    let zero = values[0].all(0.0);
+    let (mut even, mut odd) = ([zero; A], [zero; M]);
     for (i, value) in even.iter_mut().enumerate() {
         *value = values[2 * i];
     }
