@@ -73,7 +73,11 @@ pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Map, Error> {
                 let [r, g, b] = [0, 1, 2].map(|c| &x[start + c * sc..][..shape.w]);
                 let values = r.iter().zip(g).zip(b);
                 for (pixel, ((r, g), b)) in pixels.as_chunks_mut().0.iter_mut().zip(values) {
-                    *pixel = [*r, *g, *b].map(MaybeUninit::new);
+                    *pixel = [
+                        MaybeUninit::new(*r),
+                        MaybeUninit::new(*g),
+                        MaybeUninit::new(*b),
+                    ];
                 }
                 return;
             }

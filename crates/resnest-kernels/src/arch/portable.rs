@@ -74,7 +74,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn relu(self) -> Self {
-        F32x8(self.0.map(relu))
+        F32x8(std::array::from_fn(|i| relu(self.0[i])))
     }
 
     // Not f32::mul_add: without hardware FMA that is a library call per lane.
