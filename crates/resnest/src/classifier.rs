@@ -166,13 +166,16 @@ impl Classifier {
         }
     }
 
-    /// Decodes and computes on this many threads, whatever other classifiers do; 0 for as many as there are CPUs.
+    /// Decodes and computes on this many threads, whatever other classifiers do, but on no more than there
+    /// are CPUs; 0 for as many.
     ///
     /// # Errors
     /// [`Error::Threads`] if they cannot be started.
     pub fn with_threads(mut self, threads: usize) -> Result<Self, Error> {
+        // More would only be in each other's way, and ten thousand take a minute to start.
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(threads.min(cpus))
             .thread_name(|i| format!("resnest-{i}"))
             .build()
             .map_err(|e| Error::Threads {
