@@ -39,8 +39,8 @@
 //! - Every other format Pillow reads (AVIF, JPEG 2000, PPM, TGA, ...) is [`Error::UnknownFormat`].
 //!
 //! # What is read though Pillow refuses it
-//! Of PNG, WebP, GIF and BMP nothing was found. Of compressed TIFF, files with a damaged tag that says nothing
-//! about the pixels, where libtiff gives up on the whole directory.
+//! Of JPEG, PNG, WebP, GIF and BMP nothing was found. Of compressed TIFF, files with a damaged tag that says
+//! nothing about the pixels, where libtiff gives up on the whole directory.
 //!
 //! # Memory
 //! [`Limits`] are held against the header before anything is decoded: bytes, pixels (as u64), and an
