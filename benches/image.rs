@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
+use resnest::{Classifier, ClassifierOptions, TransformOverrides};
 use resnest_image::{CropMode, Image, Interpolation, Kernel, Limits, Transform, decode};
 
 /// Gradients, edges and some noise, so that every block has work for the entropy decoder.
@@ -24,6 +25,22 @@ fn scene(width: u32, height: u32) -> Image {
     Image::new(width, height, 3, data).expect("a consistent image")
 }
 
+/// Whatever the network: its preprocessing is that of ImageNet at 224 pixels.
+fn at_224() -> Classifier {
+    let ours = Transform::default();
+    let options = ClassifierOptions {
+        transform: TransformOverrides {
+            input_size: Some(ours.size),
+            crop_pct: Some(ours.crop_pct),
+            crop_mode: Some(ours.crop_mode),
+            interpolation: Some(ours.interpolation),
+        },
+        threads: Some(1),
+        ..ClassifierOptions::default()
+    };
+    Classifier::load("demo", &options).expect("the demo model")
+}
+
 fn image_path(c: &mut Criterion) {
     let photo = scene(4000, 3000);
     let jpeg = compress(
@@ -39,8 +56,9 @@ fn image_path(c: &mut Criterion) {
     let transform = Transform::default();
     let mut group = c.benchmark_group("image");
     group.sample_size(10);
-    group.bench_function("jpeg to tensor 224", |b| {
-        b.iter(|| transform.apply(black_box(&jpeg), &limits));
+    let classifier = at_224();
+    group.bench_function("jpeg to pixels 224, as the command", |b| {
+        b.iter(|| classifier.preprocess(black_box(&jpeg)));
     });
     group.bench_function("jpeg decode, whole", |b| {
         b.iter(|| decode(black_box(&jpeg), &limits))

@@ -1,8 +1,9 @@
 """Side by side with Pillow + torchvision: a 4000x3000 JPEG to timm's 224 tensor.
 
-    cargo build --release -p resnest-image --example pixels
+    cargo build --release --example preprocess
     python benches/image_vs_pillow.py [--rounds 15] [--photo FILE]
 
+Ours is `Classifier::preprocess`, as every command calls it (`benches/preprocess.rs`).
 Both take the encoded bytes from memory to a normalised (3, 224, 224) f32 tensor on one thread. They run
 in turns within one session, so that a change of the machine's load meets both. The photo is scaled up and
 saved 4:2:0 at quality 90, baseline; `--progressive` saves a progressive file instead.
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def target():
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/pixels"
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/preprocess"
 
 
 def main():
@@ -54,7 +55,7 @@ def main():
         server = subprocess.Popen([target()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
         def ours():
-            server.stdin.write(f"time\t{path}\n")
+            server.stdin.write(f"{path}\n")
             server.stdin.flush()
             answer = server.stdout.readline().split(" ", 1)
             assert answer[0] == "ok", answer

@@ -117,10 +117,6 @@ fn ends(c: &mut Criterion) {
         b.iter(|| global_pool(isa, &x, last, GlobalPool::Avg));
     });
     let image = Nhwc::new(1, 224, 224, 3);
-    let bytes = vec![100; image.len()];
-    c.bench_function("bytes to values 224", |b| {
-        b.iter(|| layout::from_bytes(&bytes, image, &[0.5; 3], &[0.2; 3]));
-    });
     let planes = values(image.len());
     let strides = layout::Strides::nchw(image);
     c.bench_function("planes to channels last 224", |b| {

@@ -1,6 +1,10 @@
 //! The command as a user runs it: outputs, exit statuses, errors that name the thing.
 
+#[path = "cli/broken.rs"]
+mod broken;
 mod common;
+#[path = "cli/names.rs"]
+mod names;
 
 use std::io::Write;
 use std::process::Stdio;

@@ -2,13 +2,16 @@
 //! them recorded, in each of the three formats.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command};
 
 use npyz::NpyFile;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, RowAccessor};
+use resnest::dataset::Dataset;
+use resnest::explain::Classes;
 use resnest::features::{FeatureTable, FeatureWriter, Layer, WriteError};
-use resnest::{Classifier, DeviceChoice};
+use resnest::validate::{Evaluation, Options, Targets};
+use resnest::{Classifier, ClassifierOptions, DeviceChoice, Error};
 use safetensors::SafeTensors;
 
 mod common;
@@ -16,7 +19,7 @@ mod common;
 #[allow(dead_code, reason = "shared with golden.rs, which uses all of it")]
 mod fixture;
 
-use common::{resnest, stderr};
+use common::{command, resnest, stderr};
 use fixture::{Fixture, max_abs, max_diff};
 
 fn reference() -> PathBuf {
@@ -154,19 +157,9 @@ fn the_three_formats_hold_the_same_and_name_the_broken_image() {
 
 /// Opened by the libraries their users have, against timm's values: `python/read_features.py`.
 #[test]
+#[ignore = "needs RESNEST_PYTHON: a Python with numpy, safetensors and pyarrow"]
 fn numpy_safetensors_and_pyarrow_open_them() {
     let python = std::env::var_os("RESNEST_PYTHON").unwrap_or_else(|| "python3".into());
-    let found = Command::new(&python)
-        .args(["-c", "import numpy, safetensors, pyarrow"])
-        .stderr(Stdio::null())
-        .status();
-    if !found.is_ok_and(|status| status.success()) {
-        println!(
-            "skipped: no numpy, safetensors and pyarrow in {}; set RESNEST_PYTHON to a Python that has them",
-            python.to_string_lossy()
-        );
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     for out in ["x.npy", "x.safetensors", "x.parquet"] {
         write(folder.path(), out, &[]);
@@ -376,6 +369,55 @@ fn a_network_without_classes_has_the_same_features_and_classifies_nothing() {
     let f64s = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
     let error = max_diff(&f64s(&values), &f64s(&whole.1[..values.len()]));
     assert!(error <= 1e-5, "{error:e}");
+    // In the library too, on every way, before anything is computed.
+    let options = ClassifierOptions {
+        headless: true,
+        ..ClassifierOptions::default()
+    };
+    let classifier = Classifier::load(&model, &options).unwrap();
+    let bytes: Vec<Vec<u8>> = inputs
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    let photo = classifier.decode(&bytes[0]).unwrap();
+    let pixels = classifier.preprocess(&bytes[0]).unwrap();
+    let x = classifier.to_tensor(&[&pixels]).unwrap();
+    let top = Classes::Top(1);
+    let none = |what: &str, error: Option<Error>| {
+        let error = error.unwrap_or_else(|| panic!("{what} answered"));
+        assert!(matches!(error, Error::NoClasses { .. }), "{what}: {error}");
+    };
+    none("classify", classifier.classify(&bytes[0], 5).err());
+    none("classify_rgb", classifier.classify_rgb(&photo, 5).err());
+    none("classify_tensor", classifier.classify_tensor(&x, 5).err());
+    none("logits", classifier.logits(&x).err());
+    none("cam", classifier.cam(&bytes[0], &top).err());
+    none("cam_rgb", classifier.cam_rgb(photo.clone(), &top).err());
+    for answer in classifier.classify_rgb_batch(&[photo.clone(), photo], 5) {
+        none("classify_rgb_batch", answer.err());
+    }
+    let prepared: Vec<Result<_, Error>> = vec![Ok(pixels)];
+    none(
+        "cam_prepared",
+        classifier.cam_prepared(prepared, 5, &top).remove(0).err(),
+    );
+    // A broken image keeps its own error.
+    let batch = classifier.classify_batch(&bytes, 5);
+    assert!(matches!(batch[2], Err(Error::Image(_))));
+    for answer in batch.into_iter().take(2) {
+        none("classify_batch", answer.err());
+    }
+    let data = folder.path().join("data/0");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("x.png"), &bytes[0]).unwrap();
+    let dataset = Dataset::open(folder.path().join("data")).unwrap();
+    let numbered = resnest::Labels::numbered(1);
+    let targets = Targets::new(&dataset, &numbered, None, None).unwrap();
+    let run = Evaluation::new(&classifier, &dataset, targets, Options::default());
+    assert!(matches!(
+        run.err(),
+        Some(resnest::validate::Error::Compute(Error::NoClasses { .. }))
+    ));
     let output = resnest(&["classify", "--model", &model, &inputs[0]]);
     assert_eq!(output.status.code(), Some(3));
     assert!(
@@ -383,4 +425,118 @@ fn a_network_without_classes_has_the_same_features_and_classifies_nothing() {
         "{}",
         stderr(&output)
     );
+}
+
+/// Every file of a folder.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut all: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            (name, std::fs::read(entry.path()).unwrap_or_default())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// A run of many rows into `out`, begun.
+fn long_run(scratch: &Path, out: &Path) -> Child {
+    let photo = common::demo()
+        .join("photos/chelsea.png")
+        .display()
+        .to_string();
+    let out = out.display().to_string();
+    let mut arguments = vec!["features", "--model", "demo", "--out", &out];
+    arguments.extend(vec![photo.as_str(); 4000]);
+    let said = std::fs::File::create(scratch.join("said")).unwrap();
+    let child = command(&arguments).stderr(said).spawn().unwrap();
+    let folder = Path::new(&out).parent().unwrap();
+    while !contents(folder)
+        .iter()
+        .any(|(name, _)| name.ends_with(".part"))
+    {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child
+}
+
+#[test]
+fn a_second_run_is_refused_and_a_killed_one_leaves_the_old_result_whole() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("results");
+    std::fs::create_dir(&folder).unwrap();
+    let inputs = images(scratch.path());
+    for ending in ["npy", "safetensors", "parquet"] {
+        let out = folder.join(format!("x.{ending}"));
+        let path = out.display().to_string();
+        let run = |inputs: &[String]| {
+            let mut arguments = vec!["features", "--model", "demo", "--out", &path];
+            arguments.extend(inputs.iter().map(String::as_str));
+            resnest(&arguments)
+        };
+        assert_eq!(run(&inputs[..2]).status.code(), Some(0));
+        let old = contents(&folder);
+        let mut first = long_run(scratch.path(), &out);
+        let second = run(&inputs[..1]);
+        assert_eq!(second.status.code(), Some(1), "{}", stderr(&second));
+        let said = stderr(&second);
+        assert!(
+            said.contains(&path) && said.contains("another run"),
+            "{said}"
+        );
+        assert!(
+            first.try_wait().unwrap().is_none(),
+            "it was to be longer than that"
+        );
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let after = contents(&folder);
+        assert!(
+            old.iter().all(|file| after.contains(file)),
+            "{ending}: the old files"
+        );
+        // One that fails leaves all as it was, and what the dead one has left goes.
+        let failing = ["features", "--model", "absent", "--out", &path, &inputs[0]];
+        assert_eq!(resnest(&failing).status.code(), Some(3));
+        let kept = contents(&folder);
+        let names = |files: &[(String, Vec<u8>)]| -> Vec<String> {
+            files.iter().map(|(name, _)| name.clone()).collect()
+        };
+        assert!(old.iter().all(|file| kept.contains(file)));
+        assert_eq!(run(&inputs[..1]).status.code(), Some(0));
+        assert_eq!(names(&contents(&folder)), names(&old), "{ending}");
+        assert_ne!(contents(&folder), old);
+        for (name, _) in contents(&folder) {
+            std::fs::remove_file(folder.join(name)).unwrap();
+        }
+    }
+}
+
+/// A disk that is full: as the system says it of files larger than a process may write.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_leaves_the_old_result() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("results");
+    std::fs::create_dir(&folder).unwrap();
+    let inputs = images(scratch.path());
+    let path = folder.join("x.npy").display().to_string();
+    let run = ["features", "--model", "demo", "--out", &path, &inputs[0]];
+    assert_eq!(resnest(&run).status.code(), Some(0));
+    let old = contents(&folder);
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_resnest"))
+        .args([&run[..], &["--stage", "layer1"]].concat())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("cannot write"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(contents(&folder), old);
 }

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
 use resnest_model::{
     Algorithm, Block, Error, FuseOptions, Isa, IsaKind, PlannedLayer, Precision, ResNestArgs,
     ResNet, ResNetConfig, TensorSpec, expected_tensors, gmacs, plan, random_weights, trace_shapes,
@@ -442,4 +443,190 @@ fn the_steps_of_a_profile_name_the_layers_of_the_plan() {
         assert_eq!((step.shape[0], &step.shape[1..]), (3, &walked.shape[1..]));
         assert_eq!((step.macs, &step.layers), (3 * walked.macs, &walked.layers));
     }
+}
+
+/// The formula's weights, of some tensors with another first value.
+struct Damaged(&'static [(&'static str, f32)]);
+
+impl Damaged {
+    fn var_builder(self) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self), DType::F32, Device::Cpu)
+    }
+}
+
+impl SimpleBackend for Damaged {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        init: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let formula = Formula::standard();
+        let tensor = formula.get(shape.clone(), name, init, dtype, device)?;
+        let Some((_, value)) = self.0.iter().find(|(damaged, _)| *damaged == name) else {
+            return Ok(tensor);
+        };
+        let mut values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        values[0] = *value;
+        Tensor::from_vec(values, shape, device)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        candle_core::bail!("`{name}` was asked for without its shape")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_makes_every_logit_none() {
+    let x = images(2, 64, 48);
+    for config in [small(), strided()] {
+        for value in [f32::NAN, f32::INFINITY] {
+            let damaged: &[_] = match value.is_nan() {
+                true => &[("conv1.0.weight", f32::NAN)],
+                false => &[("conv1.0.weight", f32::INFINITY)],
+            };
+            let model = ResNet::new(&config, Damaged(damaged).var_builder()).unwrap();
+            let logits = logits(&model, &x);
+            assert!(logits.iter().all(|l| l.is_nan()), "{value}: {logits:?}");
+        }
+    }
+}
+
+/// One pixel of the first of two images: stem, pools, attentions and every kind of block let it
+/// through to all logits of that image, and to none of the other's.
+#[test]
+fn a_pixel_that_is_no_number_makes_every_logit_of_its_image_none() {
+    let mut x = images(2, 64, 64)
+        .flatten_all()
+        .unwrap()
+        .to_vec1::<f32>()
+        .unwrap();
+    x[30 * 64 + 31] = f32::NAN;
+    let x = Tensor::from_vec(x, (2, 3, 64, 64), &Device::Cpu).unwrap();
+    let named = |name| ResNetConfig::by_name(name).unwrap();
+    let mut configs = vec![small(), strided()];
+    configs.extend(["test_resnet", "skresnet18", "legacy_seresnet18"].map(named));
+    configs.extend(["ecaresnet26t", "res2net50_48w_2s", "resnetblur18"].map(named));
+    for config in configs {
+        let config = ResNetConfig {
+            num_classes: 10,
+            ..config
+        };
+        let check = |model: &ResNet, how: &str| {
+            let logits = logits(model, &x);
+            let (first, second) = logits.split_at(10);
+            assert!(first.iter().all(|l| l.is_nan()), "{how}: {first:?}");
+            assert!(second.iter().all(|l| l.is_finite()), "{how}: {second:?}");
+        };
+        check(&model(&config), "unfused");
+        for precision in [Precision::Exact, Precision::Fast] {
+            for isa in Isa::available() {
+                let options = FuseOptions {
+                    isa: Some(isa),
+                    ..options(precision)
+                };
+                check(&fused(&config, &options), &format!("{isa:?} {precision:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fuse_that_fails_names_the_tensor_and_leaves_the_network_as_it_was() {
+    let x = images(1, 64, 64);
+    let cases: [(&[(&str, f32)], &str); 7] = [
+        (&[("conv1.0.weight", f32::NAN)], "`conv1.0.weight`"),
+        (
+            &[("layer2.1.conv1.weight", f32::INFINITY)],
+            "`layer2.1.conv1.weight`, channel 0: inf",
+        ),
+        (
+            &[("layer4.0.bn3.running_var", -1.0)],
+            "`layer4.0.bn3.running_var`, channel 0: -1 is no variance",
+        ),
+        (
+            &[("layer3.0.conv2.bn0.running_mean", f32::NAN)],
+            "`layer3.0.conv2.bn0.running_mean`",
+        ),
+        (
+            &[("layer3.0.conv2.fc2.bias", f32::NEG_INFINITY)],
+            "`layer3.0.conv2.fc2.bias`, value 0: -inf",
+        ),
+        (
+            &[
+                ("layer1.0.conv1.weight", 3e38),
+                ("layer1.0.bn1.weight", 10.0),
+            ],
+            "`layer1.0.conv1.weight`, channel 0: too large",
+        ),
+        (&[("fc.weight", f32::NAN)], "`fc.weight`, value 0: NaN"),
+    ];
+    for (damaged, named) in cases {
+        let new = || ResNet::new(&small(), Damaged(damaged).var_builder()).unwrap();
+        let bits = |model: &ResNet| -> Vec<u32> {
+            let logits = logits(model, &x);
+            logits.into_iter().map(f32::to_bits).collect()
+        };
+        let (mut model, untouched) = (new(), new());
+        for threads in [1, 3] {
+            let failed = with_threads(threads, || model.fuse(&options(Precision::Fast)));
+            let Err(error @ Error::Fuse { .. }) = failed else {
+                panic!("fused in spite of {named}");
+            };
+            assert!(error.to_string().contains(named), "{error}");
+            assert!(!model.is_fused() && model.plan().is_empty());
+            assert_eq!(model.weight_bytes(), untouched.weight_bytes());
+            assert_eq!(bits(&model), bits(&untouched), "{named}");
+        }
+        let built = ResNet::fused(
+            &small(),
+            Damaged(damaged).var_builder(),
+            &options(Precision::Fast),
+        );
+        let error = built.unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+/// A tensor of another type deep in the network, as no loader gives it.
+#[test]
+fn a_layer_of_another_type_fails_the_whole_by_name() {
+    struct Mixed;
+    impl SimpleBackend for Mixed {
+        fn get(
+            &self,
+            shape: Shape,
+            name: &str,
+            init: Init,
+            dtype: DType,
+            device: &Device,
+        ) -> candle_core::Result<Tensor> {
+            let tensor = Formula::standard().get(shape, name, init, dtype, device)?;
+            match name {
+                "layer4.0.conv3.weight" => tensor.to_dtype(DType::F64),
+                _ => Ok(tensor),
+            }
+        }
+
+        fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+            candle_core::bail!("`{name}` was asked for without its shape")
+        }
+
+        fn contains_tensor(&self, _: &str) -> bool {
+            true
+        }
+    }
+    let weights = VarBuilder::from_backend(Box::new(Mixed), DType::F32, Device::Cpu);
+    let mut mixed = ResNet::new(&small(), weights).unwrap();
+    let bytes = mixed.weight_bytes();
+    let error = mixed.fuse(&options(Precision::Fast)).unwrap_err();
+    assert!(error.to_string().contains("layer4.0.conv3"), "{error}");
+    assert!(!mixed.is_fused());
+    assert_eq!(mixed.weight_bytes(), bytes);
 }

@@ -19,7 +19,9 @@ mod small_model;
 
 use fixture::{Fixture, first_departure, folder, max_abs, max_diff, values};
 use formula::Formula;
-use modes::{MODES, TAPS, TOLERANCE, assert_conditioned_like_a_trained_network, check_in_mode};
+use modes::{
+    MODES, TAPS, TOLERANCE, assert_conditioned_like_a_trained_network, check_in_mode, kept,
+};
 use small_model::{config, small_model};
 
 /// `model` as `mode` says, for the images of `x`.
@@ -246,7 +248,7 @@ fn full(name: &str) {
     let size = fixture.json("input_size");
     let size = |i: usize| size[i].as_u64().unwrap() as usize;
     let x = formula::image(size(0), size(1), size(2)).unwrap();
-    let weights = weights.var_builder();
+    let weights = kept(weights);
     assert_conditioned_like_a_trained_network(&fixture);
     for mode in MODES {
         let model = ResNet::new(&config, weights.clone()).unwrap();

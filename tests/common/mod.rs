@@ -11,19 +11,20 @@ pub fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/resnest/demo")
 }
 
-/// A path inside the project's shared folder (`RESNEST_SHARED`, else `../shared`), or `None` after saying so: a clone
-/// has no such folder.
-pub fn shared(inside: &str) -> Option<PathBuf> {
+/// A path inside the project's shared folder (`RESNEST_SHARED`, else `../shared`), which a clone does not have: tests that
+/// need it are ignored unless they are asked for, and fail without it.
+pub fn shared(inside: &str) -> PathBuf {
     let folder = std::env::var_os("RESNEST_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
         PathBuf::from,
     );
     let path = folder.join(inside);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
+    assert!(
+        path.exists(),
+        "{} is not there: set RESNEST_SHARED",
+        path.display()
+    );
+    path
 }
 
 /// Runs `resnest` away from the user's own cache and from any network.

@@ -197,3 +197,30 @@ fn an_overlay_that_cannot_be_written_loses_no_answer() {
     assert!(array[0]["error"].as_str().unwrap().contains("cannot write"));
     assert!(array[1].get("error").is_none() && array[1]["cam"].is_string());
 }
+
+/// A disk that is full: as the system says it of files larger than a process may write.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_leaves_no_cut_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out").display().to_string();
+    let cat = photo("chelsea");
+    for arguments in [
+        &["explain", "--out", &out][..],
+        &["classify", "--cam", &out, "--format", "json"],
+    ] {
+        let output = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_resnest"))
+            .args([arguments, &["--model", "demo", &cat]].concat())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(
+            said.contains("chelsea.cam-cat.png") && said.contains("cannot write"),
+            "{said}"
+        );
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
+    }
+}

@@ -67,6 +67,10 @@ impl Formula {
         }
     }
 
+    #[allow(
+        dead_code,
+        reason = "shared by #[path]; the family keeps what it has computed"
+    )]
     pub fn var_builder(self) -> VarBuilder<'static> {
         VarBuilder::from_backend(Box::new(self), DType::F32, Device::Cpu)
     }

@@ -1,16 +1,62 @@
 //! The ways a network runs on the CPU, and the bars each of them is held to.
 
-use candle_core::Tensor;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
 use resnest_model::{Precision, ResNet};
 
 use super::fixture::{Fixture, first_departure, max_abs, max_diff, values};
+use super::formula::Formula;
 
 /// Largest difference from timm's f32, as a share of the largest value of the tensor.
 pub const TOLERANCE: f64 = 1e-4;
 pub const TAPS: [&str; 5] = ["act1", "layer1", "layer2", "layer3", "layer4"];
 
-/// Every way a network runs on the CPU: by candle's operations, and fused.
-pub const MODES: [Option<Precision>; 3] = [None, Some(Precision::Exact), Some(Precision::Fast)];
+/// Every way a network runs on the CPU: fused, and by candle's operations. Fused first: it is read on
+/// every thread.
+pub const MODES: [Option<Precision>; 3] = [Some(Precision::Exact), Some(Precision::Fast), None];
+/// The two of them that are fused.
+#[allow(dead_code, reason = "shared by #[path]; only the family takes turns")]
+pub const TURNS: [Precision; 2] = [Precision::Exact, Precision::Fast];
+
+/// A formula's tensors, each computed once for all modes: for a network at 64x64 that is most of the work.
+pub fn kept(formula: Formula) -> VarBuilder<'static> {
+    let kept = Kept {
+        formula,
+        tensors: Mutex::default(),
+    };
+    VarBuilder::from_backend(Box::new(kept), DType::F32, Device::Cpu)
+}
+
+struct Kept {
+    formula: Formula,
+    tensors: Mutex<HashMap<String, Tensor>>,
+}
+
+impl SimpleBackend for Kept {
+    fn get(&self, s: Shape, name: &str, init: Init, dtype: DType, dev: &Device) -> Result<Tensor> {
+        let tensors = || self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = tensors().get(name).cloned();
+        if let Some(tensor) = found.filter(|tensor| *tensor.shape() == s) {
+            return Ok(tensor);
+        }
+        // Not under the lock: a network built fused asks on every thread.
+        let tensor = self.formula.get(s, name, init, dtype, dev)?;
+        tensors().insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, dev: &Device) -> Result<Tensor> {
+        self.formula.get_unchecked(name, dtype, dev)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.formula.contains_tensor(name)
+    }
+}
 
 /// The `count` values that the scripts record of a stage.
 fn sample(stage: &Tensor, count: usize) -> Vec<f64> {

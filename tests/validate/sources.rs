@@ -228,3 +228,36 @@ fn links_in_a_circle_end_and_broken_ones_are_counted() {
     let reason = ours["failures"][0]["error"].as_str().unwrap();
     assert!(reason.contains("leads nowhere"), "{reason}");
 }
+
+#[test]
+fn a_name_without_an_end_is_no_member() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("long.tar");
+    let mut archive = builder(&path);
+    let cat = std::fs::read(folder().join("cat/10.jpg")).unwrap();
+    add(
+        &mut archive,
+        &format!("{}/cat/x.jpg", "n".repeat(4000)),
+        &cat,
+    );
+    archive.finish().unwrap();
+    assert_eq!(
+        number(&validate(path.to_str().unwrap(), &[]).0, "images"),
+        1.0
+    );
+    let mut archive = builder(&path);
+    add(
+        &mut archive,
+        &format!("{}/cat/x.jpg", "n".repeat(3 << 20)),
+        &cat,
+    );
+    archive.finish().unwrap();
+    let output = super::fixture::validate_to(path.to_str().unwrap(), &[], "text");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("long.tar"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("name and attributes"),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -40,7 +40,7 @@ pub struct SplitAttentionWeights<'a> {
 }
 
 /// A split attention with its weights packed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PackedSplitAttention {
     isa: Isa,
     /// One that makes all splits, or one for each.
@@ -367,6 +367,7 @@ impl PackedSplitAttention {
                     continue;
                 }
                 let logits = logits[j..].iter().step_by(inner);
+                // A NaN is no maximum, but makes the total one.
                 let most = logits.clone().copied().fold(f32::NEG_INFINITY, f32::max);
                 let mut total = 0.0;
                 for (r, logit) in logits.enumerate() {
@@ -389,9 +390,9 @@ impl PackedSplitAttention {
         let work = output.len() * self.radix;
         parallel_for(tasks, work, &|task| {
             let share = share_of(pixels, 1, task, tasks);
+            let out = (out, share.start * output.c, share.len() * output.c);
             // SAFETY: each pixel belongs to one task.
-            let out = unsafe { out.slice(share.start * output.c, share.len() * output.c) };
-            weighted.sums(self.isa, share, output.h * output.w, out);
+            unsafe { weighted.sums(self.isa, share, output.h * output.w, out) };
         });
     }
 }

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use memmap2::MmapMut;
+#[cfg(not(miri))]
+use memmap2::{MmapMut, MmapRaw};
 
 /// Values that start on a cache line, so that no register of weights straddles two.
 ///
@@ -21,25 +22,79 @@ enum Memory {
 }
 
 /// Fewer values than this (256 KB) are not worth a place in a chunk.
-const SHARED_FROM: usize = 64 * 1024;
+const SHARED_FROM: usize = if cfg!(miri) { 64 } else { 64 * 1024 };
 /// Values of a chunk: 32 MB.
-const CHUNK: usize = 8 * 1024 * 1024;
+const CHUNK: usize = if cfg!(miri) { 1024 } else { 8 * 1024 * 1024 };
 /// Values of a cache line.
 pub(crate) const LINE: usize = 16;
 
 /// Memory for the weights of several layers.
+///
+/// Several threads write it at once, each its own places, while others read theirs and `settle` moves
+/// the whole. So nothing here ever makes a reference to more than a place: a reference to all of it
+/// would say that nobody writes meanwhile. [`MmapRaw`] knows addresses and lengths alone.
 struct Chunk {
-    /// Owns what `values` points to.
-    map: MmapMut,
-    values: *mut f32,
+    map: Zeros,
     /// Whether huge pages were asked for.
     settled: AtomicBool,
 }
 
-// SAFETY: places in a chunk are handed out once each; whoever has one reads and writes it as its own.
-unsafe impl Send for Chunk {}
-// SAFETY: as above.
-unsafe impl Sync for Chunk {}
+/// Memory that is zero at first, freed when dropped.
+#[cfg(not(miri))]
+struct Zeros(MmapRaw);
+
+#[cfg(not(miri))]
+impl Zeros {
+    /// For `len` values, or `None` where the system has no such thing.
+    fn new(len: usize) -> Option<Self> {
+        let map = MmapMut::map_anon(len.checked_mul(size_of::<f32>())?).ok()?;
+        Some(Zeros(map.into()))
+    }
+
+    fn values(&self) -> *mut f32 {
+        self.0.as_mut_ptr().cast()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn move_to_huge_pages(&self) {
+        // SAFETY: the range is this mapping; where values lie in physical memory is nobody's
+        // business, and they stay what they are. A refusal changes nothing.
+        unsafe {
+            let start = self.0.as_mut_ptr().cast();
+            libc::madvise(start, self.0.len(), libc::MADV_COLLAPSE);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn move_to_huge_pages(&self) {}
+}
+
+/// The same from the allocator, for Miri, which maps nothing but sees who touches what.
+#[cfg(miri)]
+struct Zeros(Box<[LineOfZeros]>);
+
+#[cfg(miri)]
+#[repr(align(64))]
+struct LineOfZeros(std::cell::UnsafeCell<[f32; LINE]>);
+
+// SAFETY: it gives no more than an address away.
+#[cfg(miri)]
+unsafe impl Sync for Zeros {}
+
+#[cfg(miri)]
+impl Zeros {
+    fn new(len: usize) -> Option<Self> {
+        let line = || LineOfZeros([0.0; LINE].into());
+        let lines = std::iter::repeat_with(line).take(len.div_ceil(LINE));
+        Some(Zeros(lines.collect()))
+    }
+
+    fn values(&self) -> *mut f32 {
+        self.0.as_ptr().cast_mut().cast()
+    }
+
+    fn move_to_huge_pages(&self) {}
+}
 
 /// All chunks, the one that has room yet last, and how much of that is taken.
 struct Chunks {
@@ -71,16 +126,9 @@ pub fn settle_weights() {
 impl Chunk {
     /// Memory of at least `len` zeros, or `None` where the system has no such thing.
     fn new(len: usize) -> Option<Arc<Self>> {
-        if cfg!(miri) {
-            return None;
-        }
-        let mut map = MmapMut::map_anon(len.max(CHUNK) * size_of::<f32>()).ok()?;
-        let values = map.as_mut_ptr().cast();
-        let settled = AtomicBool::new(false);
         Some(Arc::new(Chunk {
-            map,
-            values,
-            settled,
+            map: Zeros::new(len.max(CHUNK))?,
+            settled: AtomicBool::new(false),
         }))
     }
 
@@ -103,13 +151,7 @@ impl Chunk {
 
     fn settle(&self) {
         if !self.settled.swap(true, Ordering::Relaxed) {
-            #[cfg(target_os = "linux")]
-            // SAFETY: the range is this mapping; where values lie in physical memory is nobody's
-            // business, and they stay what they are. A refusal changes nothing.
-            unsafe {
-                let start = self.map.as_ptr().cast_mut().cast();
-                libc::madvise(start, self.map.len(), libc::MADV_COLLAPSE);
-            }
+            self.map.move_to_huge_pages();
         }
     }
 }
@@ -139,7 +181,7 @@ impl Aligned {
             Memory::Own(data) => &data[self.start..self.start + self.len],
             // SAFETY: `take` gave this range of the chunk to this value alone.
             Memory::Shared(chunk) => unsafe {
-                std::slice::from_raw_parts(chunk.values.add(self.start), self.len)
+                std::slice::from_raw_parts(chunk.map.values().add(self.start), self.len)
             },
         }
     }
@@ -149,7 +191,7 @@ impl Aligned {
             Memory::Own(data) => &mut data[self.start..self.start + self.len],
             // SAFETY: as above, and this value is borrowed for as long.
             Memory::Shared(chunk) => unsafe {
-                std::slice::from_raw_parts_mut(chunk.values.add(self.start), self.len)
+                std::slice::from_raw_parts_mut(chunk.map.values().add(self.start), self.len)
             },
         }
     }
@@ -207,5 +249,29 @@ mod tests {
                 "{i}"
             );
         }
+    }
+
+    /// As where a network is packed on several threads while others run and one settles the weights.
+    #[test]
+    fn places_are_written_and_read_while_their_chunks_are_settled() {
+        let rounds = if cfg!(miri) { 3 } else { 40 };
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                scope.spawn(move || {
+                    let mut kept: Vec<Aligned> = Vec::new();
+                    for round in 0..rounds {
+                        let mut values = Aligned::zeros(SHARED_FROM + 7 * writer);
+                        assert!(values.as_slice().iter().all(|&v| v == 0.0));
+                        values.as_mut_slice().fill((writer * rounds + round) as f32);
+                        kept.push(values);
+                    }
+                    for (round, values) in kept.iter().enumerate() {
+                        let expected = (writer * rounds + round) as f32;
+                        assert!(values.as_slice().iter().all(|&v| v == expected));
+                    }
+                });
+            }
+            scope.spawn(|| (0..rounds).for_each(|_| settle_weights()));
+        });
     }
 }

@@ -20,6 +20,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A weight that is no finite number, or is none once a norm is folded into it.
+    #[error("{name}, output channel {channel}: {problem}")]
+    NotFinite {
+        /// The argument, or the field of the norm, that is at fault.
+        name: &'static str,
+        /// The output channel.
+        channel: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A slice of the wrong length.
     #[error("{name} holds {found} values where {expected} are needed")]
     Length {

@@ -20,7 +20,8 @@ pub struct BatchNorm<'a> {
 /// Weights and bias of the convolution that equals `norm(conv(x))`, folded in f64.
 ///
 /// # Errors
-/// When the lengths differ from the number of output channels, or do not divide the weights.
+/// When the lengths differ from the number of output channels, or do not divide the weights;
+/// [`Error::NotFinite`] where a folded value is no finite number, naming what makes it so.
 pub fn fold_batch_norm(
     weight: &[f32],
     bias: Option<&[f32]>,
@@ -41,9 +42,54 @@ pub fn fold_batch_norm(
     let mut shift = Vec::with_capacity(channels);
     for (o, row) in weight.chunks_exact(weight.len() / channels).enumerate() {
         let scale = f64::from(norm.gamma[o]) / (f64::from(norm.var[o]) + norm.eps).sqrt();
+        let start = folded.len();
         folded.extend(row.iter().map(|w| (f64::from(*w) * scale) as f32));
-        let bias = bias.map_or(0.0, |b| f64::from(b[o]));
-        shift.push((f64::from(norm.beta[o]) + (bias - f64::from(norm.mean[o])) * scale) as f32);
+        let bias = bias.map_or(0.0, |b| b[o]);
+        let moved = f64::from(bias) - f64::from(norm.mean[o]);
+        shift.push((f64::from(norm.beta[o]) + moved * scale) as f32);
+        if !all_finite(&folded[start..]) || !shift[o].is_finite() {
+            return Err(culprit(o, row, bias, norm));
+        }
     }
     Ok((folded, shift))
+}
+
+/// Whether no value is NaN or infinite.
+pub fn all_finite(values: &[f32]) -> bool {
+    // All ones in the exponent; without an early end, so that it is done a register at a time.
+    const EXPONENT: u32 = 0x7F80_0000;
+    let special = |value: &f32| value.to_bits() & EXPONENT == EXPONENT;
+    !values.iter().fold(false, |any, value| any | special(value))
+}
+
+/// What makes the folding of a channel no finite number.
+fn culprit(channel: usize, weight: &[f32], bias: f32, norm: BatchNorm) -> Error {
+    let finite = |value: &&f32| !value.is_finite();
+    let first = weight.iter().find(finite).copied();
+    let var = norm.var[channel];
+    let (gamma, beta, mean) = (norm.gamma[channel], norm.beta[channel], norm.mean[channel]);
+    let found = [
+        ("weight", first.unwrap_or(0.0)),
+        ("bias", bias),
+        ("gamma", gamma),
+        ("beta", beta),
+        ("mean", mean),
+        ("var", var),
+    ];
+    let not_finite = |name, problem| Error::NotFinite {
+        name,
+        channel,
+        problem,
+    };
+    if let Some((name, value)) = found.into_iter().find(|(_, value)| !value.is_finite()) {
+        return not_finite(name, format!("{value} is no finite number"));
+    }
+    if f64::from(var) + norm.eps <= 0.0 {
+        return not_finite("var", format!("{var} is no variance"));
+    }
+    let problem = format!(
+        "too large for an f32 once multiplied by {gamma} / sqrt({var} + {})",
+        norm.eps
+    );
+    not_finite("weight", problem)
 }

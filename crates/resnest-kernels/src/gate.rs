@@ -1,13 +1,14 @@
 //! Maps weighted channel by channel and added up: what ends a block with squeeze-and-excitation,
 //! and what selects among the paths of a selective kernel.
 
-use crate::arch::{Isa, window};
+use crate::arch::{Isa, relu, window};
 use crate::conv::share_of;
 use crate::error::{Error, check_len};
 use crate::map::Map;
 use crate::shape::Nhwc;
 use crate::share::SharedMut;
 use crate::threads::parallel_for;
+use std::mem::MaybeUninit;
 
 /// What follows the weighted sum.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +45,7 @@ pub fn gated_sum(
             let image = row / shape.h;
             let gates = &gates[image * parts.len() * shape.c..][..parts.len() * shape.c];
             // SAFETY: each row belongs to one task.
-            let out = unsafe { out.slice(row * row_len, row_len) };
+            let out = unsafe { out.fresh(row * row_len, row_len) };
             fill_row(parts, gates, row * row_len, epilogue, out);
         }
     };
@@ -102,15 +103,17 @@ fn fill_row(
     gates: &[f32],
     start: usize,
     epilogue: GateEpilogue,
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
 ) {
     let chans = gates.len() / parts.len();
     for (pixel, out) in out.chunks_exact_mut(chans).enumerate() {
         let at = start + pixel * chans;
-        let (first, rest) = (parts[0], &parts[1..]);
-        for ((out, x), gate) in out.iter_mut().zip(&first[at..]).zip(gates) {
-            *out = x * gate;
+        let (first, rest) = (&parts[0][at..at + chans], &parts[1..]);
+        for ((out, x), gate) in out.iter_mut().zip(first).zip(&gates[..chans]) {
+            out.write(x * gate);
         }
+        // SAFETY: the part and its gates hold as many values from here on, and all were written.
+        let out = unsafe { out.assume_init_mut() };
         for (part, gates) in rest.iter().zip(gates[chans..].chunks_exact(chans)) {
             for ((out, x), gate) in out.iter_mut().zip(&part[at..]).zip(gates) {
                 *out += x * gate;
@@ -121,7 +124,7 @@ fn fill_row(
             out.iter_mut().zip(residual).for_each(|(out, r)| *out += r);
         }
         if epilogue.relu {
-            out.iter_mut().for_each(|out| *out = out.max(0.0));
+            out.iter_mut().for_each(|out| *out = relu(*out));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Into and out of channels-last memory.
 
-use crate::error::{Error, check_len};
+use crate::error::Error;
 use crate::map::Map;
 use crate::shape::Nhwc;
 use crate::share::SharedMut;
 use crate::threads::parallel_for;
+use std::mem::MaybeUninit;
 
 /// Where logical (N, C, H, W) values lie in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -72,44 +73,18 @@ pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Map, Error> {
                 let [r, g, b] = [0, 1, 2].map(|c| &x[start + c * sc..][..shape.w]);
                 let values = r.iter().zip(g).zip(b);
                 for (pixel, ((r, g), b)) in pixels.as_chunks_mut().0.iter_mut().zip(values) {
-                    *pixel = [*r, *g, *b];
+                    *pixel = [
+                        MaybeUninit::new(*r),
+                        MaybeUninit::new(*g),
+                        MaybeUninit::new(*b),
+                    ];
                 }
                 return;
             }
             for c in 0..shape.c {
                 let values = pixels[c..].iter_mut().step_by(shape.c);
                 for (column, value) in values.enumerate() {
-                    *value = x[start + c * sc + column * sw];
-                }
-            }
-        })
-    }
-}
-
-/// Bytes of (N, H, W, C) images to normalised values: `(byte / 255 - mean) / std`.
-///
-/// # Errors
-/// When the lengths do not fit the shape.
-pub fn from_bytes(bytes: &[u8], shape: Nhwc, mean: &[f32], std: &[f32]) -> Result<Map, Error> {
-    check_len("bytes", bytes.len(), shape.len())?;
-    check_len("mean", mean.len(), shape.c)?;
-    check_len("std", std.len(), shape.c)?;
-    let table: Vec<[f32; 256]> = mean
-        .iter()
-        .zip(std)
-        .map(|(mean, std)| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std))
-        .collect();
-    let row_len = shape.w * shape.c;
-    // SAFETY: every row is written whole.
-    unsafe {
-        by_rows(shape, |row, values| {
-            let bytes = &bytes[row * row_len..][..row_len];
-            for (pixel, values) in bytes
-                .chunks_exact(shape.c)
-                .zip(values.chunks_exact_mut(shape.c))
-            {
-                for ((byte, table), value) in pixel.iter().zip(&table).zip(values) {
-                    *value = table[usize::from(*byte)];
+                    value.write(x[start + c * sc + column * sw]);
                 }
             }
         })
@@ -133,7 +108,7 @@ pub(crate) fn join(maps: &[&[f32]]) -> Result<Map, Error> {
         parallel_for(pieces.len(), 4 * len, &|task| {
             let (piece, at) = pieces[task];
             // SAFETY: each piece has its own place.
-            unsafe { out.slice(at, piece.len()) }.copy_from_slice(piece);
+            unsafe { out.fresh(at, piece.len()) }.write_copy_of_slice(piece);
         });
         Ok(())
     };
@@ -151,7 +126,7 @@ pub(crate) fn copy_channels(
         for pixel in pixels {
             let from = &x[pixel * x_pixel..][..shape.c];
             // SAFETY: each pixel belongs to one task.
-            unsafe { out.slice(pixel * out_pixel, shape.c) }.copy_from_slice(from);
+            unsafe { out.fresh(pixel * out_pixel, shape.c) }.write_copy_of_slice(from);
         }
     });
 }
@@ -169,7 +144,10 @@ pub(crate) fn each_run(shape: Nhwc, reads: usize, f: impl Fn(std::ops::Range<usi
 ///
 /// # Safety
 /// `fill` writes its whole row.
-unsafe fn by_rows(shape: Nhwc, fill: impl Fn(usize, &mut [f32]) + Sync) -> Result<Map, Error> {
+unsafe fn by_rows(
+    shape: Nhwc,
+    fill: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
+) -> Result<Map, Error> {
     let rows = shape.n * shape.h;
     let tasks = rows.min(16);
     let row_len = shape.w * shape.c;
@@ -180,7 +158,7 @@ unsafe fn by_rows(shape: Nhwc, fill: impl Fn(usize, &mut [f32]) + Sync) -> Resul
             &|task| {
                 for row in crate::conv::share_of(rows, 1, task, tasks) {
                     // SAFETY: each row belongs to one task.
-                    fill(row, unsafe { out.slice(row * row_len, row_len) });
+                    fill(row, unsafe { out.fresh(row * row_len, row_len) });
                 }
             },
         );

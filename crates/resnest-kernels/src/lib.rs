@@ -51,7 +51,7 @@ pub use attention::{PackedSplitAttention, SplitAttentionWeights};
 pub use buffer::settle_weights;
 pub use conv::{Algorithm, Epilogue, PackedConv};
 pub use error::Error;
-pub use fold::{BatchNorm, fold_batch_norm};
+pub use fold::{BatchNorm, all_finite, fold_batch_norm};
 pub use map::Map;
 pub use plan::{Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};

@@ -82,7 +82,8 @@ mod tests {
         for len in [0, 1, ALIGNED_FROM - 1, ALIGNED_FROM, 5001, 100_000] {
             let fill = |out: &SharedMut| {
                 // SAFETY: nobody else has it, and all of it is written.
-                unsafe { out.slice(0, len) }.fill(7.0);
+                let places = unsafe { out.fresh(0, len) };
+                places.fill(std::mem::MaybeUninit::new(7.0));
                 Ok::<(), ()>(())
             };
             // SAFETY: `fill` writes everything.

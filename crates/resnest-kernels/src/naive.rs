@@ -1,6 +1,8 @@
 //! The specification: every operation as its obvious loop, accumulated in f64.
 //!
-//! Nothing here is fast and nothing in the product calls it; tests and doubts do.
+//! Nothing here is fast and nothing in the product calls it; tests and doubts do. What is not a number
+//! goes through as in PyTorch: `relu(NaN)` and the maximum of a window with a NaN are NaN, and a softmax
+//! with one is NaN throughout. Zeros of the padding are not multiplied, as in oneDNN's convolutions.
 
 use crate::attention::SplitAttentionWeights;
 use crate::pool::{PoolKind, PoolSpec};
@@ -28,7 +30,7 @@ pub fn conv2d(
                     let mut sum = conv2d_at(x, input, spec, weight, [n, oy, ox, o]);
                     sum += bias.map_or(0.0, |b| f64::from(b[o]));
                     sum += residual.map_or(0.0, |r| f64::from(r[out.len()]));
-                    out.push(if relu { sum.max(0.0) } else { sum });
+                    out.push(if relu { self::relu(sum) } else { sum });
                 }
             }
         }
@@ -79,7 +81,8 @@ pub fn pool2d(x: &[f32], input: Nhwc, spec: PoolSpec) -> Vec<f64> {
         for oy in 0..output.h {
             for ox in 0..output.w {
                 for c in 0..output.c {
-                    let (mut sum, mut most, mut inside, mut counted) = (0.0, f64::MIN, 0, 0);
+                    let (mut sum, mut most, mut inside, mut counted) =
+                        (0.0, f64::NEG_INFINITY, 0, 0);
                     for y in oy * spec.stride..oy * spec.stride + spec.kernel {
                         for x_ in ox * spec.stride..ox * spec.stride + spec.kernel {
                             let padded = |side| side + before + after;
@@ -98,7 +101,7 @@ pub fn pool2d(x: &[f32], input: Nhwc, spec: PoolSpec) -> Vec<f64> {
                             let row = n * input.h + y - before;
                             let value = f64::from(x[(row * input.w + x_ - before) * input.c + c]);
                             sum += value;
-                            most = most.max(value);
+                            most = larger(most, value);
                         }
                     }
                     out.push(match spec.kind {
@@ -132,23 +135,39 @@ pub fn split_attention(splits: &[f32], shape: Nhwc, w: &SplitAttentionWeights) -
             }
         }
         let mut hidden = grouped_linear(&gap, w.fc1_weight, w.fc1_bias, w.cardinality);
-        hidden.iter_mut().for_each(|h| *h = h.max(0.0));
+        hidden.iter_mut().for_each(|h| *h = relu(*h));
         let logits = grouped_linear(&hidden, w.fc2_weight, w.fc2_bias, w.cardinality);
         let inner = channels / w.cardinality;
         for c in 0..channels {
-            let logit = |r: usize| logits[(c / inner * w.radix + r) * inner + c % inner].exp();
-            let total = if w.radix == 1 {
-                logit(0) + 1.0
-            } else {
-                (0..w.radix).map(logit).sum()
+            let logit = |r: usize| logits[(c / inner * w.radix + r) * inner + c % inner];
+            let most = (0..w.radix).map(logit).fold(f64::NEG_INFINITY, larger);
+            let power = |r: usize| (logit(r) - most).exp();
+            let total: f64 = (0..w.radix).map(power).sum();
+            let weight = |r: usize| match w.radix {
+                1 => 1.0 / (1.0 + (-logit(0)).exp()),
+                _ => power(r) / total,
             };
             for p in 0..pixels {
                 out[(n * pixels + p) * channels + c] =
-                    (0..w.radix).map(|r| at(p, r, c) * logit(r) / total).sum();
+                    (0..w.radix).map(|r| at(p, r, c) * weight(r)).sum();
             }
         }
     }
     out
+}
+
+/// `torch.relu`: what is not a number stays so.
+fn relu(x: f64) -> f64 {
+    if x.is_nan() { x } else { x.max(0.0) }
+}
+
+/// `torch.maximum`: NaN if either is.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
 }
 
 fn grouped_linear(x: &[f64], weight: &[f32], bias: Option<&[f32]>, groups: usize) -> Vec<f64> {

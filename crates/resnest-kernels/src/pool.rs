@@ -158,8 +158,7 @@ pub(crate) fn pool_between(
             let (image, oy) = (row / output.h, row % output.h);
             let (ys, tall) = spec.span(oy, input.h);
             for ox in 0..output.w {
-                // SAFETY: each row belongs to one task.
-                let pixel = unsafe { out.slice((row * output.w + ox) * out_pixel, output.c) };
+                let at = (row * output.w + ox) * out_pixel;
                 let (xs, wide) = spec.span(ox, input.w);
                 window.clear();
                 for y in ys.clone() {
@@ -172,7 +171,9 @@ pub(crate) fn pool_between(
                     PoolKind::AvgCounted => (Reduce::Sum, tall * wide),
                     PoolKind::Avg => (Reduce::Sum, window.len().max(1)),
                 };
-                window.reduce(isa, kind, x, pixel, 1.0 / divisor as f32);
+                let scale = 1.0 / divisor as f32;
+                // SAFETY: each row belongs to one task.
+                unsafe { window.reduce(isa, kind, x, (out, at, output.c), scale) };
             }
         }
     });

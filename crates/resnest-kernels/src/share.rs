@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 
 /// A mutable slice that several tasks write at once, in places that do not overlap.
 ///
-/// It hands out raw pointers and exclusive sub-slices; that no two tasks take the same place is
-/// the promise of the (unsafe) taker.
+/// It hands out raw pointers and sub-slices; that no two tasks take the same place is the promise of
+/// the (unsafe) taker. Its memory may hold nothing yet: then places are [`fresh`](Self::fresh) until
+/// they have been written, for there is no reference to an `f32` that is none.
 pub(crate) struct SharedMut<'a> {
     start: *mut f32,
     len: usize,
@@ -55,18 +56,44 @@ impl<'a> SharedMut<'a> {
         }
     }
 
-    /// The values from `start` to `start + len`.
+    /// The places from `start` to `start + len`, to be written.
     ///
     /// # Safety
-    /// No other task may touch them while the slice lives, and if the memory was uninitialised
-    /// the caller writes each value before reading it.
+    /// No other task may touch them while the slice lives, and what held values does so again then.
+    #[expect(clippy::mut_from_ref, reason = "that is what the type is for")]
+    pub unsafe fn fresh(&self, start: usize, len: usize) -> &mut [MaybeUninit<f32>] {
+        let first = self.place(start, len).cast();
+        // SAFETY: in bounds, and such a place may hold anything; unaliased by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(first, len) }
+    }
+
+    /// The values from `start` to `start + len`, to be changed.
+    ///
+    /// # Safety
+    /// They have been written, and no other task may touch them while the slice lives.
     #[expect(clippy::mut_from_ref, reason = "that is what the type is for")]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [f32] {
+        let first = self.place(start, len);
+        // SAFETY: in bounds; written and unaliased by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(first, len) }
+    }
+
+    /// The values from `start` to `start + len`, to be read.
+    ///
+    /// # Safety
+    /// They have been written, and no task may write them while the slice lives.
+    pub unsafe fn written(&self, start: usize, len: usize) -> &[f32] {
+        let first = self.place(start, len);
+        // SAFETY: in bounds; written and not written meanwhile by the caller's promise.
+        unsafe { std::slice::from_raw_parts(first, len) }
+    }
+
+    /// Where `len` values from `start` on begin.
+    pub fn place(&self, start: usize, len: usize) -> *mut f32 {
         assert!(
             start <= self.len && len <= self.len - start,
             "outside the shared slice"
         );
-        // SAFETY: in bounds by the assertion, unaliased by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+        self.start.wrapping_add(start)
     }
 }

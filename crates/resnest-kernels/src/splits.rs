@@ -139,11 +139,11 @@ impl SplitConvs<'_> {
             for pixel in pixels {
                 let at = pixel * all + index * width;
                 // SAFETY: each pixel belongs to one task, and the convolution before has written
-                // its channels of it.
+                // its channels of it; the sum is scratch memory, which holds values.
                 let (sum, before) = unsafe {
                     (
                         sum.slice(pixel * width, width),
-                        out.slice(at - width, width),
+                        out.written(at - width, width),
                     )
                 };
                 for ((sum, x), before) in sum.iter_mut().zip(&x[at..]).zip(before) {

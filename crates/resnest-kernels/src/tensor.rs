@@ -15,8 +15,8 @@ use crate::pool::{GlobalPool, PoolSpec, global_pool, pool2d};
 use crate::shape::Nhwc;
 use crate::splits::SplitConvs;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, Device, InplaceOp2, Layout, Result, Shape, Storage, Tensor,
-    bail,
+    CpuStorage, CustomOp1, CustomOp2, DType, Device, InplaceOp2, Layout, Result, Shape, Storage,
+    StorageRef, Tensor, bail,
 };
 use std::ops::Deref;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -220,13 +220,51 @@ where
     }
 }
 
+/// Which memory a tensor lies in: tensors of the same have one lock.
+fn memory(x: &Tensor) -> *const Storage {
+    &*x.storage_and_layout().0
+}
+
+/// The storages of tensors, each locked once and in the order of their memory. A thread that locks one
+/// again while another waits to write it would wait for ever, and so would two that lock two of them in
+/// different orders.
+struct Locked<'a> {
+    /// By the memory of each tensor, which one of `guards` holds it.
+    places: Vec<usize>,
+    guards: Vec<StorageRef<'a>>,
+}
+
+impl<'a> Locked<'a> {
+    fn new(tensors: &[&'a Tensor]) -> Self {
+        let memories: Vec<_> = tensors.iter().map(|x| memory(x)).collect();
+        let mut order: Vec<_> = (0..tensors.len()).collect();
+        order.sort_by_key(|&index| memories[index]);
+        let (mut places, mut guards) = (vec![0; tensors.len()], Vec::new());
+        let mut before = None;
+        for index in order {
+            if before != Some(memories[index]) {
+                guards.push(tensors[index].storage_and_layout().0);
+                before = Some(memories[index]);
+            }
+            places[index] = guards.len() - 1;
+        }
+        Locked { places, guards }
+    }
+
+    /// The storages in the tensors' order.
+    fn storages(&self) -> impl Iterator<Item = Result<&CpuStorage>> {
+        self.places.iter().map(|&place| match &*self.guards[place] {
+            Storage::Cpu(storage) => Ok(storage),
+            _ => bail!("the fused kernels compute on the CPU; move the tensor with to_device"),
+        })
+    }
+}
+
 /// Whether `map` can be written where it lies while `x` is read.
 fn is_apart(map: &Tensor, x: &Tensor) -> Result<bool> {
-    let (map, layout) = map.storage_and_layout();
-    let (x, _) = x.storage_and_layout();
-    let (strides, shape) = strides(layout)?;
-    let is_f32 = matches!(&*map, Storage::Cpu(CpuStorage::F32(_)));
-    Ok(is_f32 && strides.is_channels_last(shape) && !std::ptr::eq(&*map, &*x))
+    let (strides, shape) = strides(map.layout())?;
+    let is_f32 = map.dtype() == DType::F32 && map.device().is_cpu();
+    Ok(is_f32 && strides.is_channels_last(shape) && memory(map) != memory(x))
 }
 
 /// Fails unless a residual has the shape of the result.
@@ -463,14 +501,11 @@ pub fn gated_sum(
 ) -> Result<Tensor> {
     let gates = gates.flatten_all()?.to_vec1::<f32>()?;
     let maps: Vec<&Tensor> = parts.iter().copied().chain(residual).collect();
-    let stored_maps: Vec<_> = maps.iter().map(|map| map.storage_and_layout()).collect();
+    let locked = Locked::new(&maps);
     let mut values = Vec::with_capacity(maps.len());
     let mut shape = None;
-    for (storage, layout) in &stored_maps {
-        let Storage::Cpu(storage) = &**storage else {
-            bail!("the fused kernels compute on the CPU; move the tensor with to_device");
-        };
-        let (map, of) = nhwc(storage, layout)?;
+    for (storage, map) in locked.storages().zip(&maps) {
+        let (map, of) = nhwc(storage?, map.layout())?;
         if *shape.get_or_insert(of) != of {
             bail!("the maps have the shapes {shape:?} and {of:?}");
         }
@@ -523,13 +558,25 @@ impl InplaceOp2 for Gate {
 /// `relu(x · gates + residual)` written over `x`, which must be the only tensor of its memory: a map
 /// that an operation has just put out. Maps are logical (N, C, H, W) tensors, `gates` is (N, C).
 ///
+/// A residual in the memory of `x` is read as it was: the result then is a map of its own.
+///
 /// # Errors
 /// When shapes do not fit or a tensor is not f32 on the CPU.
 pub fn gate_add_relu(x: Tensor, gates: &Tensor, residual: &Tensor) -> Result<Tensor> {
-    let x = to_channels_last(&x)?;
+    let mut x = to_channels_last(&x)?;
+    if memory(&x) == memory(residual) {
+        x = copy(&x)?;
+    }
     let gates = gates.flatten_all()?.to_vec1::<f32>()?;
     x.inplace_op2(residual, &Gate { gates })?;
     Ok(x)
+}
+
+/// The same values in channels-last memory of their own.
+fn copy(x: &Tensor) -> Result<Tensor> {
+    apply(x, "resnest-channels-last", |x, shape| {
+        Ok((x.to_vec().into(), shape))
+    })
 }
 
 /// The same logical (N, C, H, W) values in channels-last memory; no copy if they are already.
@@ -538,12 +585,10 @@ pub fn gate_add_relu(x: Tensor, gates: &Tensor, residual: &Tensor) -> Result<Ten
 /// When the tensor does not have four dimensions or is not f32 on the CPU.
 pub fn to_channels_last(x: &Tensor) -> Result<Tensor> {
     let (strides, shape) = strides(x.layout())?;
-    if strides.is_channels_last(shape) {
-        return Ok(x.clone());
+    match strides.is_channels_last(shape) {
+        true => Ok(x.clone()),
+        false => copy(x),
     }
-    apply(x, "resnest-channels-last", |x, shape| {
-        Ok((x.to_vec().into(), shape))
-    })
 }
 
 /// The images of logical (N, C, H, W) tensors one after the other, in channels-last memory; copied on
@@ -558,13 +603,11 @@ pub fn join_images(parts: &[Tensor]) -> Result<Tensor> {
         bail!("there are no images to join");
     };
     shape.n = 0;
-    let storages: Vec<_> = parts.iter().map(Tensor::storage_and_layout).collect();
+    let parts: Vec<_> = parts.iter().collect();
+    let locked = Locked::new(&parts);
     let mut maps = Vec::with_capacity(parts.len());
-    for (storage, layout) in &storages {
-        let Storage::Cpu(storage) = &**storage else {
-            bail!("only images on the CPU are joined");
-        };
-        let (map, part) = nhwc(storage, layout)?;
+    for (storage, part) in locked.storages().zip(&parts) {
+        let (map, part) = nhwc(storage?, part.layout())?;
         if (part.h, part.w, part.c) != (shape.h, shape.w, shape.c) {
             bail!("images of shape {part:?} do not join those of {shape:?}");
         }

@@ -154,3 +154,64 @@ fn tensors_of_any_layout_give_one_answer() {
     let smaller = x.narrow(2, 0, 2).unwrap();
     assert!(resnest_kernels::gate_add_relu(x.copy().unwrap(), &gates, &smaller).is_err());
 }
+
+/// What `f` gives; a test that fails where it waits for ever.
+fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(f()));
+    let limit = std::time::Duration::from_secs(60);
+    receiver.recv_timeout(limit).expect("an answer in a minute")
+}
+
+/// One lock for all tensors of a memory: nobody may take it twice.
+#[test]
+fn maps_that_share_their_memory_are_read_as_they_were() {
+    let values = noise(4 * 6 * 3 * 5, 1);
+    let both = Tensor::from_vec(values, (4, 6, 3, 5), &Device::Cpu).unwrap();
+    let both = resnest_kernels::to_channels_last(&both).unwrap();
+    let gates = Tensor::from_vec(noise(12, 2), (2, 6), &Device::Cpu).unwrap();
+    let part = |first| both.narrow(0, first, 2).unwrap();
+    for (first, second) in [(0, 0), (0, 1), (0, 2), (2, 0)] {
+        let (x, residual) = (part(first), part(second));
+        let [x_apart, residual_apart] = [&x, &residual].map(|map| map.copy().unwrap());
+        let expected = resnest_kernels::gate_add_relu(x_apart, &gates, &residual_apart).unwrap();
+        let before = both.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let by = gates.clone();
+        let got = in_time(move || resnest_kernels::gate_add_relu(x, &by, &residual));
+        let bits = |t: &Tensor| -> Vec<u32> {
+            let t = t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            t.into_iter().map(f32::to_bits).collect()
+        };
+        assert_eq!(bits(&got.unwrap()), bits(&expected), "{first} {second}");
+        let after = both.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(after, before, "{first} {second}");
+    }
+}
+
+/// Sums of maps that others write meanwhile; two of the maps are one, and two orders of locking meet.
+#[test]
+fn sums_and_joins_end_beside_those_who_write() {
+    let map = |seed| {
+        let map = Tensor::from_vec(noise(2 * 16 * 9 * 9, seed), (2, 16, 9, 9), &Device::Cpu);
+        resnest_kernels::to_channels_last(&map.unwrap()).unwrap()
+    };
+    let (a, b) = (map(1), map(2));
+    let gates = |n| Tensor::ones((2, n, 16), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let work: [fn(&Tensor, &Tensor, &Tensor, &Tensor); 4] = [
+        |a, b, two, _| drop(resnest_kernels::gated_sum(&[a, b], two, Some(a), true).unwrap()),
+        |a, b, _, _| {
+            let parts = [b.clone(), a.clone(), b.clone()];
+            drop(resnest_kernels::join_images(&parts).unwrap());
+        },
+        |a, b, _, one| drop(resnest_kernels::gate_add_relu(a.clone(), one, b).unwrap()),
+        |a, b, _, one| drop(resnest_kernels::gate_add_relu(b.clone(), one, a).unwrap()),
+    ];
+    in_time(move || {
+        std::thread::scope(|scope| {
+            for f in work {
+                let (a, b, two, one) = (&a, &b, gates(2), gates(1));
+                scope.spawn(move || (0..2000).for_each(|_| f(a, b, &two, &one)));
+            }
+        });
+    });
+}

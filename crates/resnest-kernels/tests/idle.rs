@@ -18,6 +18,7 @@ fn cpu_ticks() -> u64 {
 
 #[test]
 fn helpers_sleep_when_there_is_nothing_to_do() {
+    resnest_kernels::threads::oversubscribe();
     let spec = ConvSpec::new(64, 64, 3);
     let input = Nhwc::new(1, 28, 28, 64);
     let weight = vec![0.5; spec.weight_len()];

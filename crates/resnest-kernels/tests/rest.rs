@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Rng, THREADS, bits, cases, error_of_means};
-use resnest_kernels::layout::{Strides, from_bytes, to_nhwc};
+use resnest_kernels::layout::{Strides, to_nhwc};
 use resnest_kernels::pool::{global_pool, pool2d};
 use resnest_kernels::{
     BatchNorm, GlobalPool, Isa, Nhwc, PoolKind, PoolSpec, fold_batch_norm, naive, with_threads,
@@ -151,16 +151,12 @@ fn global_pools_equal_the_definition() {
 }
 
 #[test]
-fn strided_values_and_bytes_become_channels_last() {
+fn strided_values_become_channels_last() {
     let shape = Nhwc::new(1, 2, 2, 3);
     let planar: Vec<f32> = (0..12).map(|v| v as f32).collect();
     let found = to_nhwc(&planar, Strides::nchw(shape), shape).unwrap();
     assert_eq!(found, [0., 4., 8., 1., 5., 9., 2., 6., 10., 3., 7., 11.]);
     assert!(to_nhwc(&planar[..11], Strides::nchw(shape), shape).is_err());
-    let bytes: Vec<u8> = (0..12).map(|v| v * 20).collect();
-    let found = from_bytes(&bytes, shape, &[0.5, 0.25, 0.0], &[0.5, 1.0, 2.0]).unwrap();
-    assert_eq!(found[4], (80.0 / 255.0 - 0.25) / 1.0);
-    assert_eq!(found[3], (60.0 / 255.0 - 0.5) / 0.5);
 }
 
 #[test]
@@ -196,26 +192,6 @@ fn values_of_any_strides_become_channels_last() {
         }
         if strides.is_channels_last(shape) {
             assert_eq!(x[offset..offset + shape.len()], expected);
-        }
-    }
-}
-
-#[test]
-fn bytes_become_normalised_values() {
-    let mut rng = Rng::new(18);
-    for _ in 0..cases(50) {
-        let shape = random_shape(&mut rng);
-        let bytes: Vec<u8> = (0..shape.len()).map(|_| rng.below(256) as u8).collect();
-        let mean = rng.normal(shape.c);
-        let std: Vec<f32> = (0..shape.c).map(|_| 0.1 + rng.below(9) as f32).collect();
-        let expected: Vec<f32> = bytes
-            .iter()
-            .enumerate()
-            .map(|(i, &byte)| (f32::from(byte) / 255.0 - mean[i % shape.c]) / std[i % shape.c])
-            .collect();
-        for threads in [1, 3] {
-            let found = with_threads(threads, || from_bytes(&bytes, shape, &mean, &std)).unwrap();
-            assert_eq!(found, expected, "{shape:?}");
         }
     }
 }

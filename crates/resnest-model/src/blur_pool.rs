@@ -1,6 +1,8 @@
 //! Anti-aliased downsampling (`timm/layers/blur_pool.py`; Zhang, *Making Convolutional Networks
 //! Shift-Invariant Again*).
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use resnest_kernels::{ConvSpec, PackedConv};
 
@@ -11,7 +13,7 @@ use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::trace::Trace;
 
 /// What stands in the place of a stride.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Aa {
     Avg(AvgPool2d),
     Blur(BlurPool2d),
@@ -53,12 +55,12 @@ impl Aa {
 
 /// `BlurPool2d`: every channel convolved with [1 2 1]ᵀ[1 2 1] / 16, borders reflected. The filter is
 /// not in the checkpoint.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BlurPool2d {
     chans: usize,
     stride: usize,
     path: String,
-    kernel: Option<Box<PackedConv>>,
+    kernel: Option<Arc<PackedConv>>,
 }
 
 /// The binomial filter; its square sums to 1.
@@ -98,7 +100,7 @@ impl BlurPool2d {
         let square = FILTER.iter().flat_map(|a| FILTER.map(|b| a * b));
         let weight: Vec<f32> = square.cycle().take(self.chans * 9).collect();
         let kernel = fuser.pack_constant(&self.path, spec, &weight)?;
-        self.kernel = Some(Box::new(kernel));
+        self.kernel = Some(Arc::new(kernel));
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::norm::{Norm, Normalise};
 use crate::trace::Trace;
 
 /// `ConvNormAct`, its activation left to the caller: blocks apply none after the last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ConvNormAct {
     pub conv: Conv2d,
     pub bn: Norm,

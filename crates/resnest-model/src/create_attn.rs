@@ -15,7 +15,7 @@ use crate::squeeze_excite::{SeModule, rd_channels};
 use crate::trace::Trace;
 
 /// A channel attention: a block's output is weighted by it before the shortcut is added.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Attn {
     Se(SeModule),
     Eca(EcaModule),

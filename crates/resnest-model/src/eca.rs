@@ -9,7 +9,7 @@ use crate::pool::GlobalAvg;
 use crate::trace::Trace;
 
 /// `EcaModule`: a weight for each channel, from the means of its neighbours.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EcaModule {
     mean: GlobalAvg,
     conv: Tensor, // (1, 1, k)

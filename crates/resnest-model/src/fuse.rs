@@ -12,7 +12,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use resnest_kernels::{
     Algorithm, ConvSpec, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
-    SplitAttentionWeights, choose, parallel_map,
+    SplitAttentionWeights, all_finite, choose, parallel_map,
 };
 
 use crate::error::{Error, Result};
@@ -250,6 +250,27 @@ pub(crate) fn check_fusable(path: &str, dtype: DType, device: &Device) -> Result
         device.location()
     );
     Err(Error::fuse(path, reason))
+}
+
+/// A tensor of a layer that no kernel should compute with: every answer would be NaN.
+pub(crate) fn not_finite(path: &str, tensor: &str, problem: &str) -> Error {
+    let reason = format!(
+        "`{tensor}`, {problem}; the checkpoint is damaged or its training diverged: get another copy"
+    );
+    Error::fuse(path, reason)
+}
+
+/// Fails unless all values of a layer's `weight` and `bias` are finite numbers.
+pub(crate) fn check_finite(path: &str, [weight, bias]: [&[f32]; 2]) -> Result<()> {
+    let (name, values) = match (all_finite(weight), all_finite(bias)) {
+        (true, true) => return Ok(()),
+        (true, false) => ("bias", bias),
+        _ => ("weight", weight),
+    };
+    let first = values.iter().enumerate().find(|(_, v)| !v.is_finite());
+    let (at, value) = first.unwrap_or((0, &f32::NAN));
+    let problem = format!("value {at}: {value} is no finite number");
+    Err(not_finite(path, &format!("{path}.{name}"), &problem))
 }
 
 /// Lends `f` the elements of a CPU f32 tensor in order, without a copy if they lie so.

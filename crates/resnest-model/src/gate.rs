@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use crate::layers::{Act, Conv2d, conv_norm_act};
+use crate::nan::relu;
 use crate::norm::Normalise;
 use crate::pool::GlobalAvg;
 use crate::trace::Trace;
@@ -70,7 +71,7 @@ pub(crate) fn gated_sum(
     };
     let sum = weighted.try_fold(first?, |sum, part| sum + part?)?;
     match residual {
-        Some(residual) => (sum + residual)?.relu(),
+        Some(residual) => relu(&(sum + residual)?),
         None => Ok(sum),
     }
 }

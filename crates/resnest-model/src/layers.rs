@@ -10,8 +10,9 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use resnest_kernels::{ConvSpec, PackedConv};
 
-use crate::error::Result as ModelResult;
-use crate::fuse::{Fuser, check_fusable, to_vec, with_values};
+use crate::error::{Error, Result as ModelResult};
+use crate::fuse::{Fuser, check_finite, check_fusable, to_vec, with_values};
+use crate::nan::relu;
 use crate::norm::{BatchNorm2d, Normalise};
 use crate::trace::Trace;
 
@@ -20,7 +21,7 @@ use crate::trace::Trace;
 pub(crate) enum Act {
     /// Nothing.
     Identity,
-    /// max(x, 0).
+    /// max(x, 0); NaN stays NaN.
     Relu,
 }
 
@@ -28,7 +29,7 @@ impl Act {
     fn apply(self, x: Tensor) -> Result<Tensor> {
         match self {
             Act::Identity => Ok(x),
-            Act::Relu => x.relu(),
+            Act::Relu => relu(&x),
         }
     }
 
@@ -73,7 +74,7 @@ impl Conv2dConfig {
 }
 
 /// The weights of a layer: as they were read, for candle's operations, or packed for a kernel.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Weights {
     Plain {
         weight: Tensor,
@@ -95,7 +96,7 @@ impl Weights {
 }
 
 /// `nn.Conv2d`: (N, C_in, H, W) → (N, C_out, H', W').
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Conv2d {
     weights: Weights, // plain: (C_out, C_in / groups, k, k) and (1, C_out, 1, 1)
     in_chans: usize,
@@ -193,20 +194,24 @@ impl Conv2d {
     pub(crate) fn folded(
         &self,
         norm: Option<&BatchNorm2d>,
-    ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+    ) -> ModelResult<(Vec<f32>, Option<Vec<f32>>)> {
         let Weights::Plain { weight, bias } = &self.weights else {
-            candle_core::bail!("`{}` is packed already", self.path);
+            return Err(Error::fuse(&self.path, "it is packed already"));
         };
+        self.check_fusable()?;
         let bias = match bias {
             Some(bias) => Some(to_vec(bias)?),
             None => None,
         };
         with_values(weight, |weight| match norm {
             Some(norm) => {
-                let (weight, bias) = norm.fold(weight, bias.as_deref())?;
+                let (weight, bias) = norm.fold(&self.path, weight, bias.as_deref())?;
                 Ok((weight, Some(bias)))
             }
-            None => Ok((weight.to_vec(), bias)),
+            None => {
+                check_finite(&self.path, [weight, bias.as_deref().unwrap_or_default()])?;
+                Ok((weight.to_vec(), bias))
+            }
         })
     }
 
@@ -318,7 +323,7 @@ pub(crate) fn describe(spec: &ConvSpec) -> String {
 }
 
 /// `nn.Linear` with bias: (N, in) → (N, out).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Linear {
     weights: Weights, // plain: (out, in) and (out)
     in_features: usize,
@@ -344,11 +349,13 @@ impl Linear {
         let Weights::Plain { weight, bias } = &self.weights else {
             return Ok(());
         };
+        check_fusable(&self.path, weight.dtype(), weight.device())?;
         let bias = match bias {
             Some(bias) => Some(to_vec(bias)?),
             None => None,
         };
         let kernel = with_values(weight, |weight| {
+            check_finite(&self.path, [weight, bias.as_deref().unwrap_or_default()])?;
             fuser.pack(&self.path, self.spec(), weight, bias.as_deref())
         })?;
         self.weights = Weights::Packed(Arc::new(kernel));
@@ -485,11 +492,11 @@ pub(crate) fn conv_norm_add_act(
             Held::Own(shortcut) => kernel.forward_onto(x, shortcut, true)?,
         },
         Weights::Packed(kernel) => {
-            (norm.forward(kernel.forward(x, None, false)?)? + &*shortcut)?.relu()?
+            relu(&(norm.forward(kernel.forward(x, None, false)?)? + &*shortcut)?)?
         }
         Weights::Plain { weight, bias } => {
             let y = norm.forward(conv.compute(weight, bias.as_ref(), x)?)?;
-            (y + &*shortcut)?.relu()?
+            relu(&(y + &*shortcut)?)?
         }
     };
     conv.report(&y, ", norm, + shortcut, relu", trace);

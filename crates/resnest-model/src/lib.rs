@@ -26,7 +26,7 @@
 //! named networks. Layers: `squeeze_excite.rs`, `eca.rs`, `create_attn.rs`, `selective_kernel.rs`,
 //! `split_attn.rs`, `blur_pool.rs`, `conv_bn_act.rs`, `norm.rs`, `pool.rs`, `helpers.rs`. The rest is
 //! ours: `layers.rs` and `gate.rs` decide how things are computed, `fuse.rs` is what fusing is, `config/`
-//! the options; `test_time_pool.rs`, `feature.rs` and `explain.rs` add to networks, `spec.rs` and
+//! the options; `nan.rs` is ReLU and maxima as PyTorch has them; `test_time_pool.rs`, `feature.rs` and `explain.rs` add to networks, `spec.rs` and
 //! `trace.rs` answer questions about them by running them over nothing.
 //!
 //! ```
@@ -56,6 +56,7 @@ mod gate;
 mod helpers;
 mod init;
 mod layers;
+mod nan;
 mod norm;
 mod pool;
 mod res2net;

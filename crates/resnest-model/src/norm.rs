@@ -5,7 +5,8 @@ use candle_nn::VarBuilder;
 use resnest_kernels::{BatchNorm, fold_batch_norm};
 
 use crate::config::NormLayer;
-use crate::fuse::to_vec;
+use crate::error::{Error, Result as ModelResult};
+use crate::fuse::{not_finite, to_vec};
 
 /// timm builds every norm of this family with PyTorch's default.
 const EPS: f64 = 1e-5;
@@ -23,7 +24,7 @@ pub(crate) trait Normalise {
 }
 
 /// The norm that a network is built with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Norm {
     Batch(BatchNorm2d),
     Group(GroupNorm),
@@ -55,13 +56,14 @@ impl Normalise for Norm {
 }
 
 /// `nn.BatchNorm2d` at inference: per channel `x * scale + shift`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BatchNorm2d {
     scale: Tensor, // (1, C, 1, 1)
     shift: Tensor, // (1, C, 1, 1)
     /// `weight`, `bias`, `running_mean`, `running_var`: what a kernel's weights are folded from,
     /// in f64, so that they are rounded once.
     read: [Tensor; 4],
+    path: String,
 }
 
 impl BatchNorm2d {
@@ -86,24 +88,49 @@ impl BatchNorm2d {
             scale: per_channel(scale)?,
             shift: per_channel(shift)?,
             read: [weight, bias, mean, var],
+            path: vb.prefix(),
         })
     }
 
-    /// Weight and bias of the convolution that equals this norm after a convolution.
+    /// Weight and bias of the convolution that equals this norm after the convolution `conv`, whose
+    /// weight and bias are given.
     pub(crate) fn fold(
         &self,
+        conv: &str,
         weight: &[f32],
         bias: Option<&[f32]>,
-    ) -> Result<(Vec<f32>, Vec<f32>)> {
+    ) -> ModelResult<(Vec<f32>, Vec<f32>)> {
         let [gamma, beta, mean, var] = &self.read;
+        let values = |tensor| to_vec(tensor).map_err(|error| Error::fuse(&self.path, error));
         let norm = BatchNorm {
-            gamma: &to_vec(gamma)?,
-            beta: &to_vec(beta)?,
-            mean: &to_vec(mean)?,
-            var: &to_vec(var)?,
+            gamma: &values(gamma)?,
+            beta: &values(beta)?,
+            mean: &values(mean)?,
+            var: &values(var)?,
             eps: EPS,
         };
-        Ok(fold_batch_norm(weight, bias, norm)?)
+        fold_batch_norm(weight, bias, norm).map_err(|error| self.named(conv, error))
+    }
+
+    /// The error of a folding with the name of the tensor at fault.
+    fn named(&self, conv: &str, error: resnest_kernels::Error) -> Error {
+        let resnest_kernels::Error::NotFinite {
+            name,
+            channel,
+            problem,
+        } = error
+        else {
+            return Error::fuse(conv, error);
+        };
+        let norm = &self.path;
+        let tensor = match name {
+            "gamma" => format!("{norm}.weight"),
+            "beta" => format!("{norm}.bias"),
+            "mean" => format!("{norm}.running_mean"),
+            "var" => format!("{norm}.running_var"),
+            _ => format!("{conv}.{name}"),
+        };
+        not_finite(conv, &tensor, &format!("channel {channel}: {problem}"))
     }
 }
 
@@ -120,7 +147,7 @@ impl Normalise for BatchNorm2d {
 
 /// `GroupNorm`: every image's groups of channels brought to mean 0 and variance 1, then per channel
 /// `x * weight + bias`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GroupNorm {
     weight: Tensor, // (1, C, 1, 1)
     bias: Tensor,   // (1, C, 1, 1)

@@ -5,6 +5,7 @@ use candle_core::{D, Result, Tensor};
 use resnest_kernels::{GlobalPool, PoolSpec};
 
 use crate::config::PoolType;
+use crate::nan::largest;
 use crate::trace::Trace;
 
 /// Where a max-pool of 3x3 begins and ends.
@@ -71,7 +72,7 @@ impl MaxPoolRule {
     fn compute(self, x: &Tensor) -> Result<Tensor> {
         match self {
             MaxPoolRule::Padded3x3 { stride } => {
-                zero_pad(x, 1, 1)?.max_pool2d_with_stride(3, stride)
+                largest(&zero_pad(x, 1, 1)?, |x| x.max_pool2d_with_stride(3, stride))
             }
             MaxPoolRule::Ceil3x3 => {
                 let (_, _, h, w) = x.dims4()?;
@@ -81,7 +82,7 @@ impl MaxPoolRule {
                 // The last window covers two pixels of an even size.
                 let x = x.pad_with_zeros(2, 0, 1 - h % 2)?;
                 let x = x.pad_with_zeros(3, 0, 1 - w % 2)?;
-                x.max_pool2d_with_stride(3, 2)
+                largest(&x, |x| x.max_pool2d_with_stride(3, 2))
             }
         }
     }
@@ -272,7 +273,7 @@ fn max_hw(x: &Tensor) -> Result<Tensor> {
     if x.dim(0)? == 0 {
         return mean_hw(x); // candle takes no maximum over an empty batch
     }
-    x.flatten_from(2)?.max(D::Minus1)
+    largest(x, |x| x.flatten_from(2)?.max(D::Minus1))
 }
 
 /// `adaptive_avgmax_pool2d`: (N, C, H, W) → (N, C).

@@ -15,7 +15,7 @@ use crate::trace::Trace;
 
 /// `Bottle2neck`: the middle of a bottleneck in `scale` splits, each but the last through a 3x3 of
 /// its own, and each of these also seeing what the one before put out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bottle2neck {
     conv1: Conv2d,
     bn1: Norm,

@@ -18,14 +18,14 @@ use crate::trace::Trace;
 pub(crate) const EXPANSION: usize = 4;
 
 /// The middle of a block: split attention, or with radix 0 the plain convolution of a ResNeXt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Conv2 {
     SplitAttn(Box<SplitAttn>),
     Plain { conv: Conv2d, bn2: BatchNorm2d },
 }
 
 /// `ResNestBottleneck`: 1x1, split attention over 3x3, 1x1, and the shortcut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ResNestBottleneck {
     conv1: Conv2d,
     bn1: BatchNorm2d,

@@ -20,7 +20,7 @@ use crate::trace::{Trace, per_image};
 pub(crate) const PATHS: usize = 2;
 
 /// `SelectiveKernel`: the sum of two convolutions, weighted channel by channel by an attention.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SelectiveKernel {
     paths: [ConvNormAct; PATHS],
     attn: SelectiveKernelAttn,
@@ -31,7 +31,7 @@ pub(crate) struct SelectiveKernel {
 }
 
 /// `SelectiveKernelAttn`: which path each channel takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SelectiveKernelAttn {
     mean: GlobalAvg,
     fc_reduce: Conv2d,

@@ -18,7 +18,7 @@ use crate::squeeze_excite::SeModule;
 use crate::trace::Trace;
 
 /// `layer0`: one 7x7 convolution, or three 3x3, each with norm and ReLU.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Layer0 {
     /// `conv1`, `conv2`, `conv3`.
     convs: Vec<Conv2d>,
@@ -70,7 +70,7 @@ impl Layer0 {
 }
 
 /// The three bottlenecks (`Bottleneck` and what derives from it), which differ in widths and stride.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bottleneck {
     conv1: Conv2d,
     bn1: BatchNorm2d,
@@ -164,7 +164,7 @@ impl ResidualBlock for Bottleneck {
 }
 
 /// `SEResNetBlock`: two 3x3 convolutions, a ReLU also before the attention.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SeResNetBlock {
     conv1: Conv2d,
     bn1: BatchNorm2d,

@@ -13,7 +13,7 @@ use crate::selective_kernel::SelectiveKernel;
 use crate::trace::Trace;
 
 /// `SelectiveKernelBasic`: a selective kernel, a 3x3 convolution, and the shortcut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SelectiveKernelBasic {
     conv1: SelectiveKernel,
     conv2: ConvNormAct,
@@ -63,7 +63,7 @@ impl ResidualBlock for SelectiveKernelBasic {
 }
 
 /// `SelectiveKernelBottleneck`: 1x1, selective kernel, 1x1, and the shortcut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SelectiveKernelBottleneck {
     conv1: ConvNormAct,
     conv2: SelectiveKernel,

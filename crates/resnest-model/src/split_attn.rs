@@ -46,20 +46,20 @@ impl RadixSoftmax {
 }
 
 /// A 3x3 convolution into `radix` splits, and their sum weighted by an attention over the splits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SplitAttn {
     how: How,
     path: String,
 }
 
 /// The attention as candle's operations on its layers, or all of it as one kernel.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum How {
     Composed(Box<Layers>),
     Fused(Box<Fused>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Layers {
     conv: Conv2d,
     bn0: BatchNorm2d,
@@ -70,7 +70,7 @@ struct Layers {
     path: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fused {
     kernel: PackedSplitAttention,
     /// The convolution's name.

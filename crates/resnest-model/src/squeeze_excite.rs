@@ -14,7 +14,7 @@ use crate::pool::GlobalAvg;
 use crate::trace::Trace;
 
 /// `SEModule`: a weight for each channel, from the means of all channels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SeModule {
     mean: GlobalAvg,
     fc1: Conv2d,

@@ -16,6 +16,12 @@ pub enum Error {
     /// A tensor operation failed on the device.
     #[error("computation failed: {0}")]
     Compute(#[from] candle_core::Error),
+    /// A panic in the preparation of an image or in the computation, which was contained.
+    #[error("it failed in a way it should not ({detail}): please report this image and model")]
+    Panicked {
+        /// The panic's message.
+        detail: String,
+    },
     /// A device name that is none of the known ones.
     #[error("unknown device {text:?}: use one of auto, cpu, cuda, cuda:N, metal")]
     UnknownDevice {
@@ -43,7 +49,8 @@ pub enum Error {
     },
     /// The model has no classifier, so there is nothing to predict.
     #[error(
-        "model {model} has num_classes 0: it gives features; call its `forward`, or load it with a classifier"
+        "model {model} has num_classes 0, and so no classes to tell apart: it gives features (`Classifier::features`, \
+         `resnest features`); load it with a classifier to classify"
     )]
     NoClasses {
         /// The model's name.
@@ -134,4 +141,9 @@ pub enum Error {
         /// The channels the model takes.
         channels: usize,
     },
+}
+
+/// Runs `work`; a panic in it is an error like any other, and nothing is printed.
+pub(crate) fn contained<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    resnest_image::contain(work).unwrap_or_else(|detail| Err(Error::Panicked { detail }))
 }

@@ -22,9 +22,11 @@ pub mod dataset;
 pub mod demo;
 pub mod explain;
 pub mod features;
+pub mod output;
 pub mod validate;
 pub mod verify;
 
+mod batch;
 mod classifier;
 mod create;
 mod device;

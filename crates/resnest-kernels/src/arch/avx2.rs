@@ -19,14 +19,14 @@ fn mask(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - n.min(8)).cast()) }
 }
 
-// SAFETY (for every intrinsic below): values of this type only exist inside functions compiled
-// with avx2 and fma, which run only when the CPU has them (see `super::Vector`).
+// SAFETY (for every intrinsic below): a value or the caller proves that the CPU has avx2 and fma (see
+// `super::Vector`).
 impl Vector for F32x8 {
     const LANES: usize = 8;
 
     #[inline(always)]
-    fn splat(x: f32) -> Self {
-        // SAFETY: see the impl.
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: the caller grants the instruction set.
         F32x8(unsafe { _mm256_set1_ps(x) })
     }
 
@@ -74,8 +74,22 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
+        // Where either operand is NaN, the instruction gives the second one: of the two orders one
+        // gives the NaN. All bits of a NaN's exponent are ones, and any others leave it a NaN.
         // SAFETY: see the impl.
-        F32x8(unsafe { _mm256_max_ps(self.0, other.0) })
+        F32x8(unsafe {
+            _mm256_or_ps(
+                _mm256_max_ps(self.0, other.0),
+                _mm256_max_ps(other.0, self.0),
+            )
+        })
+    }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        // In this order: of a NaN and anything the instruction gives the second operand.
+        // SAFETY: see the impl.
+        F32x8(unsafe { _mm256_max_ps(_mm256_setzero_ps(), self.0) })
     }
 
     #[inline(always)]

@@ -13,14 +13,14 @@ fn mask(n: usize) -> __mmask16 {
     ((1u32 << n.min(16)) - 1) as __mmask16
 }
 
-// SAFETY (for every intrinsic below): values of this type only exist inside functions compiled
-// with avx512f, which run only when the CPU has it (see `super::Vector`).
+// SAFETY (for every intrinsic below): a value or the caller proves that the CPU has avx512f (see
+// `super::Vector`).
 impl Vector for F32x16 {
     const LANES: usize = 16;
 
     #[inline(always)]
-    fn splat(x: f32) -> Self {
-        // SAFETY: see the impl.
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: the caller grants the instruction set.
         F32x16(unsafe { _mm512_set1_ps(x) })
     }
 
@@ -68,8 +68,20 @@ impl Vector for F32x16 {
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
+        // Where either operand is NaN, the instruction gives the second one: lanes of `self` that are
+        // NaN are kept instead.
         // SAFETY: see the impl.
-        F32x16(unsafe { _mm512_max_ps(self.0, other.0) })
+        F32x16(unsafe {
+            let numbers = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self.0, self.0);
+            _mm512_mask_max_ps(self.0, numbers, self.0, other.0)
+        })
+    }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        // In this order: of a NaN and anything the instruction gives the second operand.
+        // SAFETY: see the impl.
+        F32x16(unsafe { _mm512_max_ps(_mm512_setzero_ps(), self.0) })
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use super::Isa;
 use super::fetch::fetch_for_writing;
 use super::narrow::NarrowArgs;
 use super::tile::{TileArgs, TileFn};
+use super::window::Place;
 use crate::buffer::LINE;
 use crate::share::SharedMut;
 
@@ -345,7 +346,10 @@ pub(crate) struct NarrowBlock<'a> {
 
 impl NarrowBlock<'_> {
     /// Writes the pixels of the table, (pixels, channels).
-    pub fn run(&self, isa: Isa, out: &mut [f32]) {
+    ///
+    /// # Safety
+    /// Nobody else may touch these places of `out` meanwhile.
+    pub unsafe fn run(&self, isa: Isa, (out, at, len): Place) {
         let kernels = isa.kernels();
         let t = self.table;
         let width = self.channels.next_multiple_of(kernels.lanes);
@@ -368,9 +372,9 @@ impl NarrowBlock<'_> {
             "narrow weights"
         );
         assert_eq!(self.bias.len(), width, "bias");
-        assert_eq!(out.len(), t.pixels * self.channels, "output");
+        assert_eq!(len, t.pixels * self.channels, "output");
         assert!(
-            self.residual.is_none_or(|r| r.len() == out.len()),
+            self.residual.is_none_or(|r| r.len() == len),
             "residual length"
         );
         let args = NarrowArgs {
@@ -382,12 +386,13 @@ impl NarrowBlock<'_> {
             channels: self.channels,
             weights: self.weights.as_ptr(),
             bias: self.bias.as_ptr(),
-            out: out.as_mut_ptr(),
+            out: out.place(at, len),
             residual: self.residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
             relu: self.relu,
         };
         let kernel = kernels.narrow[self.group.trailing_zeros() as usize - 1];
-        // SAFETY: every range is bounded above; the Isa proves the CPU has it.
+        // SAFETY: every range is bounded above, and the caller has the places; the Isa proves the CPU
+        // has it.
         unsafe { kernel(&args) }
     }
 }

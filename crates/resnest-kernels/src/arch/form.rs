@@ -221,13 +221,13 @@ impl Transform<4, 2> for F2 {
 impl Transform<6, 4> for F4 {
     #[inline(always)]
     fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
-        let (two, four, five) = (V::splat(2.0), V::splat(4.0), V::splat(5.0));
-        let minus_four = V::splat(-4.0);
+        let (two, four, five) = (d[0].all(2.0), d[0].all(4.0), d[0].all(5.0));
+        let minus_four = d[0].all(-4.0);
         let a = d[2].mul_add(minus_four, d[4]);
         let b = d[1].mul_add(minus_four, d[3]);
         let c = d[4].sub(d[2]);
         let e = d[3].sub(d[1]).mul(two);
-        let minus_five = V::splat(0.0).sub(five);
+        let minus_five = d[0].all(0.0).sub(five);
         [
             d[0].mul_add(four, d[2].mul_add(minus_five, d[4])),
             a.add(b),
@@ -240,7 +240,7 @@ impl Transform<6, 4> for F4 {
 
     #[inline(always)]
     fn output<V: Vector>(m: [V; 6]) -> [V; 4] {
-        let (two, four, eight) = (V::splat(2.0), V::splat(4.0), V::splat(8.0));
+        let (two, four, eight) = (m[0].all(2.0), m[0].all(4.0), m[0].all(8.0));
         let (s1, d1) = (m[1].add(m[2]), m[1].sub(m[2]));
         let (s2, d2) = (m[3].add(m[4]), m[3].sub(m[4]));
         [
@@ -257,7 +257,7 @@ impl Transform<6, 4> for F4 {
 impl Transform<7, 5> for F5 {
     #[inline(always)]
     fn input<V: Vector>(d: [V; 7]) -> [V; 7] {
-        let times = |factor: f32, x: V, y: V| x.mul_add(V::splat(factor), y);
+        let times = |factor: f32, x: V, y: V| x.mul_add(x.all(factor), y);
         // All points but 3 have its factor.
         let e = |i: usize| times(-3.0, d[i], d[i + 1]);
         let e = [e(0), e(1), e(2), e(3), e(4), e(5)];
@@ -276,7 +276,7 @@ impl Transform<7, 5> for F5 {
 
     #[inline(always)]
     fn output<V: Vector>(m: [V; 7]) -> [V; 5] {
-        let times = |factor: f32, x: V, y: V| x.mul_add(V::splat(factor), y);
+        let times = |factor: f32, x: V, y: V| x.mul_add(x.all(factor), y);
         let (s1, d1) = (m[1].add(m[2]), m[1].sub(m[2]));
         let (s2, d2) = (m[3].add(m[4]), m[3].sub(m[4]));
         [
@@ -294,7 +294,7 @@ impl Transform<7, 5> for F5 {
 impl Transform<8, 6> for F6 {
     #[inline(always)]
     fn input<V: Vector>(d: [V; 8]) -> [V; 8] {
-        let times = |factor: f32, x: V, y: V| x.mul_add(V::splat(factor), y);
+        let times = |factor: f32, x: V, y: V| x.mul_add(x.all(factor), y);
         let a = times(-4.25, d[4], d[2].add(d[6]));
         let b = times(-4.25, d[3], d[1].add(d[5]));
         let c = times(0.25, d[2], times(-1.25, d[4], d[6]));
@@ -315,7 +315,7 @@ impl Transform<8, 6> for F6 {
 
     #[inline(always)]
     fn output<V: Vector>(m: [V; 8]) -> [V; 6] {
-        let times = |factor: f32, x: V, y: V| x.mul_add(V::splat(factor), y);
+        let times = |factor: f32, x: V, y: V| x.mul_add(x.all(factor), y);
         let (s1, d1) = (m[1].add(m[2]), m[1].sub(m[2]));
         let (s2, d2) = (m[3].add(m[4]), m[3].sub(m[4]));
         let (s3, d3) = (m[5].add(m[6]), m[5].sub(m[6]));
@@ -364,13 +364,13 @@ impl Transform<5, 4> for S4 {
     #[inline(always)]
     fn input<V: Vector>(d: [V; 5]) -> [V; 5] {
         let [a, b, c, e] = Self::single([d[0], d[1], d[2], d[3]]);
-        let last = d[1].sub(d[3]).mul_add(V::splat(2.0), d[4].sub(d[2]));
+        let last = d[1].sub(d[3]).mul_add(d[0].all(2.0), d[4].sub(d[2]));
         [a, b, c, e, last]
     }
 
     #[inline(always)]
     fn output<V: Vector>(m: [V; 5]) -> [V; 4] {
-        let (two, four, eight) = (V::splat(2.0), V::splat(4.0), V::splat(8.0));
+        let (two, four, eight) = (m[0].all(2.0), m[0].all(4.0), m[0].all(8.0));
         let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
         [
             m[0].add(sum).add(m[3]),
@@ -384,7 +384,7 @@ impl Transform<5, 4> for S4 {
 impl StridedTransform<5, 4> for S4 {
     #[inline(always)]
     fn single<V: Vector>(d: [V; 4]) -> [V; 4] {
-        let (two, minus_two) = (V::splat(2.0), V::splat(-2.0));
+        let (two, minus_two) = (d[0].all(2.0), d[0].all(-2.0));
         let (low, high) = (d[3].sub(d[1]), d[3].sub(d[2]));
         [
             d[0].sub(d[2]).mul_add(two, low),

@@ -32,6 +32,7 @@ use narrow_rows::RowFn;
 use rows::{ColumnFn, GateFn, ReduceFn, WeightedFn};
 use tile::TileFn;
 pub(crate) use tile::UNROLL;
+pub(crate) use vector::relu;
 use winograd::{InputFn, OutputFn};
 use winograd_weights::WeightsFn;
 

@@ -35,7 +35,7 @@ const TOGETHER: usize = 4;
 /// Groups of `G` channels in and out.
 ///
 /// # Safety
-/// `V::LANES` is a multiple of `G` and `channels` too; offsets that are not negative leave `channels`
+/// The CPU has the instruction set. `V::LANES` is a multiple of `G` and `channels` too; offsets that are not negative leave `channels`
 /// readable values at `x`; the rest is as large as [`NarrowArgs`] says.
 #[inline(always)]
 pub(crate) unsafe fn narrow<V: Vector, const G: usize>(a: &NarrowArgs) {
@@ -93,7 +93,7 @@ unsafe fn tile<V: Vector, const G: usize, const M: usize>(
                 value = value.add(load(a.residual.add(at), valid));
             }
             if a.relu {
-                value = value.max(V::splat(0.0));
+                value = value.relu();
             }
             store(value, a.out.add(at), valid);
         }

@@ -55,7 +55,7 @@ pub(crate) type RowFn = unsafe fn(&RowArgs);
 /// Groups of `G` channels in and out at stride `S`, 1 or 2.
 ///
 /// # Safety
-/// `V::LANES` is a multiple of `G` or `G` of `V::LANES`, `channels` of `G`; a packed row holds the
+/// The CPU has the instruction set. `V::LANES` is a multiple of `G` or `G` of `V::LANES`, `channels` of `G`; a packed row holds the
 /// `(pixels - 1) * S + 3` columns under the row; the rest is as large as [`RowArgs`] says.
 #[inline(always)]
 pub(crate) unsafe fn narrow_row<V: Vector, const G: usize, const S: usize>(a: &RowArgs) {
@@ -211,7 +211,7 @@ unsafe fn finish<V: Vector>(a: &RowArgs, mut value: V, at: usize, valid: usize) 
             value = value.add(load(a.residual.add(at), valid));
         }
         if a.relu {
-            value = value.max(V::splat(0.0));
+            value = value.relu();
         }
         store(value, a.out.add(at), valid);
     }
@@ -220,7 +220,7 @@ unsafe fn finish<V: Vector>(a: &RowArgs, mut value: V, at: usize, valid: usize) 
 /// Input channel `I` of every group, if there is one, under the taps of a row.
 ///
 /// # Safety
-/// `weights` leads to those of the row's taps, `x` to the packed columns under them.
+/// The CPU has the instruction set; `weights` leads to those of the row's taps, `x` to the packed columns under them.
 #[inline(always)]
 unsafe fn channel<V, const G: usize, const S: usize, const M: usize, const I: usize>(
     acc: &mut [V; M],
@@ -241,7 +241,7 @@ unsafe fn channel<V, const G: usize, const S: usize, const M: usize, const I: us
 /// Adds one channel, whose column `j` is `x(j)` in the lanes it goes to.
 ///
 /// # Safety
-/// `weights` leads to the channel's weights for the first of three taps.
+/// The CPU has the instruction set; `weights` leads to the channel's weights for the first of three taps.
 #[inline(always)]
 unsafe fn three_taps<V: Vector, const G: usize, const S: usize, const M: usize>(
     acc: &mut [V; M],

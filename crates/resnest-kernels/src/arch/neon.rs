@@ -7,13 +7,14 @@ use std::arch::aarch64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct F32x8(float32x4_t, float32x4_t);
 
-// SAFETY (for every intrinsic below): NEON is part of the aarch64 baseline.
+// SAFETY (for every intrinsic below): a value or the caller proves NEON, and it is part of the aarch64
+// baseline.
 impl Vector for F32x8 {
     const LANES: usize = 8;
 
     #[inline(always)]
-    fn splat(x: f32) -> Self {
-        // SAFETY: see the impl.
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: the caller grants the instruction set.
         unsafe { F32x8(vdupq_n_f32(x), vdupq_n_f32(x)) }
     }
 
@@ -72,8 +73,14 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
+        // FMAX gives NaN where either operand is.
         // SAFETY: see the impl.
         unsafe { F32x8(vmaxq_f32(self.0, other.0), vmaxq_f32(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        self.max(self.all(0.0))
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Plain Rust arrays in place of registers: correct everywhere, and what Miri runs.
 
-use super::vector::Vector;
+use super::vector::{Vector, relu};
 
 /// Eight lanes as an array; the compiler vectorises it as far as the target's baseline goes.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ impl Vector for F32x8 {
     const LANES: usize = 8;
 
     #[inline(always)]
-    fn splat(x: f32) -> Self {
+    unsafe fn splat(x: f32) -> Self {
         F32x8([x; 8])
     }
 
@@ -69,7 +69,12 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        self.zip(other, |a, b| if a > b { a } else { b })
+        self.zip(other, |a, b| if a > b || a.is_nan() { a } else { b })
+    }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        F32x8(std::array::from_fn(|i| relu(self.0[i])))
     }
 
     // Not f32::mul_add: without hardware FMA that is a library call per lane.

@@ -5,7 +5,7 @@ use super::vector::Vector;
 /// What `reduce` does with the pixels under a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reduce {
-    /// The largest.
+    /// The largest; NaN if any is.
     Max,
     /// Their sum, scaled.
     Sum,
@@ -40,7 +40,7 @@ pub(crate) struct WeightedArgs {
     pub radix: usize,
 }
 
-/// `out[c]` gets the sum or largest of `x[p][c]` over a run of pixels and of what it held.
+/// `out[c]` gets the sum or largest (NaN if any is) of `x[p][c]` over a run of pixels and of what it held.
 pub(crate) struct ColumnArgs {
     pub x: *const f32,
     pub pixels: usize,
@@ -84,7 +84,7 @@ impl Reduction for Dot {
 }
 
 /// # Safety
-/// `p` is valid for reading `valid` values.
+/// The CPU has the instruction set; `p` is valid for reading `valid` values.
 #[inline(always)]
 pub(super) unsafe fn load<V: Vector>(p: *const f32, valid: usize) -> V {
     // SAFETY: the caller grants `valid` readable values, or a whole register.
@@ -112,18 +112,18 @@ pub(super) unsafe fn store<V: Vector>(v: V, p: *mut f32, valid: usize) {
 }
 
 /// # Safety
-/// Every pointer is valid for `channels` values at what [`ReduceArgs`] says it holds.
+/// The CPU has the instruction set. Every pointer is valid for `channels` values at what [`ReduceArgs`] says it holds.
 #[inline(always)]
 pub(crate) unsafe fn reduce<V: Vector, R: Reduction>(a: &ReduceArgs) {
     let mut c = 0;
     while c < a.channels {
         let valid = V::LANES.min(a.channels - c);
-        let mut acc = match R::KIND {
-            Reduce::Max => V::splat(f32::NEG_INFINITY),
-            Reduce::Sum | Reduce::Dot => V::splat(0.0),
-        };
         // SAFETY: `valid` values remain from channel c on.
         unsafe {
+            let mut acc = V::splat(match R::KIND {
+                Reduce::Max => f32::NEG_INFINITY,
+                Reduce::Sum | Reduce::Dot => 0.0,
+            });
             for tap in 0..a.taps {
                 let x = load::<V>(a.x.offset(*a.offsets.add(tap)).add(c), valid);
                 acc = match R::KIND {
@@ -148,7 +148,7 @@ pub(crate) unsafe fn reduce<V: Vector, R: Reduction>(a: &ReduceArgs) {
 }
 
 /// # Safety
-/// x holds `pixels * radix * channels` values, weights `radix * channels`, out `pixels * channels`.
+/// The CPU has the instruction set. x holds `pixels * radix * channels` values, weights `radix * channels`, out `pixels * channels`.
 #[inline(always)]
 pub(crate) unsafe fn weighted<V: Vector>(a: &WeightedArgs) {
     for pixel in 0..a.pixels {
@@ -157,9 +157,9 @@ pub(crate) unsafe fn weighted<V: Vector>(a: &WeightedArgs) {
         let mut c = 0;
         while c < a.channels {
             let valid = V::LANES.min(a.channels - c);
-            let mut acc = V::splat(0.0);
             // SAFETY: `valid` values remain from channel c on in each of the radix rows.
             unsafe {
+                let mut acc = V::splat(0.0);
                 for split in 0..a.radix {
                     let at = split * a.channels + c;
                     let weight = load::<V>(a.weights.add(at), valid);
@@ -173,7 +173,7 @@ pub(crate) unsafe fn weighted<V: Vector>(a: &WeightedArgs) {
 }
 
 /// # Safety
-/// x holds `channels` values for each of `pixels`, `stride` apart, out `channels`.
+/// The CPU has the instruction set. x holds `channels` values for each of `pixels`, `stride` apart, out `channels`.
 #[inline(always)]
 pub(crate) unsafe fn columns<V: Vector, R: Reduction>(a: &ColumnArgs) {
     let mut c = 0;
@@ -196,7 +196,7 @@ pub(crate) unsafe fn columns<V: Vector, R: Reduction>(a: &ColumnArgs) {
 }
 
 /// # Safety
-/// x (and the residual) hold `pixels * channels` values, gates `channels`.
+/// The CPU has the instruction set. x (and the residual) hold `pixels * channels` values, gates `channels`.
 #[inline(always)]
 pub(crate) unsafe fn gate<V: Vector>(a: &GateArgs) {
     for pixel in 0..a.pixels {
@@ -214,7 +214,7 @@ pub(crate) unsafe fn gate<V: Vector>(a: &GateArgs) {
                 let gates = load::<V>(a.gates.add(c), valid);
                 let mut value = load::<V>(x, valid).mul_add(gates, rest);
                 if a.relu {
-                    value = value.max(V::splat(0.0));
+                    value = value.relu();
                 }
                 store(value, x, valid);
             }

@@ -55,7 +55,7 @@ pub(crate) type TileFn = unsafe fn(&TileArgs);
 /// Computes the tiles.
 ///
 /// # Safety
-/// The promises of [`TileArgs`], with `M` rows and `N` registers a row.
+/// The CPU has the instruction set; the promises of [`TileArgs`], with `M` rows and `N` registers a row.
 #[inline(always)]
 pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArgs) {
     let mut prefetch = a.prefetch;
@@ -111,7 +111,7 @@ pub(crate) const UNROLL: usize = 4;
 /// Adds the products of one k, whose row of weights is at `w`.
 ///
 /// # Safety
-/// Each row is valid for reading the value at `k`, `w` for a panel's width of values.
+/// The CPU has the instruction set. Each row is valid for reading the value at `k`, `w` for a panel's width of values.
 #[inline(always)]
 unsafe fn multiply<V: Vector, const M: usize, const N: usize>(
     acc: &mut [[V; N]; M],
@@ -119,9 +119,9 @@ unsafe fn multiply<V: Vector, const M: usize, const N: usize>(
     k: usize,
     w: *const f32,
 ) {
-    let mut b = [V::splat(0.0); N];
     // SAFETY: the caller's promise.
     unsafe {
+        let mut b = [V::splat(0.0); N];
         for (n, b) in b.iter_mut().enumerate() {
             *b = V::load(w.add(n * V::LANES));
         }
@@ -180,7 +180,7 @@ unsafe fn finish<V: Vector, const M: usize, const N: usize>(
         }
         if a.last && a.relu {
             for n in acc.as_flattened_mut() {
-                *n = n.max(V::splat(0.0));
+                *n = n.relu();
             }
         }
         if a.last && !a.sums.is_null() {
@@ -217,12 +217,12 @@ unsafe fn add_rows<V: Vector, const M: usize, const N: usize>(
 }
 
 /// # Safety
-/// `p` is valid for reading `cols` values, `(N-1)*LANES < cols <= N*LANES`.
+/// The CPU has the instruction set; `p` is valid for reading `cols` values, `(N-1)*LANES < cols <= N*LANES`.
 #[inline(always)]
 pub(crate) unsafe fn load_row<V: Vector, const N: usize>(p: *const f32, cols: usize) -> [V; N] {
-    let mut row = [V::splat(0.0); N];
     // SAFETY: the registers before the last are full, the last reads what is left of `cols`.
     unsafe {
+        let mut row = [V::splat(0.0); N];
         for (n, v) in row.iter_mut().enumerate().take(N - 1) {
             *v = V::load(p.add(n * V::LANES));
         }
@@ -232,8 +232,8 @@ pub(crate) unsafe fn load_row<V: Vector, const N: usize>(p: *const f32, cols: us
         } else {
             V::load_first(tail, cols - (N - 1) * V::LANES)
         };
+        row
     }
-    row
 }
 
 /// # Safety

@@ -2,18 +2,29 @@
 
 /// A register of `LANES` f32 values of one instruction set.
 ///
-/// A type implementing it is only ever named inside functions compiled with that instruction
-/// set's target features, which the kernel tables of [`super::Kernels`] hand out; so its methods
-/// need no check of their own. All of them must inline into such a function.
+/// Whoever holds a value may use it: the functions that make one of nothing are unsafe and ask for a CPU
+/// that has the instruction set, so a value proves that it does, and the methods that take one need ask
+/// no more. The type is only named in kernels, which the tables of [`super::Kernels`] hand out compiled
+/// with the set's target features; all methods must inline into them.
 pub(crate) trait Vector: Copy {
     /// Values in a register.
     const LANES: usize;
 
     /// All lanes equal to `x`.
-    fn splat(x: f32) -> Self;
+    ///
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn splat(x: f32) -> Self;
+
+    /// The same where there is a value already.
+    #[inline(always)]
+    fn all(self, x: f32) -> Self {
+        // SAFETY: `self` proves that the CPU has the instruction set.
+        unsafe { Self::splat(x) }
+    }
 
     /// # Safety
-    /// `p` must be valid for reading `LANES` values.
+    /// The CPU has the instruction set; `p` must be valid for reading `LANES` values.
     unsafe fn load(p: *const f32) -> Self;
 
     /// # Safety
@@ -23,7 +34,7 @@ pub(crate) trait Vector: Copy {
     /// The first `n <= LANES` values, zeros after them.
     ///
     /// # Safety
-    /// `p` must be valid for reading `n` values.
+    /// The CPU has the instruction set; `p` must be valid for reading `n` values.
     unsafe fn load_first(p: *const f32, n: usize) -> Self;
 
     /// Writes the first `n <= LANES` lanes.
@@ -35,7 +46,14 @@ pub(crate) trait Vector: Copy {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
+
+    /// The larger of the two, lane by lane; NaN where either is NaN, as `torch.maximum` has it.
     fn max(self, other: Self) -> Self;
+
+    /// `max(x, 0)`, lane by lane; NaN stays NaN, as in `torch.relu`.
+    ///
+    /// One instruction where [`max`](Self::max) may take three: the other operand is never NaN.
+    fn relu(self) -> Self;
 
     /// `self * factor + addend`, in one rounding where the instruction set can.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
@@ -56,4 +74,10 @@ pub(crate) trait Vector: Copy {
     /// Asks for the cache line at `p`; any address is allowed.
     #[inline(always)]
     fn prefetch(_p: *const f32) {}
+}
+
+/// `max(x, 0)` of a single value; NaN stays NaN, which `f32::max` would drop.
+#[inline(always)]
+pub(crate) fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
 }

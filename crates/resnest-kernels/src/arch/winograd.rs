@@ -23,15 +23,17 @@ impl<V: Vector, const R: usize, const C: usize> Half<V, R, C> {
     }
 
     /// # Safety
-    /// All columns have been set.
+    /// The CPU has the instruction set; all columns have been set.
     #[inline(always)]
     unsafe fn row(&self, i: usize) -> [V; C] {
-        let mut row = [V::splat(0.0); C];
-        for (value, kept) in row.iter_mut().zip(&self.0[i]) {
-            // SAFETY: the caller's promise.
-            *value = unsafe { kept.assume_init() };
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut row = [V::splat(0.0); C];
+            for (value, kept) in row.iter_mut().zip(&self.0[i]) {
+                *value = kept.assume_init();
+            }
+            row
         }
-        row
     }
 }
 
@@ -80,7 +82,7 @@ pub(crate) type OutputFn = unsafe fn(&OutputArgs);
 /// Bᵀ·d·B for all channels of a tile.
 ///
 /// # Safety
-/// Each of the A·A pixels that is not in the padding has `channels` readable values; `out` has room
+/// The CPU has the instruction set. Each of the A·A pixels that is not in the padding has `channels` readable values; `out` has room
 /// for `channels`, rounded up to whole registers, at each of A·A places `stride` apart.
 #[inline(always)]
 pub(crate) unsafe fn input<V: Vector, T: Transform<A, M>, const A: usize, const M: usize>(
@@ -137,7 +139,7 @@ unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
 /// terms follow one another, each of `channels`, rounded up to whole registers.
 ///
 /// # Safety
-/// Each of the S·S pixels that is not in the padding has `channels` readable values; `out` has room for
+/// The CPU has the instruction set. Each of the S·S pixels that is not in the padding has `channels` readable values; `out` has room for
 /// four times `channels`, rounded up to whole registers, at each of A·A places `stride` apart.
 #[inline(always)]
 pub(crate) unsafe fn input_strided<V, T, const A: usize, const M: usize, const S: usize>(
@@ -181,7 +183,8 @@ pub(crate) unsafe fn input_strided<V, T, const A: usize, const M: usize, const S
 fn parities<V: Vector, const A: usize, const M: usize, const S: usize>(
     values: [V; S],
 ) -> ([V; A], [V; M]) {
-    let (mut even, mut odd) = ([V::splat(0.0); A], [V::splat(0.0); M]);
+    let zero = values[0].all(0.0);
+    let (mut even, mut odd) = ([zero; A], [zero; M]);
     for (i, value) in even.iter_mut().enumerate() {
         *value = values[2 * i];
     }
@@ -239,7 +242,7 @@ unsafe fn pixel<const A: usize>(a: &InputArgs, i: usize, j: usize) -> Option<*co
 /// Aᵀ·m·A, then bias, residual, ReLU, sums and the store, for one tile and panel.
 ///
 /// # Safety
-/// Every pointer is valid for what [`OutputArgs`] says of it, pixels outside `rows` and `columns`
+/// The CPU has the instruction set. Every pointer is valid for what [`OutputArgs`] says of it, pixels outside `rows` and `columns`
 /// excepted.
 #[inline(always)]
 pub(crate) unsafe fn output<V: Vector, T: Transform<A, M>, const A: usize, const M: usize>(
@@ -323,7 +326,7 @@ unsafe fn finish<V: Vector>(a: &OutputArgs, mut value: V, offset: usize, valid: 
             value = value.add(load(a.residual.add(offset), valid));
         }
         if a.relu {
-            value = value.max(V::splat(0.0));
+            value = value.relu();
         }
         store(value, a.out.add(offset), valid);
     }

@@ -1,6 +1,7 @@
 //! Depthwise convolution: one input channel for each output channel, vectorised over channels.
 
 use super::{Finish, Geometry, share_of, sum_columns};
+use crate::arch::relu;
 use crate::arch::window::Window;
 use crate::shape::ConvSpec;
 use crate::share::SharedMut;
@@ -44,7 +45,7 @@ impl Depthwise {
         });
         if let Some(sums) = sums {
             // SAFETY: all tasks have ended and have written everything.
-            sum_columns(g, unsafe { out.slice(0, g.output.len()) }, sums);
+            sum_columns(g, unsafe { out.written(0, g.output.len()) }, sums);
         }
     }
 
@@ -71,16 +72,18 @@ impl Depthwise {
                 }
             }
             let at = pixel * c;
-            // SAFETY: each row of the output belongs to one task.
-            let out = unsafe { out.slice(at, c) };
-            window.dot(g.isa, x, &self.weights, &self.bias, out);
+            // SAFETY: each row of the output belongs to one task; written, it is one of values.
+            let out = unsafe {
+                window.dot(g.isa, x, &self.weights, &self.bias, (out, at, c));
+                out.slice(at, c)
+            };
             if let Some(residual) = finish.residual {
                 out.iter_mut()
                     .zip(&residual[at..])
                     .for_each(|(o, r)| *o += r);
             }
             if finish.relu {
-                out.iter_mut().for_each(|o| *o = o.max(0.0));
+                out.iter_mut().for_each(|o| *o = relu(*o));
             }
         }
     }

@@ -4,7 +4,7 @@ use super::panel::{GroupShape, PanelShape, PanelWeights};
 use super::{Finish, Geometry};
 use crate::arch::Isa;
 use crate::arch::block::{OffsetTable, Panel, Upcoming};
-use crate::arch::window::weighted;
+use crate::arch::window::{Place, weighted};
 use crate::buffer::with_scratch;
 use crate::error::{Error, check_len};
 use crate::shape::{ConvSpec, Nhwc};
@@ -103,8 +103,12 @@ pub(crate) struct Weighted<'a> {
 
 impl Weighted<'_> {
     /// The weighted sums of some pixels, which may lie in several images of `per_image` pixels.
-    pub fn sums(&self, isa: Isa, pixels: Range<usize>, per_image: usize, out: &mut [f32]) {
-        let channels = out.len() / pixels.len().max(1);
+    ///
+    /// # Safety
+    /// Nobody else may touch these places of `out` meanwhile.
+    pub unsafe fn sums(&self, isa: Isa, pixels: Range<usize>, per_image: usize, out: Place) {
+        let (out, first, len) = out;
+        let channels = len / pixels.len().max(1);
         let width = channels * self.radix;
         let mut at = pixels.start;
         while at < pixels.end {
@@ -112,8 +116,10 @@ impl Weighted<'_> {
             let end = ((image + 1) * per_image).min(pixels.end);
             let splits = &self.splits[at * width..end * width];
             let attention = &self.attention[image * width..][..width];
-            let out = &mut out[(at - pixels.start) * channels..(end - pixels.start) * channels];
-            weighted(isa, splits, attention, self.radix, out);
+            let place = first + (at - pixels.start) * channels;
+            let out = (out, place, (end - at) * channels);
+            // SAFETY: a part of the caller's places.
+            unsafe { weighted(isa, splits, attention, self.radix, out) };
             at = end;
         }
     }
@@ -351,7 +357,9 @@ impl Direct {
             }
             Input::Source(Source::Weighted(weighted)) => from_rows(&|rows| {
                 let per_image = g.input.h * g.input.w;
-                weighted.sums(g.isa, task.pixels.clone(), per_image, rows);
+                let (len, rows) = (rows.len(), SharedMut::new(rows));
+                // SAFETY: the rows are this task's own.
+                unsafe { weighted.sums(g.isa, task.pixels.clone(), per_image, (&rows, 0, len)) };
             }),
             Input::Framed(x) => {
                 table.of(id, &task.pixels, |offsets| {

@@ -83,7 +83,7 @@ impl Narrow {
         }
         if let Some(sums) = sums {
             // SAFETY: all tasks have ended and have written everything.
-            sum_columns(g, unsafe { out.slice(0, g.output.len()) }, sums);
+            sum_columns(g, unsafe { out.written(0, g.output.len()) }, sums);
         }
     }
 
@@ -107,7 +107,7 @@ impl Narrow {
                 relu: finish.relu,
             };
             // SAFETY: each pixel belongs to one task.
-            block.run(g.isa, unsafe { out.slice(at, len) });
+            unsafe { block.run(g.isa, (out, at, len)) };
         });
     }
 

@@ -8,6 +8,8 @@ pub struct Rng(u64);
 
 impl Rng {
     pub fn new(seed: u64) -> Self {
+        // Every test with random cases also looks for races, wherever it runs.
+        resnest_kernels::threads::oversubscribe();
         Rng(seed)
     }
 

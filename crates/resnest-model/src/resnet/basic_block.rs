@@ -15,7 +15,7 @@ use crate::norm::{Norm, Normalise};
 use crate::trace::Trace;
 
 /// The block of ResNet-18 and ResNet-34.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BasicBlock {
     conv1: Conv2d,
     bn1: Norm,

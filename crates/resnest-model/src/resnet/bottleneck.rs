@@ -15,7 +15,7 @@ use crate::norm::{Norm, Normalise};
 use crate::trace::Trace;
 
 /// The block of ResNet-50 and larger; with groups that of ResNeXt. The stride is the 3x3's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bottleneck {
     conv1: Conv2d,
     bn1: Norm,

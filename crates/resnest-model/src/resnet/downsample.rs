@@ -22,7 +22,7 @@ pub(crate) enum DownsampleKind {
 }
 
 /// The shortcut of a block that changes shape: an optional pool, a convolution and a norm.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Downsample {
     pool: Option<AvgPool2d>,
     conv: Conv2d,

@@ -33,7 +33,7 @@ impl ResNet {
     /// # Errors
     /// [`Error::Input`] for another shape.
     pub fn forward_features(&self, x: &Tensor) -> ModelResult<Tensor> {
-        self.check_input(x)?;
+        self.begin(x)?;
         Ok(self.last_map(x, &mut Trace::off())?)
     }
 
@@ -58,7 +58,7 @@ impl ResNet {
         x: &Tensor,
         indices: &[isize],
     ) -> ModelResult<(Tensor, Vec<Tensor>)> {
-        self.check_input(x)?;
+        self.begin(x)?;
         self.take(x, indices, 4)
     }
 
@@ -72,7 +72,7 @@ impl ResNet {
         x: &Tensor,
         out_indices: &[isize],
     ) -> ModelResult<Vec<Tensor>> {
-        self.check_input(x)?;
+        self.begin(x)?;
         let last = feature::take_indices(out_indices)?.into_iter().max();
         match last {
             Some(last) => Ok(self.take(x, out_indices, last)?.1),
@@ -91,8 +91,7 @@ impl ResNet {
     }
 
     pub(crate) fn run(&self, x: &Tensor, trace: &mut Trace) -> ModelResult<Tensor> {
-        self.check_input(x)?;
-        self.settle();
+        self.begin(x)?;
         let x = self.last_map(x, trace)?;
         Ok(self.head(&x, false, trace)?)
     }
@@ -185,11 +184,14 @@ impl ResNet {
         }
     }
 
-    fn check_input(&self, x: &Tensor) -> ModelResult<()> {
+    /// What every way through the network begins with: images that fit are counted.
+    fn begin(&self, x: &Tensor) -> ModelResult<()> {
         let chans = self.config.in_chans;
         check_map(x, chans, || {
             format!("images (batch, {chans}, height, width) with in_chans = {chans}")
-        })
+        })?;
+        self.count_forward();
+        Ok(())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -65,14 +64,14 @@ impl ResNet {
     /// on the CPU of any size; results are equal in every bit for any number of threads. Maps it
     /// gives are ordinary (N, C, H, W) tensors whose memory is channels-last.
     ///
-    /// Packs on [`current_threads`](crate::current_threads) threads. The original weights are dropped
-    /// layer by layer, so the peak of memory is little more than the larger of the two sets of weights;
-    /// [`fused`](Self::fused) does not even read them all at once.
+    /// Packs on [`current_threads`](crate::current_threads) threads, all layers or none: the original
+    /// weights are kept until the last one is packed. [`fused`](Self::fused), which does not even read
+    /// them all at once, takes half the memory.
     ///
     /// # Errors
-    /// [`Error::Fuse`] if the weights are not f32 on the CPU, if the network is fused already, or
-    /// for a choice in `algorithms` that names no layer or that the layer cannot take;
-    /// [`Error::Input`] for an empty `input_size`. The network then runs as before.
+    /// [`Error::Fuse`], naming the layer, if the weights are not f32 on the CPU or not finite, if the
+    /// network is fused already, or for a choice in `algorithms` that names no layer or that the layer
+    /// cannot take; [`Error::Input`] for an empty `input_size`. The network then runs as before.
     pub fn fuse(&mut self, options: &FuseOptions) -> ModelResult<()> {
         if self.is_fused() {
             let reason = "it is fused already; load it again for other options";
@@ -80,17 +79,24 @@ impl ResNet {
         }
         self.stem.first().check_fusable()?;
         let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
-        self.stem.fuse(&mut fuser)?;
-        self.maxpool.fuse(&mut fuser)?;
-        let blocks: Vec<_> = self.layers.iter_mut().flatten().map(Mutex::new).collect();
-        fuser.each(blocks.len(), |index, fuser| {
-            let mut block = blocks[index].lock().unwrap_or_else(PoisonError::into_inner);
-            block.fuse(fuser)
+        let (mut stem, mut maxpool) = (self.stem.clone(), self.maxpool.clone());
+        stem.fuse(&mut fuser)?;
+        maxpool.fuse(&mut fuser)?;
+        let blocks: Vec<_> = self.layers.iter().flatten().collect();
+        let blocks = fuser.each(blocks.len(), |index, fuser| {
+            let mut block = blocks[index].clone_block();
+            block.fuse(fuser)?;
+            Ok(block)
         })?;
-        self.global_pool.fuse();
-        if let Some(fc) = &mut self.fc {
-            fc.fuse(&mut fuser)?;
+        let mut fc = self.fc.clone();
+        fc.iter_mut().try_for_each(|fc| fc.fuse(&mut fuser))?;
+        // Nothing fails from here on.
+        let mut blocks = blocks.into_iter();
+        for layer in &mut self.layers {
+            *layer = blocks.by_ref().take(layer.len()).collect();
         }
+        (self.stem, self.maxpool, self.fc) = (stem, maxpool, fc);
+        self.global_pool.fuse();
         self.plan = Some(fuser.into_plan());
         Ok(())
     }
@@ -129,8 +135,9 @@ impl ResNet {
         Ok(trace.into_met())
     }
 
-    /// Moves the weights into larger pages, once, beside the forwards of a long-lived process.
-    pub(super) fn settle(&self) {
+    /// Counts a forward over images, whatever is made of it; after some it moves the weights into larger
+    /// pages, once, beside the forwards of a long-lived process.
+    pub(super) fn count_forward(&self) {
         if self.is_fused()
             && self.forwards.load(Ordering::Relaxed) < SETTLE_AT
             && self.forwards.fetch_add(1, Ordering::Relaxed) + 1 == SETTLE_AT

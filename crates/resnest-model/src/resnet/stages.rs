@@ -20,7 +20,7 @@ use crate::sknet::{SelectiveKernelBasic, SelectiveKernelBottleneck};
 use crate::trace::Trace;
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').
-pub(crate) trait ResidualBlock: Debug + Send + Sync {
+pub(crate) trait ResidualBlock: CloneBlock + Debug + Send + Sync {
     fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor>;
 
     /// Fuses each layer, in the order they run.
@@ -28,6 +28,17 @@ pub(crate) trait ResidualBlock: Debug + Send + Sync {
 
     /// Bytes of weights held by convolutions.
     fn weight_bytes(&self) -> usize;
+}
+
+/// `Clone` of whatever block it is: weights are shared, not copied.
+pub(crate) trait CloneBlock {
+    fn clone_block(&self) -> Box<dyn ResidualBlock>;
+}
+
+impl<T: ResidualBlock + Clone + 'static> CloneBlock for T {
+    fn clone_block(&self) -> Box<dyn ResidualBlock> {
+        Box::new(self.clone())
+    }
 }
 
 /// What the trunk tells a block about its place (the arguments of timm's block constructors).

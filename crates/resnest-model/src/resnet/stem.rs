@@ -12,7 +12,7 @@ use crate::senet::Layer0;
 use crate::trace::Trace;
 
 /// The first convolutions, with `bn1` and `act1`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Stem {
     Conv7x7(Box<Conv7x7>),
     Deep(Box<DeepStem>),
@@ -20,14 +20,14 @@ pub(super) enum Stem {
     Layer0(Box<Layer0>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Conv7x7 {
     conv1: Conv2d,
     bn1: Norm,
 }
 
 /// `conv1` as a sequence; the numbers are the indices in the checkpoint's names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DeepStem {
     conv_0: Conv2d,
     norm_1: Norm,

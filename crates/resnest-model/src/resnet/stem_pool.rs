@@ -8,12 +8,13 @@ use crate::config::{AaLayer, Block, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::nan::relu;
 use crate::norm::{Norm, Normalise};
 use crate::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, MaxPoolRule};
 use crate::trace::Trace;
 
 /// (N, C, H, W) → (N, C, H', W'), half the size.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum StemPool {
     Max(MaxPool2d),
     /// With `aa_layer` an average pool.
@@ -26,7 +27,7 @@ pub(super) enum StemPool {
 
 /// A strided convolution, norm and ReLU in the pool's place; with an anti-aliasing layer this has the
 /// stride, before the norm.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ConvPool {
     conv: Conv2d,
     aa: Option<Aa>,
@@ -104,7 +105,7 @@ impl ConvPool {
             return conv_norm_act(&self.conv, &self.norm, Act::Relu, x, trace);
         };
         let x = aa.forward(&self.conv.forward(x, trace)?, trace)?;
-        let y = self.norm.forward(x)?.relu()?;
+        let y = relu(&self.norm.forward(x)?)?;
         trace.step("maxpool", "norm, relu", &y);
         Ok(y)
     }

@@ -1,7 +1,9 @@
+use std::sync::atomic::Ordering;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::{Error, ResNet, ResNetConfig};
+use crate::{Error, FuseOptions, ResNet, ResNetConfig, TestTimePoolHead};
 
 fn model() -> ResNet {
     let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
@@ -65,4 +67,39 @@ fn a_missing_tensor_is_named() {
 fn a_network_can_be_shared_between_threads() {
     fn shareable<T: Send + Sync + 'static>(_: &T) {}
     shareable(&model());
+}
+
+#[test]
+fn every_way_through_a_network_counts_as_a_forward() {
+    let mut model = model();
+    let x = zeros(&[1, 3, 64, 64]);
+    model.forward(&x).unwrap();
+    let counted = |model: &ResNet| model.forwards.load(Ordering::Relaxed);
+    assert_eq!(
+        counted(&model),
+        0,
+        "an unfused network has nothing to settle"
+    );
+    model.fuse(&FuseOptions::default()).unwrap();
+    let ways: [&dyn Fn(&ResNet); 6] = [
+        &|model| drop(model.forward(&x).unwrap()),
+        &|model| drop(model.forward_features(&x).unwrap()),
+        &|model| drop(model.forward_intermediates(&x, &[1]).unwrap()),
+        &|model| drop(model.forward_features_at(&x, &[0]).unwrap()),
+        &|model| drop(model.profile(&x).unwrap()),
+        &|model| drop(model.split_weights(&x).unwrap()),
+    ];
+    for (before, way) in ways.iter().enumerate() {
+        way(&model);
+        assert_eq!(counted(&model), before + 1);
+    }
+    // What is made of a map is no forward, nor is an input that does not fit.
+    let map = model.forward_features(&x).unwrap();
+    model.class_activation_maps(&map).unwrap();
+    model.forward_head(&map, false).unwrap();
+    assert!(model.forward(&zeros(&[1, 2, 64, 64])).is_err());
+    assert_eq!(counted(&model), 7);
+    let head = TestTimePoolHead::new(model, (2, 2)).unwrap();
+    head.forward(&x).unwrap();
+    assert_eq!(counted(head.base()), 8);
 }

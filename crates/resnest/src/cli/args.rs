@@ -1,5 +1,6 @@
 //! The options, as clap reads them.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,11 +89,13 @@ pub struct HubArgs {
 pub struct ClassifyArgs {
     /// Image files, folders (searched throughout), glob patterns, or - for one image on standard input
     #[arg(required = true, value_name = "INPUT")]
-    pub inputs: Vec<String>,
+    pub inputs: Vec<OsString>,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub reading: ReadArgs,
     /// How many classes to show an image
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = at_least_one)]
     pub topk: usize,
@@ -125,8 +128,17 @@ pub struct ComputeArgs {
     #[arg(long, value_enum, default_value_t)]
     pub precision: PrecisionChoice,
     /// Threads for decoding and computing [default: RAYON_NUM_THREADS, else all cores]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+}
+
+/// What reading an image may cost.
+#[derive(Debug, Clone, Args)]
+pub struct ReadArgs {
+    /// Memory that decoding one image may take, in bytes or with K, M or G behind; an image that would take more is an
+    /// error of its own. As many images are decoded at once as there are threads
+    #[arg(long, value_name = "BYTES", default_value = "2G", value_parser = bytes)]
+    pub max_memory: u64,
 }
 
 /// [`Precision`] as an option.
@@ -329,6 +341,39 @@ pub fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result
     text.parse().map_err(|e: T::Err| e.to_string())
 }
 
+/// More threads than this are a slip of the keyboard: no machine gains by them, and starting them takes long.
+pub const MOST_THREADS: usize = 1024;
+
+/// A number of threads.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        many if many > MOST_THREADS => Err(format!("must be at most {MOST_THREADS}")),
+        number => Ok(number),
+    }
+}
+
+/// `512M` to bytes; K, M and G are powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        "T" | "TB" | "TIB" => 1 << 40,
+        _ => 0,
+    };
+    match digits
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+    {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("must be a number of bytes, such as 512M or 2G".into()),
+    }
+}
+
 pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
@@ -381,5 +426,38 @@ fn input_size(text: &str) -> Result<(u32, u32), String> {
     match (sides.0.trim().parse(), sides.1.trim().parse()) {
         (Ok(h), Ok(w)) if (1..=8192).contains(&h) && (1..=8192).contains(&w) => Ok((h, w)),
         _ => Err("must be a size such as 224 or 256x320 (height x width), at most 8192".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_and_threads_a_limit() {
+        for (text, expected) in [
+            ("1", 1),
+            ("512M", 512 << 20),
+            ("2G", 2 << 30),
+            ("3kib", 3 << 10),
+            ("1 GB", 1 << 30),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "0G",
+            "-1",
+            "1.5G",
+            "2X",
+            "G",
+            "99999999999999999999",
+            "99999999T",
+        ] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+        assert_eq!(threads("1024"), Ok(1024));
+        assert!(threads("10000").unwrap_err().contains("1024"));
     }
 }

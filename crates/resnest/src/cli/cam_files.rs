@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use resnest::explain::png;
+use resnest::output::{Output, write_whole};
 use resnest::{Image, Prediction};
 
 use super::inputs::Input;
@@ -18,10 +19,12 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder, made if it is not there.
+    /// The folder, made if it is not there; one that nothing can be written to is refused now.
     pub fn create(path: &Path) -> Result<Self> {
         let made = fs::create_dir_all(path);
         made.with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Output::create(&path.join(".resnest-try"))
+            .with_context(|| format!("cannot write to the folder {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
             taken: HashSet::new(),
@@ -80,9 +83,9 @@ pub fn write_png(path: &Path, image: &Image) -> Result<()> {
     write(path, &png(image)?)
 }
 
-/// Writes a file, and names it if that fails.
+/// Writes a file whole or not at all, and names it if that fails.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    write_whole(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, Result};
 use resnest::explain::Classes;
-use resnest::image::decode_as;
 use resnest::{Classifier, Image, Pixels};
 
 use super::args::ClassifyArgs;
@@ -13,6 +12,7 @@ use super::batches::{self, Batch};
 use super::inputs::{Input, expand};
 use super::output::{Answer, Report};
 use super::overlays::Overlays;
+use super::words::shown;
 use super::{Failure, Status, load};
 
 /// An image ready for the network; decoded too, if its overlay is wanted.
@@ -22,7 +22,8 @@ type Prepared = (Pixels, Option<Image>);
 pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
     let batch = args.batch_size.min(inputs.len());
-    let classifier = load::classifier(&args.model, &args.compute, &args.transform, batch)?;
+    let options = load::options(&args.model, &args.compute, &args.transform, batch)?;
+    let classifier = load::open(&args.model, &load::reading(options, &args.reading))?;
     let mut overlays = match &args.cam {
         Some(folder) => Some(Overlays::new(&classifier, folder)?),
         None => None,
@@ -33,16 +34,14 @@ pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
     let answer = |batch| answer(&classifier, args.topk, overlays.as_mut(), batch);
     let tally = batches::run(&classifier, &inputs, args.batch_size, prepare, |batches| {
         compute(answer, batches, &mut report)
-    })
+    })?
     .map_err(Failure::Other)?;
     tally.finish(args.model.hub.quiet)
 }
 
 fn prepare(classifier: &Classifier, input: &Input, keep_photo: bool) -> Result<Prepared> {
-    let limits = classifier.limits();
-    let mode = classifier.transform().color_mode();
-    let photo = decode_as(&input.read(limits.max_bytes)?, mode, limits)?;
-    let pixels = classifier.preprocess_rgb(&photo)?;
+    let bytes = input.read(classifier.limits().max_bytes)?;
+    let (photo, pixels) = classifier.preprocess_photo(&bytes)?;
     Ok((pixels, keep_photo.then_some(photo)))
 }
 
@@ -51,7 +50,7 @@ fn answer(
     classifier: &Classifier,
     topk: usize,
     overlays: Option<&mut Overlays>,
-    (inputs, prepared): Batch<Result<Prepared>>,
+    (inputs, prepared): Batch<Prepared>,
 ) -> Vec<Answer> {
     let names = inputs.iter().map(Input::name);
     let split = prepared.into_iter().map(|one| match one {
@@ -63,7 +62,7 @@ fn answer(
         let outcomes = classifier.classify_prepared(pixels, topk);
         let answers = names.zip(outcomes).map(|(file, outcome)| Answer {
             file,
-            outcome: outcome.map_err(|error| format!("{error:#}")),
+            outcome: outcome.map_err(|error| batches::reason(&error)),
             overlay: None,
         });
         return answers.collect();
@@ -77,7 +76,7 @@ fn answer(
             file,
             outcome: match mapped {
                 Ok(mapped) => Ok(mapped.predictions),
-                Err(error) => Err(format!("{error:#}")),
+                Err(error) => Err(batches::reason(&error)),
             },
             overlay,
         });
@@ -104,8 +103,8 @@ impl Tally {
 
 /// Answers the batches as they come and writes the answers in order.
 fn compute<'a, W: Write>(
-    mut answer: impl FnMut(Batch<'a, Result<Prepared>>) -> Vec<Answer>,
-    batches: Receiver<Batch<'a, Result<Prepared>>>,
+    mut answer: impl FnMut(Batch<'a, Prepared>) -> Vec<Answer>,
+    batches: Receiver<Batch<'a, Prepared>>,
     report: &mut Report<W>,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
@@ -115,7 +114,7 @@ fn compute<'a, W: Write>(
     for batch in batches {
         for answer in answer(batch) {
             if let Some(reason) = answer.failure() {
-                eprintln!("error: {}: {reason}", answer.file);
+                eprintln!("error: {}: {}", shown(&answer.file), shown(reason));
                 tally.failed += 1;
             }
             tally.images += 1;

@@ -4,6 +4,7 @@ use resnest::ModelSource;
 use resnest::loader::{Loader, Resolved};
 
 use super::args::DownloadArgs;
+use super::words::{shown, shown_lines, shown_path};
 use super::{Failure, Status, load, say};
 
 /// Downloads each model; one that fails does not keep the others from coming.
@@ -14,13 +15,13 @@ pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
         match download(&loader, name, args) {
             Ok((resolved, path)) => {
                 load::warn(&resolved.warnings, args.hub.quiet);
-                say(&format!("{}\t{path}", resolved.name))?;
+                say(&format!("{}\t{path}", shown(&resolved.name)))?;
             }
             Err(error) => {
                 let error = error.context(format!("model {name}"));
                 match args.models.len() {
                     1 => return Err(Failure::Model(error)),
-                    _ => eprintln!("error: {error:#}"),
+                    _ => eprintln!("error: {}", shown_lines(&format!("{error:#}"))),
                 }
                 failed = Some(name);
             }
@@ -41,5 +42,5 @@ fn download(
     let source: ModelSource = name.parse()?;
     let resolved = loader.resolve(&source, &load::overrides(&args.hub, None))?;
     let path = loader.download(&resolved)?;
-    Ok((resolved, path.display().to_string()))
+    Ok((resolved, shown_path(&path)))
 }

@@ -1,9 +1,11 @@
 //! From what the user names to a list of images.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use resnest::dataset::{IMAGE_ENDINGS, is_image_name, natural_order, read_at_most};
+use anyhow::{Result, bail};
+use resnest::dataset::search::{Found, images_below, is_pattern, matching};
+use resnest::dataset::{IMAGE_ENDINGS, natural_order, path_text, read_at_most};
 
 /// One image to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,16 +14,16 @@ pub enum Input {
     Stdin,
     /// A file.
     File(PathBuf),
-    /// Something that was named but is not there: reported in its place, the others go on.
+    /// Something that was named but cannot be read: reported in its place, the others go on.
     Missing { name: String, reason: String },
 }
 
 impl Input {
-    /// What results call it.
+    /// What results call it: a text that no other file has.
     pub fn name(&self) -> String {
         match self {
             Self::Stdin => "-".into(),
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) => path_text(path),
             Self::Missing { name, .. } => name.clone(),
         }
     }
@@ -34,96 +36,66 @@ impl Input {
             Self::Missing { reason, .. } => bail!("{reason}"),
         }
     }
+
+    fn missing(name: impl AsRef<OsStr>, reason: String) -> Self {
+        let name = path_text(name);
+        Self::Missing { name, reason }
+    }
 }
 
-/// Expands files, folders (all levels, links followed), glob patterns and `-`, in the order given; the files of a
-/// folder or pattern come in natural order without regard to case, as timm's reader sorts them.
+/// Expands files, folders, glob patterns and `-`, in the order given; the files of a folder or pattern come in natural
+/// order without regard to case, as timm's reader sorts them. The rules of a search are those of `validate`
+/// ([`resnest::dataset::search`]). What is wrong with one name is an input that fails, in its place.
 ///
 /// # Errors
-/// `-` named twice, an invalid pattern.
-pub fn expand(names: &[String]) -> Result<Vec<Input>> {
+/// `-` named twice.
+pub fn expand(names: &[OsString]) -> Result<Vec<Input>> {
     if names.iter().filter(|name| *name == "-").count() > 1 {
         bail!("standard input (-) can be read only once");
     }
-    let mut inputs = Vec::new();
-    for name in names {
-        expand_one(name, &mut inputs)?;
-    }
-    Ok(inputs)
+    Ok(names.iter().flat_map(|name| expand_one(name)).collect())
 }
 
-fn expand_one(name: &str, inputs: &mut Vec<Input>) -> Result<()> {
+fn expand_one(name: &OsStr) -> Vec<Input> {
     let path = Path::new(name);
     if name == "-" {
-        inputs.push(Input::Stdin);
-    } else if path.is_dir() {
-        expand_folder(path, inputs);
-    } else if path.exists() || !name.contains(['*', '?', '[']) {
-        // A file that is not there is reported when it is read, with the system's reason.
-        inputs.push(Input::File(path.to_owned()));
-    } else {
-        expand_pattern(name, inputs)?;
+        return vec![Input::Stdin];
     }
-    Ok(())
-}
-
-fn expand_folder(folder: &Path, inputs: &mut Vec<Input>) {
-    let (mut files, mut problems) = (Vec::new(), Vec::new());
-    for entry in walkdir::WalkDir::new(folder).follow_links(true) {
-        match entry {
-            Ok(entry)
-                if entry.file_type().is_file()
-                    && is_image_name(&entry.path().to_string_lossy()) =>
-            {
-                files.push(entry.into_path());
-            }
-            Ok(_) => {}
-            Err(error) => problems.push(missing(
-                error
-                    .path()
-                    .unwrap_or(folder)
-                    .display()
-                    .to_string()
-                    .as_str(),
-                &error.to_string(),
-            )),
+    let nothing = if path.is_dir() {
+        let found = images_below(path);
+        if !found.is_empty() {
+            return sorted(found);
         }
-    }
-    if files.is_empty() && problems.is_empty() {
-        let reason = format!(
+        format!(
             "no images in this folder (looked for .{})",
             IMAGE_ENDINGS.join(" .")
-        );
-        problems.push(missing(&folder.display().to_string(), &reason));
-    }
-    push_sorted(files, inputs);
-    inputs.append(&mut problems);
+        )
+    } else if path.exists() || !is_pattern(name) {
+        // A file that is not there is reported when it is read, with the system's reason.
+        return vec![Input::File(path.to_owned())];
+    } else {
+        match matching(name) {
+            Ok(found) if found.is_empty() => "no file matches this pattern".into(),
+            Ok(found) => return sorted(found),
+            Err(reason) => format!("not a valid glob pattern: {reason}"),
+        }
+    };
+    vec![Input::missing(name, nothing)]
 }
 
-fn expand_pattern(pattern: &str, inputs: &mut Vec<Input>) -> Result<()> {
-    let matches =
-        glob::glob(pattern).with_context(|| format!("{pattern:?} is not a valid glob pattern"))?;
-    let files: Vec<PathBuf> = matches
-        .filter_map(Result::ok)
-        .filter(|path| path.is_file())
+fn sorted(found: Vec<Found>) -> Vec<Input> {
+    let mut inputs: Vec<Input> = found
+        .into_iter()
+        .map(|found| match found {
+            Found::File(path) => Input::File(path),
+            Found::Broken { path, reason } => Input::missing(path, reason),
+            Found::Unreadable { path, reason } => {
+                Input::missing(path, format!("this folder cannot be read: {reason}"))
+            }
+        })
         .collect();
-    if files.is_empty() {
-        inputs.push(missing(pattern, "no file matches this pattern"));
-    }
-    push_sorted(files, inputs);
-    Ok(())
-}
-
-fn missing(name: &str, reason: &str) -> Input {
-    Input::Missing {
-        name: name.into(),
-        reason: reason.into(),
-    }
-}
-
-fn push_sorted(mut files: Vec<PathBuf>, inputs: &mut Vec<Input>) {
-    files.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
-    inputs.extend(files.into_iter().map(Input::File));
+    inputs.sort_by(|a, b| natural_order(&a.name(), &b.name()));
+    inputs
 }
 
 #[cfg(test)]
@@ -145,14 +117,14 @@ mod tests {
         for file in ["10.jpg", "9.JPG", "b/x.png", "notes.txt", "A.webp"] {
             std::fs::write(at(file), b"").unwrap();
         }
-        let all = expand(&[folder.path().display().to_string()]).unwrap();
+        let all = expand(&[folder.path().into()]).unwrap();
         assert_eq!(
             names(&all, folder.path()),
             ["9.JPG", "10.jpg", "A.webp", "b/x.png"]
         );
-        let some = expand(&[at("*.jpg").display().to_string(), "-".into()]).unwrap();
+        let some = expand(&[at("*.jpg").into(), "-".into()]).unwrap();
         assert_eq!(names(&some, folder.path()), ["10.jpg", "-"]);
-        let none = expand(&[at("*.bmp").display().to_string()]).unwrap();
+        let none = expand(&[at("*.bmp").into()]).unwrap();
         assert!(matches!(&none[..], [Input::Missing { .. }]));
     }
 
@@ -161,9 +133,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cat[1].jpg");
         std::fs::write(&path, b"").unwrap();
-        assert_eq!(
-            expand(&[path.display().to_string()]).unwrap(),
-            [Input::File(path)]
+        assert_eq!(expand(&[path.clone().into()]).unwrap(), [Input::File(path)]);
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_fails_in_its_place() {
+        let inputs = expand(&["a.jpg".into(), "x[".into(), "b.jpg".into()]).unwrap();
+        let [
+            Input::File(_),
+            Input::Missing { name, reason },
+            Input::File(_),
+        ] = &inputs[..]
+        else {
+            panic!("{inputs:?}");
+        };
+        assert!(
+            name == "x[" && reason.contains("not a valid glob pattern"),
+            "{reason}"
         );
     }
 

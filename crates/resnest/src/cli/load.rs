@@ -1,27 +1,18 @@
 //! From the options that name a model to the model.
 
-use anyhow::Error;
+use anyhow::{Error, anyhow};
 use resnest::hub::HubOptions;
 use resnest::loader::Loader;
 use resnest::model::keep_freed_memory;
 use resnest::{
-    Classifier, ClassifierOptions, HeadPolicy, ModelOptions, ModelSource, Overrides, Transform,
-    TransformOverrides, device_name,
+    Classifier, ClassifierOptions, HeadPolicy, Limits, ModelOptions, ModelSource, Overrides,
+    Transform, TransformOverrides, device_name,
 };
 
 use super::Failure;
-use super::args::{ComputeArgs, HubArgs, ModelArgs, TransformArgs};
+use super::args::{ComputeArgs, HubArgs, MOST_THREADS, ModelArgs, ReadArgs, TransformArgs};
 use super::progress::hub_options;
-
-/// The classifier that the options describe, for so many images at once.
-pub fn classifier(
-    model: &ModelArgs,
-    compute: &ComputeArgs,
-    transform: &TransformArgs,
-    batch: usize,
-) -> Result<Classifier, Failure> {
-    open(model, &options(model, compute, transform, batch)?)
-}
+use super::words::shown;
 
 /// What the options say of a classifier for so many images at once.
 pub fn options(
@@ -44,8 +35,38 @@ pub fn options(
     })
 }
 
+/// The same, with what reading an image may cost.
+pub fn reading(options: ClassifierOptions, args: &ReadArgs) -> ClassifierOptions {
+    let limits = Limits {
+        max_memory: args.max_memory,
+        ..options.limits
+    };
+    ClassifierOptions { limits, ..options }
+}
+
+/// Starts the threads that images are prepared on where no number of them was given.
+fn start_threads() -> Result<(), Failure> {
+    let asked = std::env::var("RAYON_NUM_THREADS").ok();
+    let asked = asked.and_then(|text| text.parse::<usize>().ok());
+    if let Some(threads) = asked.filter(|&threads| threads > MOST_THREADS) {
+        let problem = format!("RAYON_NUM_THREADS is {threads}: it must be at most {MOST_THREADS}");
+        return Err(Failure::Usage(anyhow!(problem)));
+    }
+    match rayon::ThreadPoolBuilder::new().build_global() {
+        // Without a cause, they were there already.
+        Err(error) if std::error::Error::source(&error).is_some() => {
+            let problem = format!("cannot start threads: {error}; with --threads fewer may do");
+            Err(Failure::Other(anyhow!(problem)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The classifier of this model or checkpoint; says what there is to say.
 pub fn open(model: &ModelArgs, options: &ClassifierOptions) -> Result<Classifier, Failure> {
+    if options.threads.is_none() {
+        start_threads()?;
+    }
     let name = &model.model;
     let loaded = match &model.checkpoint {
         None => Classifier::load(name, options),
@@ -78,7 +99,7 @@ fn tell(classifier: &Classifier) {
     } = classifier.transform();
     eprintln!(
         "{} on {}: {height}x{width}, crop {crop_mode} {crop_pct}, {interpolation}",
-        classifier.name(),
+        shown(classifier.name()),
         device_name(classifier.device()),
     );
 }
@@ -86,7 +107,9 @@ fn tell(classifier: &Classifier) {
 /// Says what should be known about the way a model was named or loaded.
 pub fn warn(warnings: &[String], quiet: bool) {
     if !quiet {
-        warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+        warnings
+            .iter()
+            .for_each(|w| eprintln!("warning: {}", shown(w)));
     }
 }
 

@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod validate;
 mod verify;
+mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use resnest::image::contain;
+use words::shown_lines;
 
 /// How a command that ran ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,24 @@ impl Failure {
 /// Reads the options, runs the command, reports on standard error and returns the exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ended = match &cli.command {
+    // The last resort: what panics on this thread is said like any other error.
+    let ended = contain(|| run(&cli.command)).unwrap_or_else(|detail| {
+        let problem = anyhow::anyhow!("{detail}: this should not have happened, please report it");
+        Err(Failure::Other(problem))
+    });
+    match ended {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::SomeFailed) => ExitCode::from(1),
+        Ok(Status::Interrupted) => ExitCode::from(validate::INTERRUPTED),
+        Err(failure) => {
+            eprintln!("error: {}", shown_lines(&failure.told()));
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<Status, Failure> {
+    match command {
         Command::Classify(args) => classify::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Models(args) => models::run(args),
@@ -99,15 +119,6 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(args),
         Command::Features(args) => features::run(args),
         Command::Verify(args) => verify::run(args),
-    };
-    match ended {
-        Ok(Status::Done) => ExitCode::SUCCESS,
-        Ok(Status::SomeFailed) => ExitCode::from(1),
-        Ok(Status::Interrupted) => ExitCode::from(validate::INTERRUPTED),
-        Err(failure) => {
-            eprintln!("error: {}", failure.told());
-            ExitCode::from(failure.status())
-        }
     }
 }
 

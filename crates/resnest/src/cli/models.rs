@@ -7,6 +7,7 @@ use resnest::loader::{Entry, Loader};
 use serde_json::{Value, json};
 
 use super::args::{ModelsArgs, TableFormat};
+use super::words::shown_lines;
 use super::{Failure, Status, load, say};
 
 /// Lists the manifest's entries that match.
@@ -25,7 +26,7 @@ pub fn run(args: &ModelsArgs) -> Result<Status, Failure> {
         )));
     }
     match args.format {
-        TableFormat::Text => say(&table(&loader, &entries)),
+        TableFormat::Text => say(&shown_lines(&table(&loader, &entries))),
         TableFormat::Json => {
             let all: Vec<Value> = entries.iter().map(|entry| object(&loader, entry)).collect();
             say(&serde_json::to_string_pretty(&all).unwrap_or_default())

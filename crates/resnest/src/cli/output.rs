@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use resnest::dataset::path_text;
 use resnest::{Labels, Prediction};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, Format, LabelType, OutputType};
+use super::words::{shown, shown_path};
 
 /// What is known of one image: its classes, or why there are none.
 pub type Outcome = Result<Vec<Prediction>, String>;
@@ -57,7 +59,7 @@ struct JsonImage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     predictions: Option<Vec<JsonPrediction<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cam: Option<&'a Path>,
+    cam: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
@@ -137,14 +139,14 @@ impl<W: Write> Report<W> {
         if self.written > 0 {
             writeln!(self.out)?;
         }
-        writeln!(self.out, "{}", answer.file)?;
+        writeln!(self.out, "{}", shown(&answer.file))?;
         for prediction in predictions {
             let (bar, score) = self.style.bar(prediction);
             let words = self.style.words(prediction);
-            writeln!(self.out, "  {score} {bar} {words}")?;
+            writeln!(self.out, "  {score} {bar} {}", shown(&words))?;
         }
         if let Some(path) = answer.cam() {
-            writeln!(self.out, "  {}", path.display())?;
+            writeln!(self.out, "  {}", shown_path(path))?;
         }
         Ok(())
     }
@@ -187,7 +189,7 @@ impl Style {
         JsonImage {
             file: &answer.file,
             predictions: answer.outcome.as_ref().ok().map(predictions),
-            cam: answer.cam(),
+            cam: answer.cam().map(path_text),
             error: answer.failure(),
         }
     }

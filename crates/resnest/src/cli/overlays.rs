@@ -7,6 +7,7 @@ use resnest::explain::{Mapped, OverlayStyle, overlay};
 use resnest::{Classifier, Image};
 
 use super::Failure;
+use super::batches::{contained, reason};
 use super::cam_files::{Folder, beside, in_file_name, write_png};
 use super::inputs::Input;
 
@@ -19,7 +20,7 @@ pub struct Overlays {
 impl Overlays {
     /// Makes the folder, unless the classifier has no maps to show.
     pub fn new(classifier: &Classifier, folder: &Path) -> Result<Self, Failure> {
-        let can = classifier.model().check_class_activation_maps();
+        let can = classifier.check_maps();
         can.map_err(|error| Failure::Usage(error.into()))?;
         Ok(Self {
             folder: Folder::create(folder).map_err(Failure::Other)?,
@@ -45,7 +46,8 @@ impl Overlays {
             .collect();
         classifier.prepare_each(&named, |image| {
             let (stem, mapped, photo) = image.as_ref()?;
-            Some(write_one(classifier, stem, mapped, photo).map_err(|e| format!("{e:#}")))
+            let written = contained(|| write_one(classifier, stem, mapped, photo));
+            Some(written.map_err(|e| reason(&e)))
         })
     }
 }

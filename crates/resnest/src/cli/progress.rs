@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use resnest::hub::{HubOptions, Progress};
 
 use super::args::HubArgs;
+use super::words::shown;
 
 /// One bar, reused for file after file. indicatif draws nothing when standard error is no terminal.
 #[derive(Default)]
@@ -28,7 +29,7 @@ impl Progress for Bar {
                 ProgressStyle::with_template(style)
                     .unwrap_or_else(|_| ProgressStyle::default_bar()),
             )
-            .with_message(file.to_owned())
+            .with_message(shown(file).into_owned())
             .with_position(already);
         bar.reset_eta();
         self.with(|slot| *slot = Some(bar));
@@ -60,7 +61,9 @@ pub fn hub_options(args: &HubArgs) -> anyhow::Result<HubOptions> {
     }
     if !args.quiet {
         options.progress = Some(Arc::new(Bar::default()));
-        options.warnings = Some(Arc::new(|sentence: &str| eprintln!("warning: {sentence}")));
+        options.warnings = Some(Arc::new(|sentence: &str| {
+            eprintln!("warning: {}", shown(sentence))
+        }));
     }
     Ok(options)
 }
@@ -79,7 +82,7 @@ pub fn images(name: &str, total: usize, done: usize, quiet: bool) -> ProgressBar
     let style = ProgressStyle::with_template(style).map(|style| style.with_key("rate", rate));
     let bar = ProgressBar::with_draw_target(Some(total as u64), target)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message(name.to_owned())
+        .with_message(shown(name).into_owned())
         .with_position(done as u64);
     bar.reset_eta();
     bar

@@ -1,11 +1,18 @@
 //! Tar archives read in place: an index of their members, then one seek an image. Nothing is unpacked.
 
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::Error;
-use super::files::read_at_most;
+use super::files::{path_text, read_at_most};
+use super::search::{self, Found, is_pattern};
+
+/// What a member may have before its bytes: headers, a long name, attributes. Those are read into memory.
+const MOST_RECORDS: u64 = 1 << 20;
 
 /// A file inside an archive.
 #[derive(Debug, Clone)]
@@ -71,15 +78,28 @@ pub fn read(path: &Path, offset: u64, size: u64, max_bytes: u64) -> io::Result<V
     Ok(bytes)
 }
 
+/// A member's name as text; on systems whose paths are no bytes, its path's.
+fn name(bytes: &[u8]) -> String {
+    #[cfg(unix)]
+    return path_text(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes));
+    #[cfg(not(unix))]
+    path_text(&*String::from_utf8_lossy(bytes))
+}
+
 fn members(section: Section, below: &str) -> io::Result<Vec<Member>> {
-    let start = section.start;
+    let (start, left) = (section.start, Rc::clone(&section.left));
     let mut archive = tar::Archive::new(section);
+    let mut entries = archive.entries_with_seek()?;
     let mut all = Vec::new();
-    for entry in archive.entries_with_seek()? {
+    loop {
+        left.set(MOST_RECORDS);
+        let Some(entry) = entries.next() else {
+            return Ok(all);
+        };
         let entry = entry?;
         let kind = entry.header().entry_type();
         if kind.is_file() || kind.is_contiguous() {
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let name = name(&entry.path_bytes());
             let name = name.strip_prefix("./").unwrap_or(&name);
             all.push(Member {
                 name: format!("{below}{name}"),
@@ -88,7 +108,6 @@ fn members(section: Section, below: &str) -> io::Result<Vec<Member>> {
             });
         }
     }
-    Ok(all)
 }
 
 /// The name of the compression a file begins like, if it is one that archives often have.
@@ -117,6 +136,8 @@ struct Section<'a> {
     start: u64,
     len: u64,
     at: u64,
+    /// Bytes that may still be read.
+    left: Rc<Cell<u64>>,
 }
 
 impl<'a> Section<'a> {
@@ -127,6 +148,7 @@ impl<'a> Section<'a> {
             start,
             len,
             at: 0,
+            left: Rc::new(Cell::new(MOST_RECORDS)),
         })
     }
 }
@@ -136,6 +158,12 @@ impl Read for Section<'_> {
         let left = self.len.saturating_sub(self.at).min(buffer.len() as u64) as usize;
         let got = self.file.read(&mut buffer[..left])?;
         self.at += got as u64;
+        let left = self.left.get().checked_sub(got as u64);
+        self.left.set(left.ok_or_else(|| {
+            let reason =
+                format!("a member's name and attributes have more than {MOST_RECORDS} bytes");
+            io::Error::new(io::ErrorKind::FileTooLarge, reason)
+        })?);
         Ok(got)
     }
 }
@@ -163,24 +191,40 @@ impl Seek for Section<'_> {
 /// The archives a brace or glob pattern stands for, in its order.
 ///
 /// # Errors
-/// [`Error::Pattern`].
-pub fn matching(data: &str) -> Result<Vec<PathBuf>, Error> {
+/// [`Error::Pattern`]; [`Error::Unreadable`] for a folder that cannot be searched.
+pub fn matching(data: &OsStr) -> Result<Vec<PathBuf>, Error> {
     let failed = |reason: String| Error::Pattern {
-        data: data.to_owned(),
+        data: path_text(data),
         reason,
     };
+    let names = match data.to_str() {
+        Some(text) => super::braces::expand(text).map_err(failed)?,
+        None => Vec::new(),
+    };
+    let mut names: Vec<OsString> = names.into_iter().map(OsString::from).collect();
+    if data.to_str().is_none() {
+        // Braces are for names in UTF-8; another one may still have wildcards.
+        names.push(data.to_owned());
+    }
     let mut paths = Vec::new();
-    for name in super::braces::expand(data).map_err(failed)? {
-        if Path::new(&name).exists() || !name.contains(['*', '?', '[']) {
+    for name in names {
+        if Path::new(&name).exists() || !is_pattern(&name) {
             paths.push(PathBuf::from(name));
             continue;
         }
-        let matches = glob::glob(&name).map_err(|e| failed(e.to_string()))?;
-        let mut some: Vec<PathBuf> = matches.filter_map(Result::ok).collect();
-        if some.is_empty() {
-            return Err(failed(format!("no file matches {name}")));
+        let mut some = Vec::new();
+        for found in search::matching(&name).map_err(failed)? {
+            match found {
+                Found::File(path) => some.push(path),
+                Found::Broken { path, reason } | Found::Unreadable { path, reason } => {
+                    return Err(Error::Unreadable { path, reason });
+                }
+            }
         }
-        some.sort_by(|a, b| super::natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
+        if some.is_empty() {
+            return Err(failed(format!("no file matches {}", path_text(&name))));
+        }
+        some.sort_by(|a, b| super::natural_order(&path_text(a), &path_text(b)));
         paths.append(&mut some);
     }
     Ok(paths)

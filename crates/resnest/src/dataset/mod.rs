@@ -28,14 +28,16 @@ mod error;
 mod files;
 mod folder;
 mod natural;
+pub mod search;
 mod webdataset;
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-pub use files::{IMAGE_ENDINGS, is_image_name, read_at_most};
+pub use files::{IMAGE_ENDINGS, is_image_name, path_text, read_at_most};
 pub use natural::natural_order;
 
 /// Labelled images, in the order in which they are gone through.
@@ -50,7 +52,7 @@ pub struct Dataset {
 /// One image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// Its path below the data set's folder or in its archive, with `/` between the parts.
+    /// Its path below the data set's folder or in its archive, with `/` between the parts ([`path_text`]).
     pub name: String,
     /// What it shows.
     pub label: Label,
@@ -91,12 +93,13 @@ struct Found {
 impl Dataset {
     /// Indexes what `data` names: a folder of class folders; a tar archive, or a folder, brace pattern or glob of such.
     ///
-    /// Class folders are searched at all depths, links followed; the class is the last folder's name. Classes and images
-    /// come in timm's natural order; the samples of WebDataset's shards in the shards' own.
+    /// Class folders are searched at all depths ([`search`] has the rules); the class is the last folder's name. Classes
+    /// and images come in timm's natural order; the samples of WebDataset's shards in the shards' own.
     ///
     /// # Errors
     /// [`Error`], if there is nothing there, no image in it, or an archive is damaged.
-    pub fn open(data: &str) -> Result<Self, Error> {
+    pub fn open(data: impl AsRef<OsStr>) -> Result<Self, Error> {
+        let data = data.as_ref();
         let path = Path::new(data);
         let (found, archives) = if path.is_dir() {
             let found = folder::find(path)?;
@@ -106,14 +109,14 @@ impl Dataset {
             }
         } else if path.exists() {
             (Vec::new(), vec![path.to_owned()])
-        } else if data.contains(['{', '}', '*', '?', '[']) {
+        } else if search::is_pattern(data) || path_text(data).contains(['{', '}']) {
             (Vec::new(), archive::matching(data)?)
         } else {
-            let data = data.to_owned();
+            let data = path_text(data);
             return Err(Error::NotFound { data });
         };
         let mut this = Self {
-            source: data.to_owned(),
+            source: path_text(data),
             samples: Vec::new(),
             classes: Vec::new(),
             archives,
@@ -138,7 +141,7 @@ impl Dataset {
             }
             // Of several archives without folders inside, each is a class, named as the file.
             let below = match (self.archives.len(), path.file_stem()) {
-                (2.., Some(stem)) => format!("{}/", stem.to_string_lossy()),
+                (2.., Some(stem)) => format!("{}/", path_text(stem)),
                 _ => String::new(),
             };
             let images = members.into_iter().filter(|m| is_image_name(&m.name));
@@ -178,7 +181,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// What was opened, as it was named.
+    /// What was opened, as it was named ([`path_text`]).
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -237,6 +240,6 @@ fn archives_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
             paths.push(path);
         }
     }
-    paths.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
+    paths.sort_by(|a, b| natural_order(&path_text(a), &path_text(b)));
     Ok(paths)
 }

@@ -4,11 +4,13 @@ use npyz::WriterBuilder;
 use resnest_image::Image;
 
 use super::map::ActivationMap;
+use super::overlay::reserved;
 
 /// A PNG of an image, grey or RGB by its channels.
 ///
 /// # Errors
-/// [`resnest_image::Error::PixelCount`] if the pixels' count does not fit their size.
+/// [`resnest_image::Error::PixelCount`] if the pixels' count does not fit their size;
+/// [`resnest_image::Error::OutOfMemory`].
 pub fn png(image: &Image) -> Result<Vec<u8>, crate::Error> {
     image.check()?;
     let Image {
@@ -21,7 +23,9 @@ pub fn png(image: &Image) -> Result<Vec<u8>, crate::Error> {
         1 => png::ColorType::Grayscale,
         _ => png::ColorType::Rgb,
     };
-    let mut out = Vec::new();
+    // The encoder filters the whole image before it compresses it, and does not ask whether there is room for that.
+    drop(reserved(data.len() + data.len() / 2 + height as usize)?);
+    let mut out = reserved(data.len() / 2)?;
     let mut encoder = png::Encoder::new(&mut out, width, height);
     encoder.set_color(color);
     encoder.set_depth(png::BitDepth::Eight);

@@ -82,14 +82,22 @@ impl ActivationMap {
     /// The shown values on an image of `width` x `height` pixels of which the model saw `window`, rows in a row:
     /// bilinear between the centres of the map's cells, NaN outside the window.
     pub fn over(&self, window: &Window, width: usize, height: usize) -> Vec<f32> {
+        self.rows_over(window, width, height).flatten().collect()
+    }
+
+    /// The same a row at a time: on a large photo all of them are more than the photo.
+    pub(super) fn rows_over(
+        &self,
+        window: &Window,
+        width: usize,
+        height: usize,
+    ) -> impl Iterator<Item = Vec<f32>> {
         let shown = self.scaled();
         let columns = taps(window.x, window.width, self.width, width);
         let rows = taps(window.y, window.height, self.height, height);
-        let mut out = Vec::with_capacity(width * height);
-        for row in rows {
+        rows.into_iter().map(move |row| {
             let Some(row) = row else {
-                out.resize(out.len() + width, f32::NAN);
-                continue;
+                return vec![f32::NAN; width];
             };
             let line: Vec<f32> = (0..self.width)
                 .map(|x| row.between(|y| shown[y * self.width + x]))
@@ -98,9 +106,8 @@ impl ActivationMap {
                 Some(column) => column.between(|x| line[x]),
                 None => f32::NAN,
             };
-            out.extend(columns.iter().map(value));
-        }
-        out
+            columns.iter().map(value).collect()
+        })
     }
 }
 

@@ -79,14 +79,12 @@ impl Classifier {
     /// without gradients. One forward, whatever the number of classes.
     ///
     /// # Errors
-    /// [`Error::Image`] if the image is broken; [`Error::Model`] naming `global_pool` or `num_classes` for another head,
-    /// test-time pooling included; [`Error::ClassIndex`].
+    /// [`Error::Image`] if the image is broken; [`Error::NoClasses`]; [`Error::Model`] naming `global_pool` for another
+    /// head, test-time pooling included; [`Error::ClassIndex`].
     pub fn cam(&self, bytes: &[u8], classes: &Classes) -> Result<Explanation, Error> {
-        let mode = self.transform().color_mode();
-        self.cam_rgb(
-            resnest_image::decode_as(bytes, mode, self.limits())?,
-            classes,
-        )
+        self.check_maps()?;
+        let (photo, pixels) = self.preprocess_photo(bytes)?;
+        self.cam_photo(photo, &pixels, classes)
     }
 
     /// The same for an image that is already decoded.
@@ -94,10 +92,24 @@ impl Classifier {
     /// # Errors
     /// As [`cam`](Self::cam).
     pub fn cam_rgb(&self, image: Image, classes: &Classes) -> Result<Explanation, Error> {
+        self.check_maps()?;
         let pixels = self.preprocess_rgb(&image)?;
+        self.cam_photo(image, &pixels, classes)
+    }
+
+    /// The same for what [`Classifier::preprocess_photo`] gave.
+    ///
+    /// # Errors
+    /// As [`cam`](Self::cam).
+    pub fn cam_photo(
+        &self,
+        image: Image,
+        pixels: &Pixels,
+        classes: &Classes,
+    ) -> Result<Explanation, Error> {
         let window = self.transform().window(image.width, image.height)?;
         let mut maps = Vec::new();
-        for mapped in self.mapped(&self.to_tensor(&[&pixels])?, 0, classes)? {
+        for mapped in self.mapped(&self.to_tensor(&[pixels])?, 0, classes)? {
             maps.extend(mapped?.maps);
         }
         Ok(Explanation {
@@ -107,7 +119,7 @@ impl Classifier {
         })
     }
 
-    /// The `k` best classes of prepared images and the maps of `classes`, computed at once.
+    /// The `k` best classes of prepared images and the maps of `classes`, computed some at a time.
     ///
     /// One result an image, in order; an image whose preparation failed keeps its error.
     pub fn cam_prepared<E: From<Error>>(
@@ -116,30 +128,43 @@ impl Classifier {
         k: usize,
         classes: &Classes,
     ) -> Vec<Result<Mapped, E>> {
-        self.answer_prepared(prepared, &|x| self.mapped(x, k, classes))
+        self.answer_prepared(prepared, Self::check_maps, &|x| self.mapped(x, k, classes))
     }
 
-    /// How each block weighed its splits for one decoded image, in the network's order; empty for a network without
-    /// split attention.
+    /// Whether there are maps to show: of a classifier, and of such a head as [`cam`](Self::cam) needs.
     ///
     /// # Errors
-    /// [`Error::Image`] if the pixels' count does not fit their size.
-    pub fn split_weights_rgb(&self, image: &Image) -> Result<Vec<BlockSplits>, Error> {
-        let x = self.to_tensor(&[&self.preprocess_rgb(image)?])?;
-        let blocks = self.on_threads(|| {
-            let x = self.to_model(&x)?;
-            Ok::<_, Error>(self.model().split_weights(&x)?)
-        })?;
-        blocks.iter().map(BlockSplits::of_first).collect()
+    /// [`Error::NoClasses`]; [`Error::Model`] naming `global_pool`.
+    pub fn check_maps(&self) -> Result<(), Error> {
+        self.check_classes()?;
+        Ok(self.model().check_class_activation_maps()?)
     }
 
-    /// The same for an encoded image.
+    /// How each block weighed its splits for one encoded image, in the network's order; empty for a network without
+    /// split attention.
     ///
     /// # Errors
     /// [`Error::Image`] if the image is broken or over the limits.
     pub fn split_weights(&self, bytes: &[u8]) -> Result<Vec<BlockSplits>, Error> {
-        let mode = self.transform().color_mode();
-        self.split_weights_rgb(&resnest_image::decode_as(bytes, mode, self.limits())?)
+        self.split_weights_of(&self.preprocess(bytes)?)
+    }
+
+    /// The same for an image that is already decoded.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if the pixels' count does not fit their size.
+    pub fn split_weights_rgb(&self, image: &Image) -> Result<Vec<BlockSplits>, Error> {
+        self.split_weights_of(&self.preprocess_rgb(image)?)
+    }
+
+    /// The same for a prepared image.
+    ///
+    /// # Errors
+    /// Anything the computation gives.
+    pub fn split_weights_of(&self, pixels: &Pixels) -> Result<Vec<BlockSplits>, Error> {
+        let x = self.to_tensor(&[pixels])?;
+        let blocks = self.compute(|| Ok(self.model().split_weights(&self.to_model(&x)?)?))?;
+        blocks.iter().map(BlockSplits::of_first).collect()
     }
 
     /// Each row of (N, C, H, W) with its best classes and maps.
@@ -159,9 +184,9 @@ impl Classifier {
 
     /// (N, classes) and (N, classes, H, W) as f32 on the CPU for a normalised (N, C, H, W).
     fn logits_and_maps(&self, x: &Tensor) -> Result<(Tensor, Tensor), Error> {
-        self.on_threads(|| {
+        self.check_maps()?;
+        self.compute(|| {
             let model = self.model();
-            model.check_class_activation_maps()?;
             let map = model.forward_features(&self.to_model(x)?)?;
             let logits = model.forward_head(&map, false)?;
             let maps = model.class_activation_maps(&map)?;

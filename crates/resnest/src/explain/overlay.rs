@@ -108,7 +108,7 @@ const UNSEEN: f32 = 0.45;
 /// the same rectangle [scaled](Window::scaled).
 ///
 /// # Errors
-/// [`Error::Image`] if the pixels' count does not fit their size.
+/// [`Error::Image`] if the pixels' count does not fit their size, or there is no memory for as many again.
 pub fn overlay(
     image: &Image,
     window: &Window,
@@ -119,9 +119,9 @@ pub fn overlay(
     let (width, height) = (image.width as usize, image.height as usize);
     let table = style.color_map.table();
     let opacity = style.opacity.clamp(0.0, 1.0);
-    let values = map.over(window, width, height);
+    let values = map.rows_over(window, width, height).flatten();
     let pixels = image.data.chunks_exact(usize::from(image.channels));
-    let mut data = Vec::with_capacity(values.len() * 3);
+    let mut data = reserved(width * height * 3)?;
     for (pixel, value) in pixels.zip(values) {
         let photo: [u8; 3] = std::array::from_fn(|c| pixel[c % pixel.len()]);
         data.extend_from_slice(&match value.is_nan() {
@@ -143,6 +143,15 @@ pub fn overlay(
         draw_outline(&mut out, window);
     }
     Ok(out)
+}
+
+/// An empty vector with room for so many bytes, if the system has it.
+pub(super) fn reserved(bytes: usize) -> Result<Vec<u8>, Error> {
+    let mut data = Vec::new();
+    let reserved = data.try_reserve_exact(bytes);
+    let bytes = bytes as u64;
+    reserved.map_err(|_| resnest_image::Error::OutOfMemory { bytes })?;
+    Ok(data)
 }
 
 fn blend(photo: [u8; 3], color: [u8; 3], opacity: f32) -> [u8; 3] {

@@ -1,7 +1,6 @@
 //! The names and errors of rows, for formats that have no column for them.
 
 use std::fs::File;
-use std::path::Path;
 
 use super::writer::Problem;
 
@@ -9,8 +8,8 @@ use super::writer::Problem;
 pub(super) struct FileList(csv::Writer<File>);
 
 impl FileList {
-    pub(super) fn create(path: &Path) -> Result<Self, Problem> {
-        let mut rows = csv::Writer::from_path(path).map_err(problem)?;
+    pub(super) fn begin(out: File) -> Result<Self, Problem> {
+        let mut rows = csv::Writer::from_writer(out);
         rows.write_record(["row", "file", "error"])
             .map_err(problem)?;
         Ok(Self(rows))

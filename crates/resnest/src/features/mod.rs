@@ -69,19 +69,21 @@ impl fmt::Display for Layer {
 }
 
 impl Classifier {
-    /// The features of several encoded images, prepared on several threads and computed at once: (F), or (C, H, W) in a
-    /// row.
+    /// The features of several encoded images, prepared on several threads and computed some at a time: (F), or (C, H, W)
+    /// in a row.
     ///
     /// One result an image, in order: a broken one does not lose the others.
     pub fn features<B>(&self, images: &[B], layer: Layer) -> Vec<Result<Vec<f32>, Error>>
     where
         B: AsRef<[u8]> + Sync,
     {
-        let prepared = self.prepare_each(images, |bytes| self.preprocess(bytes.as_ref()));
-        self.features_prepared(prepared, layer)
+        self.in_parts(images, |part| {
+            let prepared = self.prepare_each(part, |bytes| self.preprocess(bytes.as_ref()));
+            self.features_prepared(prepared, layer)
+        })
     }
 
-    /// The features of prepared images, computed at once.
+    /// The features of prepared images, computed some at a time.
     ///
     /// One result an image, in order; an image whose preparation failed keeps its error.
     pub fn features_prepared<E: From<Error>>(
@@ -89,7 +91,7 @@ impl Classifier {
         prepared: Vec<Result<Pixels, E>>,
         layer: Layer,
     ) -> Vec<Result<Vec<f32>, E>> {
-        self.answer_prepared(prepared, &|x| {
+        self.answer_prepared(prepared, |_| Ok(()), &|x| {
             let rows = self.feature_batch(x, layer)?.flatten_from(1)?;
             Ok(rows.to_vec2()?.into_iter().map(Ok).collect())
         })
@@ -100,7 +102,7 @@ impl Classifier {
     /// # Errors
     /// Anything the computation gives.
     pub fn feature_batch(&self, x: &Tensor, layer: Layer) -> Result<Tensor, Error> {
-        self.on_threads(|| {
+        self.compute(|| {
             let (model, x) = (self.model(), self.to_model(x)?);
             let y = match layer {
                 Layer::PreLogits => model.forward_head(&model.forward_features(&x)?, true)?,

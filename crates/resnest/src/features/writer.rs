@@ -1,12 +1,12 @@
 //! Rows of features to a file, one after the other.
 
-use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::file_list::FileList;
 use super::{npy, parquet, safetensors};
+use crate::output::{Output, finish_all, with_ending};
 
 /// The three formats, by the ending of the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,14 +123,16 @@ pub(super) trait Rows {
 
 /// Writes a file of features row by row.
 ///
-/// The file is called `OUT.part` until [`FeatureWriter::finish`], so that a file called `OUT` is always whole. A broken
-/// image has a row too: null in Parquet, NaN in the formats that have no null.
+/// Until [`FeatureWriter::finish`] everything is in parts of other names ([`Output`]), so that a file called `OUT` is
+/// always whole, and what was there before stays until then; dropped, it leaves nothing. No other run can write the same
+/// file meanwhile. The list beside a file gets its name first: whoever is killed in between leaves a list without its
+/// `OUT`, never two that do not belong together. A broken image has a row too: null in Parquet, NaN in the formats that
+/// have no null.
 pub struct FeatureWriter {
-    path: PathBuf,
-    part: PathBuf,
+    out: Output,
     table: FeatureTable,
     rows: Box<dyn Rows>,
-    list: Option<FileList>,
+    list: Option<(FileList, Output)>,
     written: usize,
 }
 
@@ -138,31 +140,45 @@ impl FeatureWriter {
     /// Begins a file; the ending of `path` says the format.
     ///
     /// # Errors
-    /// [`WriteError::Format`] for another ending, or more names than a safetensors header can hold; what the system
-    /// says.
+    /// As [`FeatureWriter::reserve`] and [`FeatureWriter::begin`].
     pub fn create(path: &Path, table: FeatureTable) -> Result<Self, WriteError> {
-        let failed = |problem| error(path, problem);
-        let format = path.to_string_lossy().parse::<FeatureFormat>();
-        let format = format.map_err(|reason| failed(Problem::Format(reason)))?;
-        let part = with_ending(path, ".part");
-        let file = File::create(&part).map_err(|e| failed(e.into()))?;
-        let out = BufWriter::new(file);
+        Self::begin(Self::reserve(path)?, table)
+    }
+
+    /// The file, before it is known what will be in it: so a place that cannot be written to is found before there is any
+    /// work to lose.
+    ///
+    /// # Errors
+    /// [`WriteError::Format`] for another ending; what the system says; another run that writes the same file.
+    pub fn reserve(path: &Path) -> Result<Output, WriteError> {
+        format(path)?;
+        Output::locked(path).map_err(|e| error(path, e.into()))
+    }
+
+    /// Begins the file that was reserved.
+    ///
+    /// # Errors
+    /// [`WriteError::Format`] for more names than a safetensors header can hold; what the system says.
+    pub fn begin(out: Output, table: FeatureTable) -> Result<Self, WriteError> {
+        let path = out.path().to_owned();
+        let failed = |problem| error(&path, problem);
+        let format = format(&path)?;
+        let file = BufWriter::new(out.file().map_err(|e| failed(e.into()))?);
         let rows: Box<dyn Rows> = match format {
-            FeatureFormat::Npy => Box::new(npy::Npy::begin(out, &table).map_err(failed)?),
+            FeatureFormat::Npy => Box::new(npy::Npy::begin(file, &table).map_err(failed)?),
             FeatureFormat::Safetensors => {
-                Box::new(safetensors::Tensors::begin(out, &table).map_err(failed)?)
+                Box::new(safetensors::Tensors::begin(file, &table).map_err(failed)?)
             }
             FeatureFormat::Parquet => {
-                Box::new(parquet::Parquet::begin(out, &table).map_err(failed)?)
+                Box::new(parquet::Parquet::begin(file, &table).map_err(failed)?)
             }
         };
         let list = match format {
             FeatureFormat::Parquet => None,
-            _ => Some(FileList::create(&Self::list_path(path)).map_err(failed)?),
+            _ => Some(list(&Self::list_path(&path))?),
         };
         Ok(Self {
-            path: path.to_owned(),
-            part,
+            out,
             rows,
             list,
             table,
@@ -192,37 +208,47 @@ impl FeatureWriter {
                 expected: width,
             });
         }
-        if let Some(list) = &mut self.list {
+        if let Some((list, out)) = &mut self.list {
             list.push(self.written, file, row.err())
-                .map_err(|e| error(&self.path, e))?;
+                .map_err(|e| error(out.path(), e))?;
         }
         let pushed = self.rows.push(file, row);
         self.written = written;
-        pushed.map_err(|e| error(&self.path, e))
+        pushed.map_err(|e| error(self.out.path(), e))
     }
 
-    /// Ends the file and gives it its name.
+    /// Ends the file and gives it, and the list beside it, its name.
     ///
     /// # Errors
-    /// [`WriteError::Rows`] if rows are missing; what the system says.
+    /// [`WriteError::Rows`] if rows are missing; what the system says. What was there before is then still there.
     pub fn finish(self) -> Result<(), WriteError> {
         let (written, expected) = (self.written, self.table.files.len());
         if written != expected {
             return Err(WriteError::Rows { written, expected });
         }
-        let failed = |problem| error(&self.path, problem);
-        self.rows.finish().map_err(failed)?;
-        if let Some(list) = self.list {
-            list.finish().map_err(failed)?;
+        let path = self.out.path().to_owned();
+        self.rows.finish().map_err(|e| error(&path, e))?;
+        let mut outputs = Vec::new();
+        if let Some((list, out)) = self.list {
+            list.finish().map_err(|e| error(out.path(), e))?;
+            outputs.push(out);
         }
-        std::fs::rename(&self.part, &self.path).map_err(|e| failed(e.into()))
+        outputs.push(self.out);
+        finish_all(outputs).map_err(|e| error(&path, e.into()))
     }
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
+/// The format that a path's ending says.
+fn format(path: &Path) -> Result<FeatureFormat, WriteError> {
+    let format = path.to_string_lossy().parse::<FeatureFormat>();
+    format.map_err(|reason| error(path, Problem::Format(reason)))
+}
+
+fn list(path: &Path) -> Result<(FileList, Output), WriteError> {
+    let failed = |problem| error(path, problem);
+    let out = Output::locked(path).map_err(|e| failed(e.into()))?;
+    let file = out.file().map_err(|e| failed(e.into()))?;
+    Ok((FileList::begin(file).map_err(failed)?, out))
 }
 
 fn error(path: &Path, problem: Problem) -> WriteError {

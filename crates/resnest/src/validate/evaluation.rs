@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::outcome::{Answer, Outcome, Scored};
-use super::pipeline::{self, Images, Prepared};
+use super::pipeline::{self, Failed, Images, Prepared};
 use super::tally::Tally;
 use super::validation::{Timing, Validation};
 use super::{Error, RealLabels, Targets};
@@ -24,6 +24,9 @@ pub struct Options {
     pub mistakes: usize,
     /// ImageNet's reassessed labels, by which top-1 and top-5 are then counted.
     pub real_labels: Option<RealLabels>,
+    /// What an outcome says of an image that could not be prepared or computed: the command speaks of its options, where
+    /// errors speak of fields.
+    pub say: fn(&crate::Error) -> String,
 }
 
 impl Default for Options {
@@ -34,6 +37,7 @@ impl Default for Options {
             strict: false,
             mistakes: 24,
             real_labels: None,
+            say: |error| error.to_string(),
         }
     }
 }
@@ -49,7 +53,13 @@ pub struct Evaluation<'a> {
 }
 
 /// An image of the batch that is being collected.
-type Waiting = (usize, Result<(Pixels, usize), String>);
+struct Waiting {
+    /// Its place in the data set.
+    at: usize,
+    /// Its class, if it has one.
+    target: Option<usize>,
+    pixels: Result<Pixels, Failed>,
+}
 
 #[derive(Default)]
 struct Clock {
@@ -63,13 +73,14 @@ impl<'a> Evaluation<'a> {
     /// Nothing is read yet but the ReaL labels' file names.
     ///
     /// # Errors
-    /// [`Error::NoRealLabels`] for the first image they know nothing of.
+    /// A network without classes; [`Error::NoRealLabels`] for the first image they know nothing of.
     pub fn new(
         classifier: &'a Classifier,
         dataset: &'a Dataset,
         targets: Targets,
         options: Options,
     ) -> Result<Self, Error> {
+        classifier.check_classes()?;
         if let Some(real) = &options.real_labels {
             for sample in dataset.samples() {
                 real.of(&sample.name)?;
@@ -113,7 +124,7 @@ impl<'a> Evaluation<'a> {
     /// Goes through the images that have no outcome yet; `each` sees every new outcome, in order, and may stop the run.
     ///
     /// # Errors
-    /// What the network gives; [`Error::Strict`].
+    /// Threads that cannot be started; [`Error::Strict`].
     pub fn run(
         mut self,
         mut each: impl FnMut(&Outcome) -> ControlFlow<()>,
@@ -121,18 +132,19 @@ impl<'a> Evaluation<'a> {
         let start = Instant::now();
         // Batches begin at multiples of their size in every run: an image's last bits may depend on the others beside it.
         let done = self.tally.seen;
-        let first = done - done % self.options.batch_size.max(1);
+        let batch_size = self.batch_size();
+        let first = done - done % batch_size;
         let mut clock = Clock::default();
         let threads = self.classifier.threads();
         let workers = match self.options.workers {
             0 => threads,
             workers => workers,
         };
-        let window = 2 * self.options.batch_size + workers;
+        let window = 2 * batch_size + workers;
         let (classifier, dataset) = (self.classifier, self.dataset);
         let flow = pipeline::run(classifier, dataset, first, (workers, window), |images| {
             self.consume(&images, first, &mut clock, &mut each)
-        })?;
+        })??;
         let seconds = start.elapsed().as_secs_f64();
         let timing = Timing {
             images: self.tally.seen - done,
@@ -155,6 +167,12 @@ impl<'a> Evaluation<'a> {
         )
     }
 
+    /// No more than there are images: room is made for as many.
+    fn batch_size(&self) -> usize {
+        let images = self.dataset.samples().len();
+        self.options.batch_size.clamp(1, images.max(1))
+    }
+
     fn consume(
         &mut self,
         images: &Images,
@@ -165,12 +183,12 @@ impl<'a> Evaluation<'a> {
         loop {
             let mut batch: Vec<Waiting> = Vec::new();
             let start = Instant::now();
-            while batch.len() < self.options.batch_size.max(1)
+            while batch.len() < self.batch_size()
                 && let Some(prepared) = images.next()
             {
                 clock.decode += prepared.decode;
                 clock.resize += prepared.resize;
-                batch.push((next, self.with_target(next, prepared)));
+                batch.push(self.with_target(next, prepared));
                 next += 1;
             }
             clock.waiting += start.elapsed();
@@ -179,7 +197,7 @@ impl<'a> Evaluation<'a> {
             }
             let start = Instant::now();
             let known = self.tally.seen.saturating_sub(next - batch.len());
-            let outcomes = self.outcomes(batch)?;
+            let outcomes = self.outcomes(batch);
             clock.network += start.elapsed();
             for outcome in outcomes.into_iter().skip(known) {
                 self.add(&outcome)?;
@@ -190,43 +208,46 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn with_target(&self, at: usize, prepared: Prepared) -> Result<(Pixels, usize), String> {
-        let label = self
-            .dataset
-            .samples()
-            .get(at)
-            .map_or(Label::Unknown, |s| s.label);
-        let pixels = prepared.pixels?;
-        let target = self.targets.class(label).ok_or("it has no label")?;
-        Ok((pixels, target))
+    fn with_target(&self, at: usize, prepared: Prepared) -> Waiting {
+        let sample = self.dataset.samples().get(at);
+        let target = self
+            .targets
+            .class(sample.map_or(Label::Unknown, |s| s.label));
+        let unlabelled = || Failed::Said("it has no label".into());
+        Waiting {
+            at,
+            target,
+            pixels: (prepared.pixels)
+                .and_then(|pixels| target.map(|_| pixels).ok_or_else(unlabelled)),
+        }
     }
 
     /// The batch through the network.
-    fn outcomes(&self, batch: Vec<Waiting>) -> Result<Vec<Outcome>, Error> {
-        let ready: Vec<&Pixels> = batch
-            .iter()
-            .filter_map(|(_, w)| Some(&w.as_ref().ok()?.0))
-            .collect();
-        let logits = match ready.is_empty() {
-            true => Vec::new(),
-            false => self.classifier.logits_of(&ready)?,
-        };
-        let mut rows = logits.iter();
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for (at, waiting) in batch {
-            let scored = waiting.and_then(|(_, target)| {
-                let row = rows.next().ok_or("the network gave no answer")?;
-                Scored::new(row, target, self.targets.valid()).map_err(|e| e.to_string())
-            });
-            outcomes.push(Outcome {
+    fn outcomes(&self, batch: Vec<Waiting>) -> Vec<Outcome> {
+        let split = batch.into_iter().map(|w| ((w.at, w.target), w.pixels));
+        let (about, pixels): (Vec<_>, Vec<_>) = split.unzip();
+        let logits = self.classifier.logits_prepared(pixels);
+        let outcome =
+            |((at, target), logits): ((usize, Option<usize>), Result<Vec<f32>, Failed>)| Outcome {
                 file: self.dataset.samples()[at].name.clone(),
-                answer: match scored {
+                answer: match self.scored(target, logits) {
                     Ok(scored) => Answer::Scored(scored),
-                    Err(error) => Answer::Failed { error },
+                    Err(Failed::Said(error)) => Answer::Failed { error },
+                    Err(Failed::Of(error)) => Answer::Failed {
+                        error: (self.options.say)(&error),
+                    },
                 },
-            });
-        }
-        Ok(outcomes)
+            };
+        about.into_iter().zip(logits).map(outcome).collect()
+    }
+
+    fn scored(
+        &self,
+        target: Option<usize>,
+        logits: Result<Vec<f32>, Failed>,
+    ) -> Result<Scored, Failed> {
+        let target = target.unwrap_or(usize::MAX);
+        Ok(Scored::new(&logits?, target, self.targets.valid())?)
     }
 
     fn add(&mut self, outcome: &Outcome) -> Result<(), Error> {

@@ -18,7 +18,7 @@
 //! let targets = Targets::new(&dataset, classifier.labels(), None, None)?;
 //! let evaluation = Evaluation::new(&classifier, &dataset, targets, Options::default())?;
 //! let result = evaluation.run(|_outcome| ControlFlow::Continue(()))?;
-//! assert_eq!((result.images, result.failed, result.row.top1), (2, 0, 100.0));
+//! assert_eq!((result.images, result.failed, result.row.top1), (2, 0, Some(100.0)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

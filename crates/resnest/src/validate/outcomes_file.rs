@@ -4,7 +4,7 @@
 //! ([`Header`]); each line after it is the [`Outcome`] of one image, in the data set's order.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::outcome::Outcome;
 use super::{Error, Evaluation};
 use crate::Classifier;
+use crate::output::lock;
+
+/// The longest line that is read: names have some thousand bytes, all else is short.
+const MOST_LINE: u64 = 1 << 20;
 
 /// What a model's part of the file is of. Another run can go on from it only if all is the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,7 +61,7 @@ enum Line {
     Outcome(Outcome),
 }
 
-/// An outcomes file that is being written.
+/// An outcomes file that is being written, locked against other runs.
 #[derive(Debug)]
 pub struct OutcomesFile {
     path: PathBuf,
@@ -73,18 +77,23 @@ impl OutcomesFile {
     /// One that is there already (it may hold hours of work), or cannot be made.
     pub fn create(path: &Path) -> Result<Self, Error> {
         let file = OpenOptions::new().write(true).create_new(true).open(path);
-        Self::over(path, file, None)
+        let file = file.and_then(|file| lock(&file).map(|_| file));
+        Ok(Self::over(path, opened(path, file)?, None))
     }
 
     /// A file of an earlier run, to be written on; a new one where there is none. A last line that was cut off in the
     /// middle is dropped.
     ///
     /// # Errors
-    /// One that cannot be read or written, or is no outcomes file.
+    /// One that cannot be read or written, that another run is writing, or that is no outcomes file.
     pub fn resume(path: &Path) -> Result<Self, Error> {
         if !path.exists() {
             return Self::create(path);
         }
+        // Locked before it is read: what another run is writing looks cut off.
+        let file = OpenOptions::new().write(true).open(path);
+        let file = file.and_then(|file| lock(&file).map(|_| file));
+        let mut file = opened(path, file)?;
         let mut last = None;
         let whole = read(path, |line| {
             if let Line::Header(header) = line {
@@ -92,34 +101,18 @@ impl OutcomesFile {
             }
             Ok(())
         })?;
-        let file = OpenOptions::new()
-            .write(true)
-            .open(path)
-            .and_then(|mut file| {
-                file.set_len(whole)?;
-                file.seek(SeekFrom::Start(whole))?;
-                Ok(file)
-            });
-        Self::over(path, file, last)
+        let cut = file.set_len(whole);
+        let at_end = cut.and_then(|()| file.seek(SeekFrom::Start(whole)));
+        opened(path, at_end)?;
+        Ok(Self::over(path, file, last))
     }
 
-    fn over(path: &Path, file: std::io::Result<File>, last: Option<Header>) -> Result<Self, Error> {
-        let file = file.map_err(|e| {
-            failed(
-                path,
-                match e.kind() {
-                    ErrorKind::AlreadyExists => {
-                        "is there already: go on from it with --resume, or remove it".into()
-                    }
-                    _ => e.to_string(),
-                },
-            )
-        })?;
-        Ok(Self {
+    fn over(path: &Path, file: File, last: Option<Header>) -> Self {
+        Self {
             path: path.to_owned(),
             out: BufWriter::new(file),
             last,
-        })
+        }
     }
 
     /// Counts what the file has of this model, and begins its part if there is none.
@@ -169,18 +162,25 @@ impl OutcomesFile {
 
 /// Reads line after line; gives the length of the whole lines.
 fn read(path: &Path, mut each: impl FnMut(Line) -> Result<(), Error>) -> Result<u64, Error> {
-    let file = File::open(path).map_err(|e| failed(path, e.to_string()))?;
+    let file = opened(path, File::open(path))?;
     let (mut lines, mut text) = (BufReader::new(file), Vec::new());
     let (mut whole, mut number, mut begun) = (0u64, 0, false);
     loop {
         text.clear();
-        let length = lines
-            .read_until(b'\n', &mut text)
-            .map_err(|e| failed(path, e.to_string()))?;
-        if text.last() != Some(&b'\n') {
-            return Ok(whole);
-        }
+        let mut line = lines.by_ref().take(MOST_LINE);
+        let length = opened(path, line.read_until(b'\n', &mut text))? as u64;
         number += 1;
+        if text.last() != Some(&b'\n') {
+            return match length < MOST_LINE {
+                true => Ok(whole),
+                false => Err(failed(
+                    path,
+                    format!(
+                        "line {number} has more than {MOST_LINE} bytes: this is no outcomes file"
+                    ),
+                )),
+            };
+        }
         let line = serde_json::from_slice(&text).map_err(|_| {
             failed(
                 path,
@@ -195,7 +195,7 @@ fn read(path: &Path, mut each: impl FnMut(Line) -> Result<(), Error>) -> Result<
             ));
         }
         each(line)?;
-        whole += length as u64;
+        whole += length;
     }
 }
 
@@ -223,6 +223,19 @@ fn same(path: &Path, found: &Header, wanted: &Header) -> Result<(), Error> {
             ),
         )),
     }
+}
+
+/// What the system gave, or its reason with the file's name.
+fn opened<T>(path: &Path, given: std::io::Result<T>) -> Result<T, Error> {
+    given.map_err(|e| {
+        let reason = match e.kind() {
+            ErrorKind::AlreadyExists => {
+                "is there already: go on from it with --resume, or remove it".into()
+            }
+            _ => e.to_string(),
+        };
+        failed(path, reason)
+    })
 }
 
 fn failed(path: &Path, reason: String) -> Error {

@@ -8,18 +8,34 @@
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
-use crate::dataset::Dataset;
-use crate::{Classifier, Pixels};
+use crate::dataset::{Dataset, Sample};
+use crate::error::contained;
+use crate::{Classifier, Error, Image, Pixels};
 
 /// An image ready for the network, or why it is not; and what that took.
 pub(super) struct Prepared {
-    pub(super) pixels: Result<Pixels, String>,
+    pub(super) pixels: Result<Pixels, Failed>,
     /// Reading and decoding.
     pub(super) decode: Duration,
     /// Resizing, cropping, normalising.
     pub(super) resize: Duration,
+}
+
+/// Why an image is not ready.
+pub(super) enum Failed {
+    /// Its file could not be read, or it has no label.
+    Said(String),
+    /// It could not be decoded, prepared or computed.
+    Of(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Of(error)
+    }
 }
 
 type Ticket = Receiver<Prepared>;
@@ -33,9 +49,7 @@ impl Images {
     pub(super) fn next(&self) -> Option<Prepared> {
         let ticket = self.0.recv().ok()?;
         Some(ticket.recv().unwrap_or_else(|_| Prepared {
-            pixels: Err(
-                "its decoder failed in a way it should not: please report this image".into(),
-            ),
+            pixels: Err(Failed::Said("its worker ended without an answer".into())),
             decode: Duration::ZERO,
             resize: Duration::ZERO,
         }))
@@ -44,28 +58,38 @@ impl Images {
 
 /// Prepares the data set's images from the `first` on with so many workers, at most `window` ahead of `consume`, which
 /// may stop before the last.
+///
+/// # Errors
+/// [`Error::Threads`] if not all of them can be started.
 pub(super) fn run<T>(
     classifier: &Classifier,
     dataset: &Dataset,
     first: usize,
     (workers, window): (usize, usize),
     consume: impl FnOnce(Images) -> T,
-) -> T {
+) -> Result<T, Error> {
     let (tickets, images) = sync_channel(window);
     let (jobs, todo) = channel();
-    let todo = Mutex::new(todo);
+    let todo = &Mutex::new(todo);
     std::thread::scope(|scope| {
-        scope.spawn(move || deal(first..dataset.samples().len(), &tickets, &jobs));
-        let helpers: Vec<_> = (0..workers.max(1))
-            .map(|_| scope.spawn(|| work(classifier, dataset, &todo)))
-            .collect();
-        let result = consume(Images(images));
-        for helper in helpers {
-            // A worker that panicked has left its image without an answer, which `Images` reports.
-            let _ = helper.join();
+        // Where one cannot be started, the queues are dropped with this closure, and the others end.
+        let samples = first..dataset.samples().len();
+        start(scope, workers, move || deal(samples, &tickets, &jobs))?;
+        for _ in 0..workers.max(1) {
+            start(scope, workers, || work(classifier, dataset, todo))?;
         }
-        result
+        Ok(consume(Images(images)))
     })
+}
+
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    threads: usize,
+    work: impl FnOnce() + Send + 'scope,
+) -> Result<(), Error> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    let reason = started.map(|_| ()).map_err(|e| e.to_string());
+    reason.map_err(|reason| Error::Threads { threads, reason })
 }
 
 /// Hands out tickets and jobs until nobody takes them.
@@ -89,12 +113,13 @@ fn work(classifier: &Classifier, dataset: &Dataset, todo: &Mutex<Receiver<Job>>)
     }
 }
 
+/// The halves of [`Classifier::preprocess`], each with its time.
 fn prepare(classifier: &Classifier, dataset: &Dataset, sample: usize) -> Prepared {
     let start = Instant::now();
-    let decoded = decode(classifier, dataset, sample);
+    let photo = contained(|| Ok(photo(classifier, dataset, &dataset.samples()[sample])));
     let decode = start.elapsed();
-    let pixels =
-        decoded.and_then(|image| classifier.preprocess_rgb(&image).map_err(|e| e.to_string()));
+    let photo = photo.unwrap_or_else(|error| Err(error.into()));
+    let pixels = photo.and_then(|photo| Ok(classifier.preprocess_rgb(&photo)?));
     Prepared {
         pixels,
         decode,
@@ -102,16 +127,8 @@ fn prepare(classifier: &Classifier, dataset: &Dataset, sample: usize) -> Prepare
     }
 }
 
-fn decode(
-    classifier: &Classifier,
-    dataset: &Dataset,
-    sample: usize,
-) -> Result<resnest_image::Image, String> {
-    let sample = &dataset.samples()[sample];
-    let limits = classifier.limits();
-    let bytes = dataset
-        .read(sample, limits.max_bytes)
-        .map_err(|e| e.to_string())?;
-    let mode = classifier.transform().color_mode();
-    resnest_image::decode_as(&bytes, mode, limits).map_err(|e| e.to_string())
+fn photo(classifier: &Classifier, dataset: &Dataset, sample: &Sample) -> Result<Image, Failed> {
+    let bytes = dataset.read(sample, classifier.limits().max_bytes);
+    let bytes = bytes.map_err(|e| Failed::Said(e.to_string()))?;
+    Ok(classifier.decode(&bytes)?)
 }

@@ -1,6 +1,7 @@
 //! Which class of the model an image's label is.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 
 use super::Error;
@@ -215,9 +216,21 @@ pub fn read_valid_labels(path: &Path) -> Result<Vec<usize>, Error> {
     Ok(valid)
 }
 
+/// Lists of classes and labels have some megabytes at most (ReaL's: one).
+const MOST_TEXT: u64 = 64 << 20;
+
 pub(super) fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|e| Error::File {
+    let failed = |reason| Error::File {
         path: path.to_owned(),
-        reason: e.to_string(),
-    })
+        reason,
+    };
+    let file = std::fs::File::open(path).map_err(|e| failed(e.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(MOST_TEXT + 1).read_to_string(&mut text);
+    match read.map_err(|e| failed(e.to_string()))? as u64 {
+        0..=MOST_TEXT => Ok(text),
+        _ => Err(failed(format!(
+            "more than {MOST_TEXT} bytes are no list of classes or labels"
+        ))),
+    }
 }

@@ -9,19 +9,19 @@ use super::{Error, Targets};
 use crate::Classifier;
 use crate::dataset::Dataset;
 
-/// One model's result in the fields of timm's `validate.py`, rounded as there.
+/// One model's result in the fields of timm's `validate.py`, rounded as there; no percentages where no image counted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// Its name.
     pub model: String,
     /// Percent right.
-    pub top1: f64,
+    pub top1: Option<f64>,
     /// Percent wrong.
-    pub top1_err: f64,
+    pub top1_err: Option<f64>,
     /// Percent with the right class among the first five.
-    pub top5: f64,
+    pub top5: Option<f64>,
     /// Percent without.
-    pub top5_err: f64,
+    pub top5_err: Option<f64>,
     /// Millions of parameters.
     pub param_count: f64,
     /// The input's width in pixels.
@@ -79,9 +79,9 @@ pub struct Validation {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Own {
     /// Percent right.
-    pub top1: f64,
+    pub top1: Option<f64>,
     /// Percent with the right class among the first five.
-    pub top5: f64,
+    pub top5: Option<f64>,
 }
 
 /// One class, by the data set's own labels.
@@ -206,6 +206,11 @@ impl Validation {
         })
     }
 
+    /// Whether any image counted, and so `row` has percentages.
+    pub fn counted(&self) -> bool {
+        self.row.top1.is_some()
+    }
+
     /// The pairs most often confused: (target, predicted, images), most first; equal ones in the order of the classes.
     pub fn confused(&self, most: usize) -> Vec<(usize, usize, u64)> {
         let mut pairs: Vec<_> = self
@@ -230,11 +235,11 @@ impl Validation {
 }
 
 impl Counts {
-    /// Top-1 and top-5 in percent to four places, as timm rounds them; 0 without images.
-    fn percent(&self) -> (f64, f64) {
+    /// Top-1 and top-5 in percent to four places, as timm rounds them; none without images.
+    fn percent(&self) -> (Option<f64>, Option<f64>) {
         let percent = |right: u64| match self.images {
-            0 => 0.0,
-            images => rounded(100.0 * right as f64 / images as f64, 4),
+            0 => None,
+            images => Some(rounded(100.0 * right as f64 / images as f64, 4)),
         };
         (percent(self.top1), percent(self.top5))
     }
@@ -248,9 +253,9 @@ fn row(classifier: &Classifier, counts: &Counts) -> Result<Row, Error> {
     Ok(Row {
         model: classifier.name().to_owned(),
         top1,
-        top1_err: rounded(100.0 - top1, 4),
+        top1_err: top1.map(|right| rounded(100.0 - right, 4)),
         top5,
-        top5_err: rounded(100.0 - top5, 4),
+        top5_err: top5.map(|right| rounded(100.0 - right, 4)),
         param_count: rounded(parameters as f64 / 1e6, 2),
         img_size: transform.size.1,
         crop_pct: transform.crop_pct,

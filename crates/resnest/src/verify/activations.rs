@@ -21,7 +21,7 @@ pub struct Activation {
 /// # Errors
 /// Anything the computation gives.
 pub fn activations(classifier: &Classifier, x: &Tensor) -> Result<Vec<Activation>, Error> {
-    classifier.on_threads(|| {
+    classifier.compute(|| {
         let model = classifier.model();
         let x = classifier.to_model(x)?;
         let info = model.feature_info();

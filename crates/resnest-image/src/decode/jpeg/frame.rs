@@ -51,6 +51,26 @@ impl Component {
         }
     }
 
+    /// Finds the component's sizes from the frame's and its largest sampling factors.
+    fn measure(
+        &mut self,
+        (width, height): (usize, usize),
+        (max_h, max_v): (usize, usize),
+        side: usize,
+    ) -> Result<()> {
+        let (h, v) = (self.h, self.v);
+        if !max_h.is_multiple_of(h) || !max_v.is_multiple_of(v) {
+            let what = format!("a component sampled {h}x{v} beside {max_h}x{max_v}");
+            return Err(Error::unsupported(FORMAT, what));
+        }
+        let (wide, high) = (width * h, height * v);
+        self.width = wide.div_ceil(max_h);
+        self.height = high.div_ceil(max_v);
+        self.blocks_wide = wide.div_ceil(max_h * side);
+        self.blocks_high = high.div_ceil(max_v * side);
+        Ok(())
+    }
+
     /// Blocks across, padded to whole MCUs.
     pub fn padded_wide(&self) -> usize {
         self.blocks_wide.next_multiple_of(self.h)
@@ -120,20 +140,11 @@ impl Frame {
             self.max_h = self.max_h.max(component.h);
             self.max_v = self.max_v.max(component.v);
         }
-        let (max_h, max_v, side) = (self.max_h, self.max_v, self.side);
-        self.mcus_wide = self.width.div_ceil(side * max_h);
-        self.mcus_high = self.height.div_ceil(side * max_v);
+        self.mcus_wide = self.width.div_ceil(self.side * self.max_h);
+        self.mcus_high = self.height.div_ceil(self.side * self.max_v);
+        let (size, most) = ((self.width, self.height), (self.max_h, self.max_v));
         for component in &mut self.components {
-            let (wide, high) = (self.width * component.h, self.height * component.v);
-            component.width = wide.div_ceil(max_h);
-            component.height = high.div_ceil(max_v);
-            component.blocks_wide = wide.div_ceil(max_h * side);
-            component.blocks_high = high.div_ceil(max_v * side);
-            if !max_h.is_multiple_of(component.h) || !max_v.is_multiple_of(component.v) {
-                let (h, v) = (component.h, component.v);
-                let what = format!("a component sampled {h}x{v} beside {max_h}x{max_v}");
-                return Err(Error::unsupported(FORMAT, what));
-            }
+            component.measure(size, most, self.side)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::frame::{Frame, Scan};
 use super::huffman::{self, Table};
 use super::markers::{ScanHeader, Stop, Stream};
 use super::rows::{Colour, Rows};
-use super::scans::{self, MAX_SCANS};
+use super::scans;
 use super::sequential::Interval;
 use crate::memory::filled;
 use crate::{Error, Result};
@@ -35,11 +35,8 @@ pub(super) fn decode(
     let mut seen = vec![false; planes.len()];
     let mut next = Stop::Scan(header);
     while let Stop::Scan(header) = next {
+        scans::check_count(stream)?;
         let scan = Scan::begin(stream, header)?;
-        if stream.scans > MAX_SCANS {
-            let what = format!("more than {MAX_SCANS} scans");
-            return Err(Error::unsupported(FORMAT, what));
-        }
         for &index in &scan.header.components {
             seen[index] = true;
         }

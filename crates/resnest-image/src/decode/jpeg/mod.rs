@@ -54,7 +54,7 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u64, u64)> {
 /// The orientation that the EXIF block or the XMP packet gives.
 pub(super) fn orientation(bytes: &[u8]) -> u16 {
     match plugin::open(bytes) {
-        Ok(opened) => exif::orientation(opened.exif.as_deref(), opened.xmp),
+        Ok(opened) => exif::orientation(opened.exif().as_deref(), opened.xmp),
         Err(_) => 1,
     }
 }
@@ -148,13 +148,13 @@ fn memory(frame: &Frame, colour: Colour, several: bool) -> u64 {
         Colour::YCbCr | Colour::Rgb => 0,
         _ => 3,
     };
-    let pixels = frame.width * frame.height * (colour.channels() + rgb);
+    let pixels = frame.width as u64 * (frame.height * (colour.channels() + rgb)) as u64;
     let kept = match (frame.coding.lossless, several) {
         (true, _) => frame.padded_blocks(),
         (false, true) => frame.padded_blocks() * size_of::<sequential::Block>(),
         (false, false) => 0,
     };
-    (pixels + Rows::strip_bytes(frame) + kept) as u64
+    pixels + (Rows::strip_bytes(frame) + kept) as u64
 }
 
 /// Pillow takes every four-component JPEG for an Adobe one, whose inks are stored inverted.

@@ -22,8 +22,8 @@ pub(super) struct Opened<'a> {
     pub width: u16,
     pub height: u16,
     pub layers: u8,
-    /// The EXIF block, a small TIFF; several segments are joined.
-    pub exif: Option<Cow<'a, [u8]>>,
+    /// The segments of the EXIF block.
+    exif: Vec<&'a [u8]>,
     /// The last XMP packet.
     pub xmp: Option<&'a [u8]>,
     /// The JFIF segment gave a resolution, so that of the EXIF block is not looked at.
@@ -67,8 +67,8 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>> {
     if opened.layers == 0 {
         return Err(refused("a scan without a frame header"));
     }
-    match &opened.exif {
-        Some(block) if !opened.resolution && exif::resolution_stops_pillow(block) => {
+    match opened.exif() {
+        Some(block) if !opened.resolution && exif::resolution_stops_pillow(&block) => {
             Err(refused("the EXIF resolution is no number"))
         }
         _ => Ok(opened),
@@ -111,6 +111,15 @@ fn check_quant(mut payload: &[u8]) -> Result<()> {
 }
 
 impl<'a> Opened<'a> {
+    /// The EXIF block, a small TIFF; several segments are joined.
+    pub fn exif(&self) -> Option<Cow<'a, [u8]>> {
+        match self.exif[..] {
+            [] => None,
+            [only] => Some(Cow::Borrowed(only)),
+            _ => Some(Cow::Owned(self.exif.concat())),
+        }
+    }
+
     fn start_of_frame(&mut self, payload: &[u8]) -> Result<()> {
         let short = || refused("the frame header is too short");
         let [bits, h1, h0, w1, w0, layers] = *payload.first_chunk().ok_or_else(short)?;
@@ -145,11 +154,7 @@ impl<'a> Opened<'a> {
                 Ok(())
             }
             0xe1 if payload.starts_with(b"Exif\0\0") => {
-                let block = &payload[6..];
-                self.exif = Some(match self.exif.take() {
-                    None => Cow::Borrowed(block),
-                    Some(first) => Cow::Owned([&*first, block].concat()),
-                });
+                self.exif.push(&payload[6..]);
                 Ok(())
             }
             0xe1 if payload.starts_with(XMP) => {

@@ -81,6 +81,28 @@ struct Strip {
 }
 
 impl Strip {
+    fn new(
+        component: &Component,
+        frame: &Frame,
+        upsampling: Upsampling,
+        waits: bool,
+    ) -> Result<Self> {
+        let stride = component.padded_wide() * frame.side;
+        let kept = if waits { 2 * component.v } else { 0 };
+        let rows = component.v * frame.side;
+        Ok(Self {
+            samples: filled((kept + rows) * stride, 0)?,
+            stride,
+            kept,
+            rows,
+            width: component.width,
+            height: component.height,
+            v: component.v,
+            stretch: frame.max_v / component.v,
+            upsampling,
+        })
+    }
+
     /// Row `row` of the component, with those past its ends repeated; `strip` is the current strip's number.
     fn row(&self, row: usize, strip: usize) -> &[u8] {
         let row = row.min(self.height - 1) + self.kept;
@@ -149,25 +171,13 @@ pub(super) struct Rows {
 
 impl Rows {
     pub fn new(frame: &Frame, colour: Colour) -> Result<Self> {
-        let kinds = || frame.components.iter().map(|c| Upsampling::of(c, frame));
-        let waits = kinds().any(Upsampling::needs_neighbours);
+        let components = frame.components.iter();
+        let kinds = components.map(|component| (component, Upsampling::of(component, frame)));
+        let waits = kinds.clone().any(|(_, kind)| kind.needs_neighbours());
         let mut strips = Vec::with_capacity(frame.components.len());
         let mut lines = Vec::with_capacity(frame.components.len());
-        for (component, upsampling) in frame.components.iter().zip(kinds()) {
-            let stride = component.padded_wide() * frame.side;
-            let kept = if waits { 2 * component.v } else { 0 };
-            let rows = component.v * frame.side;
-            strips.push(Strip {
-                samples: filled((kept + rows) * stride, 0)?,
-                stride,
-                kept,
-                rows,
-                width: component.width,
-                height: component.height,
-                v: component.v,
-                stretch: frame.max_v / component.v,
-                upsampling,
-            });
+        for (component, upsampling) in kinds {
+            strips.push(Strip::new(component, frame, upsampling, waits)?);
             let line = match upsampling {
                 Upsampling::None => 0,
                 _ => component.width * (frame.max_h / component.h),

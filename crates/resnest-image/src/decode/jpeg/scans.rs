@@ -3,7 +3,7 @@
 use super::FORMAT;
 use super::arithmetic::Arithmetic;
 use super::coefficients::Coefficients;
-use super::frame::{Frame, MAX_MCU_BLOCKS, Scan};
+use super::frame::{Component, Frame, MAX_MCU_BLOCKS, Scan};
 use super::huffman;
 use super::markers::{Coding, ScanHeader, Stop, Stream};
 use super::progressive::Progressive;
@@ -13,7 +13,7 @@ use super::smoothing::{Progress, Smoothing};
 use crate::{Error, Result};
 
 /// Scans accepted in one file; real progressive files have about ten.
-pub(super) const MAX_SCANS: usize = 500;
+const MAX_SCANS: usize = 500;
 
 /// Work accepted in one file of several scans, so that a small file cannot keep a CPU for minutes: visits to
 /// blocks, weighted by what one may take. The largest picture in Pillow's limit at 4:4:4 with the usual ten
@@ -23,6 +23,15 @@ const MAX_WORK: u64 = 1 << 29;
 /// Weight of a visit that refines AC coefficients, and of any other to arithmetic-coded data.
 const REFINEMENT: u64 = 8;
 const ARITHMETIC: u64 = 4;
+
+/// Refuses a scan too many.
+pub(super) fn check_count(stream: &Stream<'_>) -> Result<()> {
+    if stream.scans <= MAX_SCANS {
+        return Ok(());
+    }
+    let what = format!("more than {MAX_SCANS} scans");
+    Err(Error::unsupported(FORMAT, what))
+}
 
 /// A frame that has been set up.
 pub(super) fn frame_of<'s>(stream: &'s Stream<'_>) -> Result<&'s Frame> {
@@ -95,32 +104,54 @@ pub(super) fn in_one_pass(
     let mut entropy = Entropy::begin(stream, &scan)?;
     let mut blocks = [[0; 64]; MAX_MCU_BLOCKS];
     let blocks = &mut blocks[..scan.blocks.len()];
-    for mcu_y in 0..scan.mcus_high {
-        if mcu_y > 0 && mcu_y.is_multiple_of(scan.rows_to_mcu) {
+    let mut ac = 0;
+    for y in 0..scan.mcus_high {
+        if y > 0 && y.is_multiple_of(scan.rows_to_mcu) {
             rows.finish_strip();
         }
-        for mcu_x in 0..scan.mcus_wide {
-            blocks.fill([0; 64]);
-            let mut ac = 0;
+        for x in 0..scan.mcus_wide {
+            clear(blocks, ac);
+            ac = 0;
             entropy.mcu(stream, &scan, blocks, &mut ac)?;
-            for (i, (place, block)) in scan.blocks.iter().zip(&*blocks).enumerate() {
-                let component = &components[place.component];
-                let (wide, high) = scan.share(component);
-                let (x, y) = (mcu_x * wide + place.x, mcu_y * high + place.y);
-                if x < component.blocks_wide
-                    && y < component.blocks_high
-                    && let Some(quant) = &component.quant
-                {
-                    let at = (x, y % component.v);
-                    rows.block(place.component, at, block, quant, ac >> i & 1 != 0);
-                }
-            }
+            transform_mcu(&components, &scan, (x, y), (blocks, ac), &mut rows);
         }
     }
     entropy.finish(stream);
     let pixels = rows.finish();
     check_trailer(stream)?;
     Ok(pixels)
+}
+
+/// Makes the blocks zero; those whose bit in `ac` is not set have a DC coefficient only.
+fn clear(blocks: &mut [Block], ac: u32) {
+    for (i, block) in blocks.iter_mut().enumerate() {
+        match ac >> i & 1 {
+            0 => block[0] = 0,
+            _ => *block = [0; 64],
+        }
+    }
+}
+
+/// Transforms the blocks of an MCU, those that hold samples of the picture.
+fn transform_mcu(
+    components: &[Component],
+    scan: &Scan,
+    mcu: (usize, usize),
+    (blocks, ac): (&[Block], u32),
+    rows: &mut Rows,
+) {
+    for (i, (place, block)) in scan.blocks.iter().zip(blocks).enumerate() {
+        let component = &components[place.component];
+        let (wide, high) = scan.share(component);
+        let (x, y) = (mcu.0 * wide + place.x, mcu.1 * high + place.y);
+        if x < component.blocks_wide
+            && y < component.blocks_high
+            && let Some(quant) = &component.quant
+        {
+            let at = (x, y % component.v);
+            rows.block(place.component, at, block, quant, ac >> i & 1 != 0);
+        }
+    }
 }
 
 /// Reads on from the last row to the end of the image, as far as Pillow has handed data over: what is wrong
@@ -142,112 +173,114 @@ pub(super) fn in_several(
     header: ScanHeader,
     colour: Colour,
 ) -> Result<Vec<u8>> {
-    let coding = frame_of(stream)?.coding;
-    let mut coefficients = Coefficients::new(frame_of(stream)?)?;
-    let mut progress = Progress::new(frame_of(stream)?);
+    let frame = frame_of(stream)?;
+    let coding = frame.coding;
+    let mut several = Several {
+        coding,
+        coefficients: Coefficients::new(frame)?,
+        progress: Progress::new(frame),
+        work: 0,
+    };
     if !coding.arithmetic && !coding.progressive {
         huffman::install_standard(stream);
     }
-    let mut work = 0;
     let mut next = Stop::Scan(header);
     while let Stop::Scan(header) = next {
-        let scan = Scan::begin(stream, header)?;
-        if stream.scans > MAX_SCANS {
-            let what = format!("more than {MAX_SCANS} scans");
-            return Err(Error::unsupported(FORMAT, what));
-        }
-        if coding.progressive {
-            progress.begin(&scan.header)?;
-        }
-        let mut run = Run {
-            scan: &scan,
-            coefficients: &mut coefficients,
-            progress: &mut progress,
-            work: &mut work,
-        };
-        if coding.progressive && !coding.arithmetic {
-            run.progressive(stream)?;
-        } else {
-            run.other(stream)?;
-        }
+        several.scan(stream, header)?;
         next = stream.read_markers()?;
     }
-    let frame = frame_of(stream)?;
-    let smoothing = match coding.progressive {
-        true => progress.smoothing(frame),
-        false => None,
-    };
-    let mut rows = Rows::new(frame, colour)?;
-    for mcu_row in 0..frame.mcus_high {
-        if mcu_row > 0 {
-            rows.finish_strip();
+    several.rows(frame_of(stream)?, colour)
+}
+
+/// What several scans have brought.
+struct Several {
+    coding: Coding,
+    coefficients: Coefficients,
+    progress: Progress,
+    /// See [`MAX_WORK`].
+    work: u64,
+}
+
+impl Several {
+    fn scan(&mut self, stream: &mut Stream<'_>, header: ScanHeader) -> Result<()> {
+        check_count(stream)?;
+        let scan = Scan::begin(stream, header)?;
+        if self.coding.progressive {
+            self.progress.begin(&scan.header)?;
         }
-        transform_row(frame, &coefficients, smoothing.as_ref(), mcu_row, &mut rows);
+        if self.coding.progressive && !self.coding.arithmetic {
+            self.progressive(stream, &scan)
+        } else {
+            self.other(stream, &scan)
+        }
     }
-    Ok(rows.finish())
-}
 
-/// One scan of several.
-struct Run<'r> {
-    scan: &'r Scan,
-    coefficients: &'r mut Coefficients,
-    progress: &'r mut Progress,
-    work: &'r mut u64,
-}
+    fn rows(&self, frame: &Frame, colour: Colour) -> Result<Vec<u8>> {
+        let smoothing = match self.coding.progressive {
+            true => self.progress.smoothing(frame),
+            false => None,
+        };
+        let mut rows = Rows::new(frame, colour)?;
+        for mcu_row in 0..frame.mcus_high {
+            if mcu_row > 0 {
+                rows.finish_strip();
+            }
+            let smoothing = smoothing.as_ref();
+            transform_row(frame, &self.coefficients, smoothing, mcu_row, &mut rows);
+        }
+        Ok(rows.finish())
+    }
 
-impl Run<'_> {
     /// Counts a row of MCUs.
-    fn visit(&mut self, coding: Coding) -> Result<()> {
-        let header = &self.scan.header;
+    fn visit(&mut self, scan: &Scan) -> Result<()> {
+        let (header, coding) = (&scan.header, self.coding);
         let weight = match (header.spectral_start, header.approx_high) {
             (1.., 1..) if coding.progressive => REFINEMENT,
             _ if coding.arithmetic => ARITHMETIC,
             _ => 1,
         };
-        *self.work += weight * (self.scan.mcus_wide * self.scan.blocks.len()) as u64;
-        if *self.work > MAX_WORK {
+        self.work += weight * (scan.mcus_wide * scan.blocks.len()) as u64;
+        if self.work > MAX_WORK {
             let what = "scans that together take more work than real files do";
             return Err(Error::unsupported(FORMAT, what));
         }
         Ok(())
     }
 
-    fn progressive(&mut self, stream: &mut Stream<'_>) -> Result<()> {
+    fn progressive(&mut self, stream: &mut Stream<'_>, scan: &Scan) -> Result<()> {
         // The careful bits do not ask where the pieces of a file end.
         stream.source.extend_all();
-        let coding = frame_of(stream)?.coding;
-        let mut decoder = Progressive::begin(stream, self.scan)?;
-        for y in 0..self.scan.mcus_high {
+        let mut decoder = Progressive::begin(stream, scan)?;
+        for y in 0..scan.mcus_high {
             if decoder.interval.is_over(stream) {
                 break;
             }
-            self.visit(coding)?;
-            if decoder.row(stream, self.scan, self.coefficients, y)? {
-                self.progress.last_good_row = y / self.scan.rows_to_mcu;
+            self.visit(scan)?;
+            if decoder.row(stream, scan, &mut self.coefficients, y)? {
+                self.progress.last_good_row = y / scan.rows_to_mcu;
             }
         }
         Ok(())
     }
 
-    fn other(&mut self, stream: &mut Stream<'_>) -> Result<()> {
-        let coding = frame_of(stream)?.coding;
-        let mut entropy = Entropy::begin(stream, self.scan)?;
+    fn other(&mut self, stream: &mut Stream<'_>, scan: &Scan) -> Result<()> {
+        let mut entropy = Entropy::begin(stream, scan)?;
         let mut blocks = [[0; 64]; MAX_MCU_BLOCKS];
-        let blocks = &mut blocks[..self.scan.blocks.len()];
-        let interleaved = self.scan.is_interleaved();
-        for y in 0..self.scan.mcus_high {
-            self.visit(coding)?;
-            self.progress.last_good_row = y / self.scan.rows_to_mcu;
-            for x in 0..self.scan.mcus_wide {
+        let blocks = &mut blocks[..scan.blocks.len()];
+        let interleaved = scan.is_interleaved();
+        for y in 0..scan.mcus_high {
+            self.visit(scan)?;
+            self.progress.last_good_row = y / scan.rows_to_mcu;
+            for x in 0..scan.mcus_wide {
                 if entropy.is_over(stream) {
                     entropy.finish(stream);
                     return Ok(());
                 }
-                for (block, place) in blocks.iter_mut().zip(&self.scan.blocks) {
+                for (block, place) in blocks.iter_mut().zip(&scan.blocks) {
                     *block = *self.coefficients.block_mut(place, (x, y), interleaved);
                 }
-                entropy.mcu(stream, self.scan, blocks, &mut 0)?;
-                for (block, place) in blocks.iter().zip(&self.scan.blocks) {
+                entropy.mcu(stream, scan, blocks, &mut 0)?;
+                for (block, place) in blocks.iter().zip(&scan.blocks) {
                     *self.coefficients.block_mut(place, (x, y), interleaved) = *block;
                 }
             }

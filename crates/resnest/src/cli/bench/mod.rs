@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::args::{BenchArgs, TableFormat};
+use super::words::shown_lines;
 use super::{Failure, Status, say};
 use measure::Measured;
 
@@ -73,7 +74,7 @@ fn ask(args: &BenchArgs, index: usize) -> Outcome {
     };
     let error = error.context(format!("model {}", args.models[index]));
     if args.models.len() > 1 {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", shown_lines(&format!("{error:#}")));
     }
     Err(Failure::new(status, error))
 }
@@ -119,7 +120,7 @@ fn write(args: &BenchArgs, outcomes: &[Outcome]) -> Result<Status, Failure> {
                     ));
                 }
             }
-            say(&parts.join("\n\n"))
+            say(&shown_lines(&parts.join("\n\n")))
         }
     }
 }

@@ -1,21 +1,26 @@
 //! The options of `resnest explain`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
 use resnest::explain::{ColorMap, OverlayStyle};
 
-use crate::cli::args::{ComputeArgs, ModelArgs, TableFormat, TransformArgs, at_least_one, parse};
+use crate::cli::args::{
+    ComputeArgs, ModelArgs, ReadArgs, TableFormat, TransformArgs, at_least_one, parse,
+};
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Image files, folders (searched throughout), glob patterns, or - for one image on standard input
     #[arg(required = true, value_name = "IMAGE")]
-    pub inputs: Vec<String>,
+    pub inputs: Vec<OsString>,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub reading: ReadArgs,
     /// Map this class: an index, a name such as n02123045, or words of its description (repeatable)
     #[arg(long = "class", value_name = "CLASS", conflicts_with = "topk")]
     pub classes: Vec<String>,

@@ -9,38 +9,41 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use resnest::Classifier;
 use resnest::explain::{ActivationMap, Classes, Explanation, OverlayStyle, npy, split_chart};
-use resnest::image::decode_as;
 use serde_json::{Value, json};
 
 pub use args::ExplainArgs;
 use report::Seen;
 
 use super::args::TableFormat;
+use super::batches::{contained, reason};
 use super::cam_files::{Folder, beside, in_file_names, write, write_png};
 use super::inputs::{Input, expand};
+use super::words::{shown, shown_lines};
 use super::{Failure, Status, load, say};
 
 /// Explains everything the user named, one image after the other.
 pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
-    let classifier = load::classifier(&args.model, &args.compute, &args.transform, 1)?;
-    let can = classifier.model().check_class_activation_maps();
+    let options = load::options(&args.model, &args.compute, &args.transform, 1)?;
+    let classifier = load::open(&args.model, &load::reading(options, &args.reading))?;
+    let can = classifier.check_maps();
     can.map_err(|error| Failure::Usage(error.into()))?;
     let classes = classes(args, &classifier)?;
     let mut folder = Folder::create(&args.out).map_err(Failure::Other)?;
     let (mut objects, mut failed) = (Vec::new(), 0);
     for input in &inputs {
-        let seen = explain(&classifier, input, &classes, args, &mut folder);
+        let seen = contained(|| explain(&classifier, input, &classes, args, &mut folder));
         let json = match seen {
             Ok(seen) if args.format == TableFormat::Json => seen.json(),
             Ok(seen) => {
-                say(&seen.text())?;
+                say(&shown_lines(&seen.text()))?;
                 continue;
             }
             Err(error) => {
-                eprintln!("error: {}: {error:#}", input.name());
+                let (name, reason) = (input.name(), reason(&error));
+                eprintln!("error: {}: {}", shown(&name), shown(&reason));
                 failed += 1;
-                json!({"file": input.name(), "error": format!("{error:#}")})
+                json!({"file": name, "error": reason})
             }
         };
         objects.push(json);
@@ -75,14 +78,13 @@ fn explain(
     args: &ExplainArgs,
     folder: &mut Folder,
 ) -> Result<Seen> {
-    let limits = classifier.limits();
-    let bytes = input.read(limits.max_bytes)?;
-    let image = decode_as(&bytes, classifier.transform().color_mode(), limits)?;
+    let bytes = input.read(classifier.limits().max_bytes)?;
+    let (photo, pixels) = classifier.preprocess_photo(&bytes)?;
     let splits = match args.no_splits {
         true => None,
-        false => Some(classifier.split_weights_rgb(&image)?),
+        false => Some(classifier.split_weights_of(&pixels)?),
     };
-    let explanation = classifier.cam_rgb(image, classes)?;
+    let explanation = classifier.cam_photo(photo, &pixels, classes)?;
     let stem = folder.stem(input);
     let mut files = Vec::new();
     let classes: Vec<_> = explanation.maps.iter().map(|map| &map.prediction).collect();

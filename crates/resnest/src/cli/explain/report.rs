@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, Table, presets};
+use resnest::dataset::path_text;
 use resnest::explain::{ActivationMap, BlockSplits, Explanation};
 use serde_json::{Value, json};
+
+use crate::cli::words::{shown, shown_path};
 
 /// What was found out about one image, and which files show it.
 pub struct Seen {
@@ -27,11 +30,17 @@ impl Seen {
         let window = &self.explanation.window;
         let mut text = format!(
             "{} ({}x{}; the model saw {:.0}x{:.0} from {:.0},{:.0})\n",
-            self.file, image.width, image.height, window.width, window.height, window.x, window.y
+            shown(&self.file),
+            image.width,
+            image.height,
+            window.width,
+            window.height,
+            window.x,
+            window.y
         );
         for (map, [overlay, _]) in self.maps() {
             let prediction = &map.prediction;
-            let name = prediction.description.as_ref().unwrap_or(&prediction.label);
+            let name = shown(prediction.description.as_ref().unwrap_or(&prediction.label));
             let ((height, width), (least, most)) = (map.size(), map.range());
             text += &format!(
                 "  {:5.1}%  {name}: {height}x{width} map, {least:.2} to {most:.2}{}\n          {} and .npy\n",
@@ -41,7 +50,7 @@ impl Seen {
                 } else {
                     ": nothing speaks for it"
                 },
-                overlay.display(),
+                shown_path(overlay),
             );
         }
         text + &self.splits_text()
@@ -61,7 +70,7 @@ impl Seen {
             ),
         };
         let chart = self.chart.as_ref();
-        let chart = chart.map_or(String::new(), |path| format!("\n  {}", path.display()));
+        let chart = chart.map_or(String::new(), |path| format!("\n  {}", shown_path(path)));
         format!("{about}\n{}{chart}\n", table(splits))
     }
 
@@ -86,7 +95,7 @@ impl Seen {
             "window": {"x": window.x, "y": window.y, "width": window.width, "height": window.height},
             "maps": maps,
             "splits": splits,
-            "splits_chart": self.chart,
+            "splits_chart": self.chart.as_ref().map(path_text),
         })
     }
 
@@ -108,8 +117,8 @@ fn map_json(map: &ActivationMap, [overlay, raw]: &[PathBuf; 2]) -> Value {
         "map_width": width,
         "least": least,
         "most": most,
-        "overlay": overlay,
-        "map": raw,
+        "overlay": path_text(overlay),
+        "map": path_text(raw),
     })
 }
 

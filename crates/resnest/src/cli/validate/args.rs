@@ -1,16 +1,19 @@
 //! What `resnest validate` is asked.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::super::args::{ComputeArgs, HubArgs, TableFormat, TransformArgs, at_least_one};
+use super::super::args::{
+    ComputeArgs, HubArgs, ReadArgs, TableFormat, TransformArgs, at_least_one, threads,
+};
 
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// A folder of class folders; a .tar of such; WebDataset shards, 'shard-{000..146}.tar' or a glob
     #[arg(value_name = "DATA")]
-    pub data: String,
+    pub data: OsString,
     /// `demo`, ARCH[.TAG], hf-hub:USER/REPO[@REV] or local-dir:PATH; * and ? are wildcards over `resnest models`
     /// (repeatable)
     #[arg(long = "model", value_name = "NAME", default_value = "resnest50d.in1k")]
@@ -32,10 +35,12 @@ pub struct ValidateArgs {
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = at_least_one)]
     pub batch_size: usize,
     /// Threads that read, decode and resize beside the network [default: as many as --threads]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub workers: Option<usize>,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub reading: ReadArgs,
     /// Stop at the first image that cannot be read
     #[arg(long)]
     pub strict: bool,
@@ -74,7 +79,7 @@ pub struct FileArgs {
     /// One page for people: classes, confusions, worst mistakes with pictures; needs no network
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
-    /// Every image's outcome as it comes, JSON lines
+    /// Every image's outcome as it comes, JSON lines; no other run may write to it
     #[arg(long, value_name = "FILE")]
     pub outcomes: Option<PathBuf>,
     /// Go on from the --outcomes of an interrupted run

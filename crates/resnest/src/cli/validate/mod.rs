@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Error, anyhow};
 use indicatif::ProgressBar;
-use resnest::dataset::Dataset;
+use resnest::dataset::{Dataset, path_text};
 use resnest::validate::report::{self, Pictures};
 use resnest::validate::{
     Answer, ClassMap, Evaluation, Header, Options, Outcome, OutcomesFile, RealLabels, Targets,
@@ -19,8 +19,10 @@ use resnest::{Classifier, ClassifierOptions};
 use serde_json::json;
 
 use super::args::{ModelArgs, TableFormat};
+use super::words::{self, shown, shown_lines, shown_path};
 use super::{Failure, Status, load, progress, say};
 use args::ValidateArgs;
+use results::Files;
 pub use stop::INTERRUPTED;
 use stop::Stop;
 
@@ -41,14 +43,15 @@ type Done = (Validation, Vec<Pictures>);
 pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
     let models = expand(args)?;
     let job = Job::new(args).map_err(Failure::Usage)?;
+    let files = Files::open(&args.files).map_err(Failure::Other)?;
     let mut outcomes = job.outcomes_file()?;
     let (mut all, mut failed) = (Vec::new(), None);
     for name in &models {
-        match job.validate(name, outcomes.as_mut()) {
+        match job.validate(name, &mut outcomes) {
             Ok(done) => all.push(done),
             Err(failure) if models.len() == 1 => return Err(failure),
             Err(failure) => {
-                eprintln!("error: {name}: {}", failure.told());
+                eprintln!("error: {}: {}", shown(name), shown_lines(&failure.told()));
                 failed = Some(failure);
             }
         }
@@ -56,12 +59,14 @@ pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
             break;
         }
     }
-    write(args, &all)?;
+    // An --outcomes that was given up for want of room is not there any more.
+    let given_up = args.files.outcomes.is_some() && outcomes.is_none();
+    let problems = write(args, files, &all)? || given_up;
     let unread = all.iter().any(|(v, _)| v.failed > 0);
     match (job.stop.asked(), failed) {
         (true, _) => Ok(job.interrupted(&all)),
         (false, Some(failure)) if all.is_empty() => Err(failure),
-        (false, None) if !unread => Ok(Status::Done),
+        (false, None) if !unread && !problems => Ok(Status::Done),
         (false, _) => Ok(Status::SomeFailed),
     }
 }
@@ -90,19 +95,25 @@ fn expand(args: &ValidateArgs) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Files first, so that a reader of standard output who goes away (`| head`) costs none of them.
-fn write(args: &ValidateArgs, all: &[Done]) -> Result<Status, Failure> {
+/// Files first, so that a reader of standard output who goes away (`| head`) costs none of them; then what is known,
+/// whatever became of the files. Whether there was a problem.
+fn write(args: &ValidateArgs, files: Files, all: &[Done]) -> Result<bool, Failure> {
     let results: Vec<&Validation> = all.iter().map(|(validation, _)| validation).collect();
-    results::write(&args.files, &results).map_err(Failure::Other)?;
-    if let Some(path) = &args.files.report {
-        let page = report::html(all, Some(&command())).map_err(other)?;
-        results::write_file(path, page.as_bytes()).map_err(Failure::Other)?;
-    }
-    match args.format {
+    let mut problems = files.write(&args.files, all, &command());
+    let said = match args.format {
         TableFormat::Json => say(&serde_json::to_string_pretty(&results).unwrap_or_default()),
         TableFormat::Text if all.is_empty() => Ok(Status::Done),
-        TableFormat::Text => say(&text::summary(&results)),
+        TableFormat::Text => say(&shown_lines(&text::summary(&results))),
+    };
+    let uncounted = results.iter().filter(|v| !v.counted() && !v.interrupted);
+    problems.extend(uncounted.map(|v| {
+        let (model, data, failed) = (&v.row.model, &v.data, v.failed);
+        anyhow!("no image of {data} counts for {model} ({failed} failed): there is no result")
+    }));
+    for problem in &problems {
+        eprintln!("error: {}", shown(&format!("{problem:#}")));
     }
+    said.map(|_| !problems.is_empty())
 }
 
 impl<'a> Job<'a> {
@@ -141,12 +152,9 @@ impl<'a> Job<'a> {
         .map_err(usage)
     }
 
-    /// One model on all images.
-    fn validate(
-        &self,
-        name: &str,
-        mut outcomes: Option<&mut OutcomesFile>,
-    ) -> Result<Done, Failure> {
+    /// One model on all images. Outcomes that cannot be written any more are said and given up: the result is worth more
+    /// than the way to go on to it.
+    fn validate(&self, name: &str, outcomes: &mut Option<OutcomesFile>) -> Result<Done, Failure> {
         let classifier = self.classifier(name)?;
         let valid = self.valid.clone();
         let labels = classifier.labels();
@@ -154,25 +162,25 @@ impl<'a> Job<'a> {
             Targets::new(&self.dataset, labels, self.class_map.as_ref(), valid).map_err(usage)?;
         let mut evaluation =
             Evaluation::new(&classifier, &self.dataset, targets, self.options()).map_err(usage)?;
-        if let Some(file) = &mut outcomes {
+        if let Some(file) = outcomes {
             file.begin(&self.header(&classifier), &mut evaluation)
                 .map_err(usage)?;
         }
         let total = self.dataset.samples().len();
         let bar = progress::images(name, total, evaluation.done(), self.args.hub.quiet);
-        let mut written = Ok(());
         let validation = evaluation.run(|outcome| {
-            if let Some(file) = &mut outcomes {
-                written = file.add(outcome);
+            if let Some(Err(error)) = outcomes.as_mut().map(|file| file.add(outcome)) {
+                let error = anyhow!(error).context("cannot write outcomes, goes on without");
+                bar.suspend(|| eprintln!("error: {}", shown(&format!("{error:#}"))));
+                *outcomes = None;
             }
             show(&bar, outcome);
-            match written.is_err() || self.stop.asked() {
+            match self.stop.asked() {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
         });
         bar.finish_and_clear();
-        written.map_err(other)?;
         let validation = validation.map_err(other)?;
         let pictures = match self.args.files.report {
             Some(_) => report::pictures(&classifier, &self.dataset, &validation),
@@ -187,6 +195,7 @@ impl<'a> Job<'a> {
             workers: self.args.workers.unwrap_or(0),
             strict: self.args.strict,
             real_labels: self.real.clone(),
+            say: words::say,
             ..Options::default()
         }
     }
@@ -204,17 +213,17 @@ impl<'a> Job<'a> {
             test_time_pool: args.test_pool,
             ..load::options(&model, &args.compute, &args.transform, batch)?
         };
-        load::open(&model, &options)
+        load::open(&model, &load::reading(options, &args.reading))
     }
 
     /// What outcomes depend on, beside the model and its preprocessing.
     fn header(&self, classifier: &Classifier) -> Header {
         let args = self.args;
         let settings = json!({
-            "data": args.data,
-            "checkpoint": args.checkpoint,
-            "class_map": args.labels.class_map,
-            "valid_labels": args.labels.valid_labels,
+            "data": path_text(&args.data),
+            "checkpoint": args.checkpoint.as_ref().map(path_text),
+            "class_map": args.labels.class_map.as_ref().map(path_text),
+            "valid_labels": args.labels.valid_labels.as_ref().map(path_text),
             "test_pool": args.test_pool,
             "precision": args.compute.precision.to_string(),
         });
@@ -227,13 +236,14 @@ impl<'a> Job<'a> {
             let done = v.images + v.failed as u64;
             eprintln!(
                 "interrupted after {done} of {} images of {}",
-                v.total, v.row.model
+                v.total,
+                shown(&v.row.model)
             );
         }
         match &self.args.files.outcomes {
             Some(path) => eprintln!(
                 "to go on: the same command with --outcomes {} --resume",
-                path.display()
+                shown_path(path)
             ),
             None => eprintln!("with --outcomes FILE an interrupted run can be gone on with"),
         }
@@ -243,8 +253,9 @@ impl<'a> Job<'a> {
 
 /// As it was typed, as far as that can be known.
 fn command() -> String {
-    let words = std::env::args()
+    let words = std::env::args_os()
         .skip(1)
+        .map(path_text)
         .map(|word| match word.contains(' ') {
             true => format!("'{word}'"),
             false => word,
@@ -254,7 +265,7 @@ fn command() -> String {
 
 fn show(bar: &ProgressBar, outcome: &Outcome) {
     if let Answer::Failed { error } = &outcome.answer {
-        bar.suspend(|| eprintln!("error: {}: {error}", outcome.file));
+        bar.suspend(|| eprintln!("error: {}: {}", shown(&outcome.file), shown(error)));
     }
     bar.inc(1);
 }

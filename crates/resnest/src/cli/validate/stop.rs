@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use resnest::image::contain;
 
 /// Whether the user has asked to stop.
 #[derive(Clone)]
@@ -23,7 +24,11 @@ impl Stop {
             }
             eprintln!("stopping after this batch; once more to stop at once");
         };
-        ctrlc::set_handler(handler).context("cannot watch for Ctrl-C")?;
+        // It starts a thread, and panics where there is none to be had.
+        match contain(|| ctrlc::set_handler(handler)) {
+            Ok(set) => set.context("cannot watch for Ctrl-C")?,
+            Err(reason) => bail!("cannot watch for Ctrl-C: {reason}"),
+        }
         Ok(Self(asked))
     }
 

@@ -30,7 +30,7 @@ fn table(all: &[&Validation]) -> String {
     for Validation { row, .. } in all {
         let mut cells = vec![row.model.clone()];
         let percents = [row.top1, row.top1_err, row.top5, row.top5_err];
-        cells.extend(percents.map(|p| format!("{p:.3}")));
+        cells.extend(percents.map(|p| p.map_or("-".to_owned(), |p| format!("{p:.3}"))));
         cells.push(format!("{:.2}", row.param_count));
         cells.extend([row.img_size.to_string(), row.crop_pct.to_string()]);
         cells.push(row.interpolation.clone());
@@ -46,7 +46,8 @@ fn details(v: &Validation) -> String {
     let mut lines = vec![format!("{}: {}", v.row.model, counted(v))];
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<15}{text}"));
     if let Some(own) = v.own_labels {
-        let text = format!("top-1 {:.3}%, top-5 {:.3}%", own.top1, own.top5);
+        let percent = |p: Option<f64>| p.map_or("-".to_owned(), |p| format!("{p:.3}%"));
+        let text = format!("top-1 {}, top-5 {}", percent(own.top1), percent(own.top5));
         line("by own labels", text);
     }
     if let (Some(loss), Some(ece)) = (v.loss, v.ece) {

@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow};
 use candle_core::{DType, Device, Tensor};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use resnest::dataset::{path_text, read_at_most};
 use resnest::verify::{Activation, Reference, activations};
 use resnest::{Classifier, DeviceChoice, demo};
 
@@ -73,8 +74,10 @@ fn photos(classifier: &Classifier, args: &VerifyArgs) -> Result<Tensor, Failure>
         true => demo::PHOTOS.iter().map(|(n, b)| prepare(n, b)).collect(),
         false => (args.image.iter())
             .map(|path| {
-                let name = path.display().to_string();
-                prepare(&name, &std::fs::read(path).with_context(|| name.clone())?)
+                let name = path_text(path);
+                let file = std::fs::File::open(path);
+                let bytes = file.and_then(|f| read_at_most(f, classifier.limits().max_bytes));
+                prepare(&name, &bytes.with_context(|| name.clone())?)
             })
             .collect(),
     };

@@ -11,7 +11,10 @@ use resnest::verify::{Bars, Reference, Report, verify};
 use resnest::{Classifier, ClassifierOptions, device_name};
 use serde_json::json;
 
-use super::args::{ComputeArgs, HubArgs, ModelArgs, TableFormat, TransformArgs, at_least_one};
+use super::args::{
+    ComputeArgs, HubArgs, ModelArgs, ReadArgs, TableFormat, TransformArgs, at_least_one,
+};
+use super::words::shown_lines;
 use super::{Failure, Status, load, say};
 
 #[derive(Debug, Args)]
@@ -36,6 +39,8 @@ pub struct VerifyArgs {
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     compute: ComputeArgs,
+    #[command(flatten)]
+    reading: ReadArgs,
     /// Plain candle operations instead of the fused kernels
     #[arg(long, conflicts_with = "precision")]
     unfused: bool,
@@ -92,7 +97,7 @@ fn options(args: &VerifyArgs, images: usize) -> Result<ClassifierOptions, Failur
     let transform = TransformArgs::default();
     let mut options = load::options(&model(args), &args.compute, &transform, images)?;
     options.model.fuse = !args.unfused;
-    Ok(options)
+    Ok(load::reading(options, &args.reading))
 }
 
 /// Only Winograd's algorithms need the wider bars.
@@ -118,7 +123,7 @@ fn write(args: &VerifyArgs, classifier: &Classifier, report: &Report) -> Result<
         TableFormat::Text => {
             let (model, against) = (&report.model, &report.against);
             let head = format!("{model} on {device}, {mode}, against {against}");
-            table::text(&head, report)
+            shown_lines(&table::text(&head, report)).into_owned()
         }
         TableFormat::Json => {
             let departure = report.first_departure().map(|stage| &stage.stage);

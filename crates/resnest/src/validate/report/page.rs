@@ -124,11 +124,14 @@ impl Model {
 fn figures(v: &Validation) -> Vec<Figure> {
     let figure = |name, value, note| Figure { name, value, note };
     let classes = v.classes.iter().filter(|c| c.images > 0).count();
-    let by = |own: f64| match v.own_labels {
-        Some(_) => format!("by ReaL labels; own {own:.2}%"),
+    let percent = |p: Option<f64>| p.map_or("?".to_owned(), |p| format!("{p:.2}%"));
+    let by = |own: Option<f64>| match v.own_labels {
+        Some(_) => format!("by ReaL labels; own {}", percent(own)),
         None => String::new(),
     };
-    let (own1, own5) = v.own_labels.map_or((0.0, 0.0), |own| (own.top1, own.top5));
+    let (own1, own5) = v
+        .own_labels
+        .map_or((None, None), |own| (own.top1, own.top5));
     let unread = match v.failed {
         0 => format!("of {classes} classes"),
         n => format!("of {classes} classes; {n} could not be read"),
@@ -146,12 +149,12 @@ fn figures(v: &Validation) -> Vec<Figure> {
     vec![
         figure(
             "top-1",
-            format!("{:.2}%", v.row.top1),
+            percent(v.row.top1),
             chance(by(own1), "the first guess is right"),
         ),
         figure(
             "top-5",
-            format!("{:.2}%", v.row.top5),
+            percent(v.row.top5),
             chance(by(own5), "among the first five"),
         ),
         figure("images", v.images.to_string(), unread),

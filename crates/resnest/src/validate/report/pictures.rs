@@ -3,8 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
-use rayon::prelude::*;
-use resnest_image::{CropMode, Image, Transform, Window};
+use resnest_image::{CropMode, Image, Transform, Window, contain};
 
 use crate::Classifier;
 use crate::dataset::Dataset;
@@ -32,10 +31,10 @@ pub fn pictures(
     dataset: &Dataset,
     validation: &Validation,
 ) -> Vec<Pictures> {
-    let mistakes = validation.mistakes.par_iter();
-    mistakes
-        .map(|mistake| of(classifier, dataset, mistake).unwrap_or_default())
-        .collect()
+    classifier.prepare_each(&validation.mistakes, |mistake| {
+        let pictures = contain(|| of(classifier, dataset, mistake));
+        pictures.ok().flatten().unwrap_or_default()
+    })
 }
 
 fn of(classifier: &Classifier, dataset: &Dataset, mistake: &Mistake) -> Option<Pictures> {
@@ -43,13 +42,14 @@ fn of(classifier: &Classifier, dataset: &Dataset, mistake: &Mistake) -> Option<P
     let bytes = dataset
         .read(dataset.samples().get(mistake.sample)?, limits.max_bytes)
         .ok()?;
-    let mode = classifier.transform().color_mode();
-    let image = resnest_image::decode_as(&bytes, mode, limits).ok()?;
+    let (image, pixels) = classifier.preprocess_photo(&bytes).ok()?;
     let (small, window) = thumbnail(classifier, &image)?;
     let (predicted, _) = mistake.scored.best()?;
     let classes = Classes::These(vec![predicted, mistake.scored.target]);
     // Heads without such maps (test-time pooling, other pools) leave the photo alone.
-    let maps = classifier.cam_rgb(image, &classes).map(|seen| seen.maps);
+    let maps = classifier
+        .cam_photo(image, &pixels, &classes)
+        .map(|seen| seen.maps);
     let maps = maps.unwrap_or_default();
     let style = OverlayStyle::default();
     let laid_over = |at: usize| jpeg(&overlay(&small, &window, maps.get(at)?, &style).ok()?);

@@ -1,0 +1,42 @@
+//! The way that every command takes from bytes to pixels, for a program that compares it: `image_vs_pillow.py`.
+//!
+//! A path on each line of standard input; on each line of standard output `ok NANOSECONDS` that
+//! [`Classifier::preprocess`] took for that file, read before, or `error TEXT`. One thread, 224 pixels, bilinear.
+
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use resnest::{Classifier, ClassifierOptions, Interpolation, TransformOverrides};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = ClassifierOptions {
+        transform: TransformOverrides {
+            input_size: Some((224, 224)),
+            crop_pct: Some(0.875),
+            interpolation: Some(Interpolation::Bilinear),
+            ..TransformOverrides::default()
+        },
+        threads: Some(1),
+        ..ClassifierOptions::default()
+    };
+    let classifier = Classifier::load("demo", &options)?;
+    let mut stdout = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        match time(&classifier, &line?) {
+            Ok(nanoseconds) => writeln!(stdout, "ok {nanoseconds}")?,
+            Err(error) => writeln!(stdout, "error {error}")?,
+        }
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+fn time(classifier: &Classifier, path: &str) -> Result<u128, Box<dyn Error>> {
+    let bytes = std::fs::read(path)?;
+    let start = Instant::now();
+    let pixels = classifier.preprocess(&bytes)?;
+    let elapsed = start.elapsed();
+    std::hint::black_box(&pixels);
+    Ok(elapsed.as_nanos())
+}
