@@ -29,6 +29,7 @@ fn undo_sized<const N: usize>(filter: u8, row: &mut [u8], above: &[u8]) {
         3 => walk::<N>(row, above, |left, up, _| {
             ((u16::from(left) + u16::from(up)) / 2) as u8
         }),
+        _ if N == 3 || N == 4 => undo_paeth::<N>(row, above),
         _ => walk::<N>(row, above, paeth),
     }
 }
@@ -43,6 +44,32 @@ fn walk<const N: usize>(row: &mut [u8], above: &[u8], predict: impl Fn(u8, u8, u
             pixel[i] = pixel[i].wrapping_add(predict(left[i], up[i], left_above[i]));
         }
         (left, left_above) = (*pixel, *up);
+    }
+}
+
+/// [`paeth`] for 3 or 4 bytes a pixel, in lanes that a compiler makes vectors of.
+fn undo_paeth<const N: usize>(row: &mut [u8], above: &[u8]) {
+    let wide = |pixel: &[u8; N]| {
+        let mut lanes = [0i16; 4];
+        for (lane, &v) in lanes.iter_mut().zip(pixel) {
+            *lane = i16::from(v);
+        }
+        lanes
+    };
+    let (mut a, mut c) = ([0i16; 4], [0i16; 4]);
+    let pixels = row.as_chunks_mut::<N>().0;
+    for (pixel, up) in pixels.iter_mut().zip(above.as_chunks::<N>().0) {
+        let (b, mut x) = (wide(up), wide(pixel));
+        for i in 0..4 {
+            let (low, high, place) = (a[i].min(b[i]), a[i].max(b[i]), 3 * c[i] - a[i] - b[i]);
+            let nearest = if high <= place { low } else { c[i] };
+            let nearest = if place <= low { high } else { nearest };
+            x[i] = (x[i] + nearest) & 255;
+        }
+        for (v, lane) in pixel.iter_mut().zip(x) {
+            *v = lane as u8;
+        }
+        (a, c) = (x, b);
     }
 }
 
@@ -61,7 +88,7 @@ fn paeth(left: u8, up: u8, corner: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::paeth;
+    use super::{paeth, undo_paeth, walk};
 
     /// The PNG specification's words, with its order of ties.
     fn specified(a: u8, b: u8, c: u8) -> u8 {
@@ -80,6 +107,28 @@ mod tests {
                 let wrong = all().find(|&c| paeth(a, b, c) != specified(a, b, c));
                 assert_eq!(wrong, None, "{a} {b}");
             }
+        }
+    }
+
+    fn both<const N: usize>(row: &[u8], above: &[u8]) {
+        let (mut lanes, mut plain) = (row.to_vec(), row.to_vec());
+        undo_paeth::<N>(&mut lanes, above);
+        walk::<N>(&mut plain, above, paeth);
+        assert_eq!(lanes, plain);
+    }
+
+    #[test]
+    fn lanes_are_as_bytes() {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for pixels in 0..200 {
+            let mut bytes = || (0..pixels * 12).map(|_| next()).collect::<Vec<_>>();
+            let (row, above) = (bytes(), bytes());
+            both::<3>(&row, &above);
+            both::<4>(&row, &above);
         }
     }
 }

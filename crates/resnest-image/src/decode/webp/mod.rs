@@ -1,15 +1,15 @@
 //! WebP by libwebp: lossy, lossless, with alpha (dropped), the first frame of an animation.
 //!
 //! Pillow's `WebPImagePlugin` hands every file to `WebPAnimDecoder` and takes the canvas after the first
-//! frame; so does this module. Chunks that the header only announces may be missing.
+//! frame, which is that frame on a canvas of zeros. Chunks that the header only announces may be missing.
 
 mod ffi;
 
 use super::bytes::{array, u16_le, u32_le};
 use super::raster::{Raster, Samples};
-use crate::memory::reserved;
+use crate::memory::filled;
 use crate::{Error, Format, Limits, Result};
-use ffi::AnimDecoder;
+use ffi::{CANVAS_BYTES, Container};
 
 const FORMAT: Format = Format::WebP;
 
@@ -47,22 +47,21 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     }
     let announced = size(bytes)?;
     limits.check_memory(FORMAT, memory(bytes, announced.0 * announced.1))?;
-    let Some(mut decoder) = AnimDecoder::new(bytes) else {
-        let detail = "libwebp refuses its chunks, or has no memory for the canvas";
-        return Err(Error::corrupt(FORMAT, detail));
+    let Some(container) = Container::new(bytes) else {
+        return Err(Error::corrupt(FORMAT, "libwebp refuses its chunks"));
     };
-    let (width, height) = (decoder.width, decoder.height);
+    let (width, height) = container.size();
     if (u64::from(width), u64::from(height)) != announced {
         let detail = format!("a canvas of {width}x{height}, not as in the first chunk");
         return Err(Error::corrupt(FORMAT, detail));
     }
-    let Some(canvas) = decoder.next_frame() else {
+    let pixels = width as usize * height as usize;
+    let mut data = filled(pixels * CANVAS_BYTES, 0)?;
+    if container.first_frame(&mut data).is_none() {
         let detail = "libwebp cannot decode the first frame, or has no memory for it";
         return Err(Error::corrupt(FORMAT, detail));
-    };
-    let (pixels, _) = canvas.as_chunks::<{ ffi::CANVAS_BYTES }>();
-    let mut data = reserved(pixels.len() * 3)?;
-    data.extend(pixels.iter().flat_map(|&[r, g, b, _]| [r, g, b]));
+    }
+    drop_alpha(&mut data);
     Ok(Raster {
         width,
         height,
@@ -70,10 +69,20 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     })
 }
 
-/// Most bytes that libwebp and the copy of its canvas can take for `pixels`.
+/// RGBA to RGB in place: a pixel never stands behind where it was.
+fn drop_alpha(data: &mut Vec<u8>) {
+    let pixels = data.len() / CANVAS_BYTES;
+    for i in 0..pixels {
+        let [r, g, b] = [data[4 * i], data[4 * i + 1], data[4 * i + 2]];
+        data[3 * i..3 * i + 3].copy_from_slice(&[r, g, b]);
+    }
+    data.truncate(3 * pixels);
+}
+
+/// Most bytes that the canvas and libwebp can take for `pixels`.
 ///
-/// Two canvases of 4 bytes a pixel, and a lossless frame of 4 more (or the lossy one's rows and alpha, or
-/// the 3 of the copy, which are less). A lossless picture or alpha plane also brings up to 65,536 groups of
+/// The canvas has 4 bytes a pixel, a lossless frame 4 more; a lossy one an alpha of 1, and 4 while that is
+/// decoded. A lossless picture or alpha plane also brings up to 65,536 groups of
 /// prefix codes, one for 16 pixels at most, each of 5,004 table entries and a header of 600 bytes
 /// (`vp8l_dec.c`: `kTableSize`, `HTreeGroup`); over 1,000 they must all be used, which costs a file more
 /// than a byte a group.
@@ -87,7 +96,7 @@ fn memory(bytes: &[u8], pixels: u64) -> u64 {
     } else {
         0
     };
-    12 * pixels + GROUP * groups + ROWS
+    9 * pixels + GROUP * groups + ROWS
 }
 
 /// The `EXIF` chunk, a small TIFF.
