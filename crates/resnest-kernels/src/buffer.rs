@@ -75,6 +75,7 @@ struct Zeros(Box<[LineOfZeros]>);
 
 #[cfg(miri)]
 #[repr(align(64))]
+#[expect(dead_code, reason = "read and written through an address")]
 struct LineOfZeros(std::cell::UnsafeCell<[f32; LINE]>);
 
 // SAFETY: it gives no more than an address away.

@@ -56,10 +56,11 @@ pub fn fold_batch_norm(
 
 /// Whether no value is NaN or infinite.
 pub fn all_finite(values: &[f32]) -> bool {
-    // All ones in the exponent; without an early end, so that it is done a register at a time.
-    const EXPONENT: u32 = 0x7F80_0000;
-    let special = |value: &f32| value.to_bits() & EXPONENT == EXPONENT;
-    !values.iter().fold(false, |any, value| any | special(value))
+    // One more in an exponent of ones alone carries into the sign's place; without an early end, so that
+    // it is done a register at a time.
+    let carried = |value: &f32| (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000);
+    let any = values.iter().fold(0, |any, value| any | carried(value));
+    any >> 31 == 0
 }
 
 /// What makes the folding of a channel no finite number.
@@ -92,4 +93,26 @@ fn culprit(channel: usize, weight: &[f32], bias: f32, norm: BatchNorm) -> Error 
         norm.eps
     );
     not_finite("weight", problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finite_is_what_the_standard_library_calls_so() {
+        for exponent in 0..=255u32 {
+            for mantissa in [0, 1, 0x40_0000, 0x7F_FFFF] {
+                for sign in [0, 1 << 31] {
+                    let value = f32::from_bits(sign | exponent << 23 | mantissa);
+                    for at in 0..9 {
+                        let mut values = [1.0; 9];
+                        values[at] = value;
+                        assert_eq!(all_finite(&values), value.is_finite(), "{value} at {at}");
+                    }
+                }
+            }
+        }
+        assert!(all_finite(&[]));
+    }
 }
