@@ -4,9 +4,12 @@
 mod checkpoints {
     mod adaptation;
     pub mod common;
+    mod finite;
     mod formats;
     mod malformed;
     mod mutations;
+    mod reading;
+    mod reference;
     mod sources;
     mod strictness;
 }

@@ -1,7 +1,7 @@
 //! Truncation at every byte and a flip of every byte, over a small file of each format: an error or a
 //! checkpoint whose tensors can be read, never a panic.
 
-use resnest_loader::{Checkpoint, ModelConfig};
+use resnest_loader::{Checkpoint, ModelConfig, fuzz};
 
 use super::common::fixture;
 
@@ -89,6 +89,31 @@ fn no_mutated_config_panics() {
             let mut bytes = good.clone();
             bytes[at] = change;
             exercise(&bytes);
+        }
+    }
+}
+
+#[test]
+fn no_mutated_pickle_index_or_manifest_panics() {
+    let zip = std::fs::read(fixture("mini_zip.pth")).unwrap();
+    let at = zip.windows(2).position(|w| w == b"\x80\x02").unwrap();
+    let index = std::fs::read(fixture("sharded/model.safetensors.index.json")).unwrap();
+    let manifest = b"schema = 1\n[[model]]\nname = \"resnest14d.mine\"\npath = \"mine.pth\"\n";
+    type Parser = fn(&[u8]) -> bool;
+    let parsers: [(&str, &[u8], Parser); 3] = [
+        ("pickle", &zip[at..], fuzz::pickle),
+        ("index", &index, fuzz::shard_index),
+        ("manifest", manifest, fuzz::manifest),
+    ];
+    for (name, good, parse) in parsers {
+        assert!(parse(good), "{name}");
+        for at in 0..good.len().min(1500) {
+            parse(&good[..at]);
+            for change in [0x01, 0x10, 0x80, 0xff] {
+                let mut bytes = good.to_vec();
+                bytes[at] ^= change;
+                parse(&bytes);
+            }
         }
     }
 }

@@ -1,10 +1,29 @@
 //! The command against the local hub, as a user runs it.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use crate::common::WEIGHTS;
 use crate::server::{COMMIT, Fault, Server, sha256};
+
+/// What `resnest` with these variables besides says of the demo model's repository.
+fn download_with(server: &Server, home: &Path, variables: &[(&str, &OsStr)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resnest"));
+    command
+        .args(["download", "hf-hub:acme/demo"])
+        .env("HF_ENDPOINT", server.endpoint())
+        .env("HF_HOME", home)
+        .env("NO_PROXY", "*");
+    for name in ["HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"] {
+        command.env_remove(name);
+    }
+    for (name, value) in variables {
+        command.env(name, value);
+    }
+    command.output().unwrap()
+}
 
 /// The demo model as a repository on the hub.
 fn hub_with_demo() -> Server {
@@ -145,6 +164,99 @@ fn bench_downloads_what_it_measures_and_goes_on_after_what_it_cannot() {
             .join("hub/models--acme--demo/snapshots")
             .is_dir()
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")] // macOS has no file names that are not UTF-8
+fn a_cache_whose_name_is_not_utf8_is_the_cache() {
+    use std::os::unix::ffi::OsStrExt;
+    let (server, home) = (hub_with_demo(), tempfile::tempdir().unwrap());
+    let cache = home.path().join(OsStr::from_bytes(b"caf\xe9"));
+    let set = [("HF_HUB_CACHE", cache.as_os_str())];
+    let output = download_with(&server, home.path(), &set);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(cache.join("models--acme--demo/snapshots").is_dir());
+    assert!(
+        !home.path().join("hub").exists(),
+        "the default cache was used"
+    );
+    let gets = server.gets().len();
+    let again = download_with(&server, home.path(), &set);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert_eq!(server.gets().len(), gets, "nothing is fetched twice");
+}
+
+#[test]
+fn a_token_that_cannot_be_sent_is_refused_at_once_by_name() {
+    let (server, home) = (hub_with_demo(), tempfile::tempdir().unwrap());
+    for value in ["hf_secr\u{e9}t", "hf_secr t"] {
+        let start = Instant::now();
+        let set = [("HF_TOKEN", OsStr::new(value))];
+        let output = download_with(&server, home.path(), &set);
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        let told = text(&output.stderr);
+        assert!(
+            told.contains("HF_TOKEN") && !told.contains("secr"),
+            "{told}"
+        );
+        assert!(server.seen().is_empty());
+    }
+    server.require_token("hf_right");
+    let set = [("HF_TOKEN", OsStr::new(" hf_right\n"))];
+    let output = download_with(&server, home.path(), &set);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_broken_file_of_the_cache_is_named_and_fetched_again_once_deleted() {
+    let (server, home) = (hub_with_demo(), tempfile::tempdir().unwrap());
+    let model = ["hf-hub:acme/demo"];
+    let output = classify(&server, home.path(), &model);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let blobs = home.path().join("hub/models--acme--demo/blobs");
+    let weights = sha256(resnest::demo::WEIGHTS);
+    for (name, length) in [(weights, resnest::demo::WEIGHTS.len())]
+        .into_iter()
+        .chain([(
+            crate::server::git_hash(resnest::demo::CONFIG.as_bytes()),
+            resnest::demo::CONFIG.len(),
+        )])
+    {
+        let blob = blobs.join(name);
+        // as long as it should be, so that nothing else can show
+        std::fs::write(&blob, vec![b'x'; length]).unwrap();
+        let output = classify(&server, home.path(), &model);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+        let told = text(&output.stderr);
+        let way_out = format!("delete {}", std::fs::canonicalize(&blob).unwrap().display());
+        assert!(told.contains(&way_out), "{told}");
+        std::fs::remove_file(&blob).unwrap();
+        let output = classify(&server, home.path(), &model);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_host_that_does_not_resolve_is_told_with_what_is_tried() {
+    let (server, home) = (hub_with_demo(), tempfile::tempdir().unwrap());
+    let set = [("HF_ENDPOINT", OsStr::new("http://no-such-hub.invalid"))];
+    let start = Instant::now();
+    let output = download_with(&server, home.path(), &set);
+    // 34 s before; a lookup may take its time, twice
+    assert!(
+        start.elapsed() < Duration::from_secs(25),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(output.status.code(), Some(3));
+    let told = text(&output.stderr);
+    let says = "http://no-such-hub.invalid/acme/demo/resolve/main/config.json: the name no-such-hub.invalid does not resolve";
+    assert!(told.contains(&format!("warning: {says}")), "{told}");
 }
 
 const BARRED: &str = "licensed under cc-by-nc-4.0: not for commercial use";

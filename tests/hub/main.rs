@@ -4,11 +4,13 @@ mod command;
 mod common;
 mod faults;
 mod happy;
+mod patience;
 mod photo;
 mod processes;
 mod python;
 mod refusals;
 mod server;
+mod unverified;
 
 #[allow(dead_code, reason = "shared by #[path]; here only weights are wanted")]
 #[path = "../golden/fixture.rs"]

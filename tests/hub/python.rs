@@ -1,7 +1,7 @@
 //! The server and the cache against Python's huggingface_hub, the protocol's real client.
 //!
-//! Runs with the interpreter in `RESNEST_PYTHON`, else `python3`; without huggingface_hub there
-//! the tests say so and end.
+//! Ignored unless asked for (`cargo test --test hub -- --ignored python::`), as they need a Python with
+//! huggingface_hub: the one that `RESNEST_PYTHON` names, else `python3`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,20 +15,18 @@ use crate::server::{COMMIT, Fault, sha256};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hub/check_server.py");
 
 /// An interpreter with huggingface_hub, run with no variable of the hub's set.
-fn python() -> Option<Command> {
+fn python() -> Command {
     let name = std::env::var_os("RESNEST_PYTHON").unwrap_or_else(|| "python3".into());
     let found = Command::new(&name)
         .args(["-c", "import huggingface_hub"])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    if !found {
-        println!(
-            "skipped: no huggingface_hub in {}; set RESNEST_PYTHON to a Python that has it",
-            name.to_string_lossy()
-        );
-        return None;
-    }
+    assert!(
+        found,
+        "no huggingface_hub in {}; set RESNEST_PYTHON to a Python that has it",
+        name.to_string_lossy()
+    );
     let mut command = Command::new(name);
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy().to_ascii_uppercase();
@@ -37,7 +35,7 @@ fn python() -> Option<Command> {
         }
     }
     command.env("HF_HUB_DISABLE_TELEMETRY", "1").arg(SCRIPT);
-    Some(command)
+    command
 }
 
 fn run(world: &World, mut python: Command, mode: &str) -> String {
@@ -58,8 +56,9 @@ fn run(world: &World, mut python: Command, mode: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs a Python with huggingface_hub: RESNEST_PYTHON"]
 fn the_server_passes_for_a_hub_and_its_cache_is_ours() {
-    let Some(python) = python() else { return };
+    let python = python();
     let world = World::new();
     world.server.set_ref(REPO, "refs/pr/1", COMMIT);
     let report = run(&world, python, "download");
@@ -91,8 +90,9 @@ fn the_server_passes_for_a_hub_and_its_cache_is_ours() {
 }
 
 #[test]
+#[ignore = "needs a Python with huggingface_hub: RESNEST_PYTHON"]
 fn python_uses_what_we_fetched() {
-    let Some(python) = python() else { return };
+    let python = python();
     let world = World::new();
     world.server.set_ref(REPO, "refs/pr/1", COMMIT);
     let hub = world.hub();
@@ -122,8 +122,9 @@ fn python_uses_what_we_fetched() {
 }
 
 #[test]
+#[ignore = "needs a Python with huggingface_hub: RESNEST_PYTHON"]
 fn python_and_we_at_once_make_one_good_blob() {
-    let Some(python) = python() else { return };
+    let python = python();
     let world = World::new();
     world.server.set_ref(REPO, "refs/pr/1", COMMIT);
     // Whoever comes first is held up until the other is there.
@@ -149,8 +150,9 @@ fn python_and_we_at_once_make_one_good_blob() {
 }
 
 #[test]
+#[ignore = "needs a Python with huggingface_hub: RESNEST_PYTHON"]
 fn pythons_lock_keeps_us_waiting() {
-    let Some(mut python) = python() else { return };
+    let mut python = python();
     let world = World::new();
     let hub = world.hub();
     hub.file(REPO, None, "config.json").unwrap();

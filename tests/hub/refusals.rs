@@ -64,12 +64,12 @@ fn plain_401_and_403_are_denials() {
 #[test]
 fn overload_is_waited_out_as_long_as_the_server_asks() {
     let world = World::new();
-    let busy = Fault::Status(429, "Retry-After: 3600");
+    let busy = Fault::Status(429, "Retry-After: 1");
     world.server.fault("HEAD", WEIGHTS, [busy.clone()]);
     world.server.fault("GET", "", [busy]);
     let start = Instant::now();
     world.hub().file(REPO, None, WEIGHTS).unwrap();
-    // Twice an hour, capped by max_backoff (400 ms).
+    // Twice a second, capped by max_backoff (400 ms).
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(800), "{took:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
@@ -232,12 +232,20 @@ struct Sum(Mutex<Told>);
 
 #[derive(Default)]
 struct Told {
+    asked: Vec<String>,
+    answers: usize,
     starts: Vec<(String, Option<u64>, u64)>,
     bytes: u64,
     finished: usize,
 }
 
 impl Progress for Sum {
+    fn asking(&self, url: &str) {
+        self.0.lock().unwrap().asked.push(url.to_owned());
+    }
+    fn answered(&self) {
+        self.0.lock().unwrap().answers += 1;
+    }
     fn start(&self, file: &str, total: Option<u64>, already: u64) {
         let start = (file.to_owned(), total, already);
         self.0.lock().unwrap().starts.push(start);
@@ -261,4 +269,6 @@ fn progress_tells_rounds_and_bytes() {
     let round = |already| (WEIGHTS.to_owned(), Some(300_000), already);
     assert_eq!(told.starts, [round(0), round(1000)]);
     assert_eq!((told.bytes, told.finished), (300_000, 2));
+    let address = format!("{}/{REPO}/resolve/main/{WEIGHTS}", world.server.endpoint());
+    assert_eq!((&told.asked[..], told.answers), (&[address][..], 1));
 }

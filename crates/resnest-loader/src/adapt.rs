@@ -154,7 +154,7 @@ pub(crate) fn adapt_input_conv(tensor: &TensorEntry, chans: usize) -> Result<Vec
             problem: format!("{} is no convolution", tensor.name()),
         });
     };
-    let (weights, plane) = (tensor.to_f32()?, h * w);
+    let (weights, plane) = (tensor.weights()?, h * w);
     if inp == 0 || plane == 0 {
         return Err(Error::InChans {
             asked: chans,
@@ -174,6 +174,12 @@ pub(crate) fn adapt_input_conv(tensor: &TensorEntry, chans: usize) -> Result<Vec
     adapted
         .iter_mut()
         .for_each(|w| *w = rounded(*w, tensor.dtype()));
+    if !adapted.iter().all(|w| w.is_finite()) {
+        return Err(Error::InChans {
+            asked: chans,
+            problem: format!("a sum over the channels of {} overflows", tensor.name()),
+        });
+    }
     Ok(adapted)
 }
 

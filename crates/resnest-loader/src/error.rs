@@ -143,6 +143,32 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A value that no weight can have. Nothing is computed with it: every answer would be as wrong.
+    #[error("{origin}: tensor {tensor}: the value at {index:?} is {value}: {problem}")]
+    Value {
+        /// The file.
+        origin: String,
+        /// The tensor.
+        tensor: String,
+        /// The element's place, an index for each axis.
+        index: Vec<usize>,
+        /// The value.
+        value: f64,
+        /// What is wrong with it, and the way out.
+        problem: &'static str,
+    },
+    /// A file that is no longer the one that was opened.
+    #[error(
+        "{origin}: the file was changed while {what} was read from it: {how}; load it again when it is complete"
+    )]
+    Changed {
+        /// The file.
+        origin: String,
+        /// What was to be read: a tensor, or a part of the file.
+        what: String,
+        /// How the change showed.
+        how: String,
+    },
     /// Two tensors of one name.
     #[error("{origin}: tensor {tensor} appears twice ({first} and {second})")]
     Duplicate {
@@ -169,6 +195,14 @@ pub enum Error {
     /// The hub could not give a file.
     #[error(transparent)]
     Hub(Box<crate::hub::HubError>),
+    /// A file of the hub's cache that cannot be used. It is not fetched again while it is there.
+    #[error("{source}; it lies in the hub's cache: delete {} to have it fetched again", file.display())]
+    Cached {
+        /// The file to delete.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// A downloaded file is not the one the manifest names.
     #[error("{}: sha256 is {found}, the manifest says {wanted}", path.display())]
     Checksum {
@@ -184,7 +218,13 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
     /// The network refused its configuration.
     #[error("the network cannot be built: {0}")]
-    Model(String),
+    Model(#[source] Box<resnest_model::Error>),
+    /// A type that no network computes in.
+    #[error("{asked:?} is no type to compute in; f32, f16, bf16 and f64 are")]
+    ComputeType {
+        /// The type asked for.
+        asked: candle_core::DType,
+    },
 }
 
 /// The crate's result.

@@ -28,7 +28,7 @@
 //!
 //! Nothing here prints, and nothing from outside can make it panic: whatever a file claims is held against
 //! the file's length before it is believed.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod adapt;
 mod backend;
@@ -36,6 +36,8 @@ mod checkpoint;
 mod config;
 mod error;
 mod fields;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hub;
 mod loader;
 mod manifest;

@@ -130,7 +130,7 @@ pub(crate) fn compare(
     exempt: &Exempt,
     classifier: &str,
 ) -> Result<StrictReport> {
-    let specs = expected_tensors(config).map_err(|e| Error::Model(e.to_string()))?;
+    let specs = expected_tensors(config).map_err(|e| Error::Model(Box::new(e)))?;
     let mut report = StrictReport {
         origin: checkpoint.origin().to_string(),
         expected: specs.len(),
@@ -213,28 +213,24 @@ fn name_neighbours(report: &mut StrictReport, specs: &[TensorSpec]) {
     let all: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
     // what is unexpected while nothing is missing is compared with everything the network has
     let candidates = if missing.is_empty() { &all } else { &missing };
-    for entry in report
-        .missing
-        .iter_mut()
-        .take(affordable(missing.len(), unexpected.len()))
-    {
-        entry.nearest = closest(&entry.name, &unexpected);
+    let (entries, compared) = affordable(missing.len(), &unexpected);
+    for entry in report.missing.iter_mut().take(entries) {
+        entry.nearest = closest(&entry.name, compared);
     }
-    for entry in report
-        .unexpected
-        .iter_mut()
-        .take(affordable(unexpected.len(), candidates.len()))
-    {
-        entry.nearest = closest(&entry.name, candidates);
+    let (entries, compared) = affordable(unexpected.len(), candidates);
+    for entry in report.unexpected.iter_mut().take(entries) {
+        entry.nearest = closest(&entry.name, compared);
     }
 }
 
-fn affordable(entries: usize, candidates: usize) -> usize {
-    if entries.saturating_mul(candidates) <= MAX_PAIRS {
-        entries
-    } else {
-        SHOWN
+/// How many entries are compared with which names, so that no report makes more than [`MAX_PAIRS`] pairs:
+/// the entries shown, and with millions of names the first of them.
+fn affordable(entries: usize, candidates: &[String]) -> (usize, &[String]) {
+    if entries.saturating_mul(candidates.len()) <= MAX_PAIRS {
+        return (entries, candidates);
     }
+    let most = candidates.len().min(MAX_PAIRS / SHOWN);
+    (SHOWN, candidates.get(..most).unwrap_or_default())
 }
 
 fn closest(name: &str, candidates: &[String]) -> Option<String> {

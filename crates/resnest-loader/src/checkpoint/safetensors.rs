@@ -1,13 +1,14 @@
-//! The safetensors header: checked in full before a byte of the file is mapped.
+//! The safetensors header: checked in full before a tensor of the file is read.
 //!
-//! The `safetensors` crate reads a buffer that already holds the whole file and lets a name that
-//! appears twice win silently; here the header is judged from the file's length alone.
+//! The `safetensors` crate reads a buffer that already holds the whole file, lets a name that appears twice
+//! win silently, and names no tensor in most of its errors; here the header is judged from the file's length
+//! alone. The crate's own reading has the last word: a header it refuses is refused here too.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use safetensors::Dtype;
-use safetensors::tensor::TensorInfo;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::tensor::ElementType;
@@ -16,6 +17,9 @@ use super::tensor::ElementType;
 pub(crate) const LENGTH_BYTES: usize = 8;
 /// The longest header the reference implementation reads.
 const MAX_HEADER: u64 = 100_000_000;
+/// The most entries a header may have. The largest network of the family has some two thousand tensors; a
+/// header of a million is no checkpoint of one, and comparing names by the million takes its time.
+const MAX_ENTRIES: usize = 100_000;
 
 /// A checked header: every tensor's bytes lie inside the file, none overlap.
 #[derive(Debug)]
@@ -53,12 +57,14 @@ pub(crate) fn header_length(prefix: [u8; LENGTH_BYTES], file_len: u64) -> Result
 /// Reads and checks the header's JSON for a file of `file_len` bytes.
 pub(crate) fn parse(json: &[u8], file_len: u64) -> Result<Header, String> {
     let text = std::str::from_utf8(json).map_err(|e| format!("not UTF-8: {e}"))?;
-    let raw: RawHeader = serde_json::from_str(text.trim_end()).map_err(|e| e.to_string())?;
+    let raw: RawHeader = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let data_start = LENGTH_BYTES + json.len();
     let data_len = file_len.saturating_sub(data_start as u64);
     let mut infos = raw.tensors;
     infos.sort_by(|a, b| a.1.data_offsets.cmp(&b.1.data_offsets).then(a.0.cmp(&b.0)));
     check_cover(&infos, data_len)?;
+    // what a reading without the detour through the crate's own types lets pass
+    serde_json::from_str::<Metadata>(text).map_err(|e| e.to_string())?;
     let tensors = infos
         .into_iter()
         .map(|(name, info)| {
@@ -188,8 +194,13 @@ impl<'de> Visitor<'de> for RawHeaderVisitor {
             if !seen.insert(name.clone()) {
                 return Err(A::Error::custom(format!("tensor {name} appears twice")));
             }
+            if seen.len() > MAX_ENTRIES {
+                let problem = format!("more than {MAX_ENTRIES} tensors");
+                return Err(A::Error::custom(problem));
+            }
             if name == "__metadata__" {
-                header.metadata = map.next_value()?;
+                let metadata: Option<_> = map.next_value()?;
+                header.metadata = metadata.unwrap_or_default();
             } else {
                 let info = map
                     .next_value()

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Content, read_file};
 use crate::error::{Error, Result};
+use crate::loader::read_limited;
 
 /// An index larger than this is refused; real ones take about a hundred bytes a tensor.
 const MAX_INDEX: u64 = 64 << 20;
@@ -33,26 +34,32 @@ fn parse(path: &Path) -> Result<Index> {
         origin: path.display().to_string(),
         problem,
     };
-    let length = std::fs::metadata(path).map_err(io)?.len();
-    if length > MAX_INDEX {
-        return Err(problem(format!(
-            "{length} bytes; more than {MAX_INDEX} are refused"
-        )));
-    }
-    let text = std::fs::read(path).map_err(io)?;
-    let index: Index = serde_json::from_slice(&text).map_err(|e| problem(e.to_string()))?;
+    let text = read_limited(path, MAX_INDEX).map_err(io)?;
+    let text =
+        text.ok_or_else(|| problem(format!("more than {MAX_INDEX} bytes, which are refused")))?;
+    parse_text(&text).map_err(problem)
+}
+
+/// An index's JSON, which names no file but those beside it.
+fn parse_text(text: &[u8]) -> std::result::Result<Index, String> {
+    let index: Index = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     for (tensor, file) in &index.weight_map {
         let mut parts = Path::new(file).components();
         if !matches!(
             (parts.next(), parts.next()),
             (Some(Component::Normal(_)), None)
         ) {
-            return Err(problem(format!(
+            return Err(format!(
                 "tensor {tensor}: '{file}' is not a file beside the index"
-            )));
+            ));
         }
     }
     Ok(index)
+}
+
+/// The number of tensors that an index's text names; for tests that make up the text.
+pub(crate) fn count(text: &[u8]) -> std::result::Result<usize, String> {
+    Ok(parse_text(text)?.weight_map.len())
 }
 
 /// Reads every shard and holds the index to what they contain.

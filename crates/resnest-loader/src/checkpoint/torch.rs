@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::bytes::Bytes;
 use super::pickle::{Fault, Global, Node, Pickle, Value};
+use super::store::Store;
 use super::tensor::{ElementType, TensorEntry};
 use super::{Content, Stray};
 use crate::error::{Error, Result};
@@ -45,10 +45,9 @@ pub(crate) type Storages = HashMap<String, (usize, usize)>;
 
 /// The state dict of a file whose pickle has been read and whose storages have been found.
 pub(crate) struct StateDict<'p, 'a> {
-    pub(crate) origin: &'p str,
     pub(crate) pickle: &'p Pickle<'a>,
     pub(crate) storages: &'p Storages,
-    pub(crate) bytes: &'p Arc<Bytes>,
+    pub(crate) store: &'p Arc<Store>,
 }
 
 impl StateDict<'_, '_> {
@@ -197,7 +196,7 @@ impl StateDict<'_, '_> {
             .shape
             .iter()
             .try_fold(1usize, |n, &d| n.checked_mul(d));
-        let bounded = elements.is_some_and(|n| n <= MAX_EXPANDED.max(self.bytes.len()));
+        let bounded = elements.is_some_and(|n| n <= MAX_EXPANDED.max(self.store.len()));
         let (Some(offset), Some(_), true) = (offset, span, bounded) else {
             let Place {
                 shape,
@@ -216,7 +215,7 @@ impl StateDict<'_, '_> {
             shape: place.shape,
             strides,
             start,
-            bytes: Arc::clone(self.bytes),
+            store: Arc::clone(self.store),
         })
     }
 
@@ -250,7 +249,7 @@ impl StateDict<'_, '_> {
 
     fn bad(&self, tensor: &str, problem: impl Into<String>) -> Error {
         Error::Tensor {
-            origin: self.origin.into(),
+            origin: self.store.origin().into(),
             tensor: tensor.into(),
             problem: problem.into(),
         }
@@ -258,7 +257,7 @@ impl StateDict<'_, '_> {
 
     fn format(&self, problem: String) -> Error {
         Error::Format {
-            origin: self.origin.into(),
+            origin: self.store.origin().into(),
             problem,
         }
     }
@@ -398,7 +397,7 @@ fn dtype_global(pickle: &Pickle<'_>, value: Value) -> Option<ElementType> {
 /// A pickle's fault as the crate's error.
 pub(crate) fn fault(origin: &str, fault: Fault) -> Error {
     match fault {
-        Fault::Bad { offset, problem } => Error::Pickle {
+        Fault::Bad { offset, problem } | Fault::Short { offset, problem } => Error::Pickle {
             origin: origin.into(),
             offset,
             problem,

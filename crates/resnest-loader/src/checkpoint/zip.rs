@@ -1,23 +1,31 @@
 //! The zip layout of `torch.save` since 1.6: `<name>/data.pkl` and `<name>/data/<key>`, all stored
 //! uncompressed, so that storages are read in place.
 
-use std::io::Cursor;
+use std::borrow::Cow;
+use std::io::BufReader;
 use std::sync::Arc;
 
 use ::zip::{CompressionMethod, ZipArchive};
 
 use super::Content;
-use super::bytes::Bytes;
 use super::pickle;
+use super::store::Store;
 use super::torch::{StateDict, Storages, fault};
 use crate::error::{Error, Result};
 
 /// The first bytes of a zip archive.
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 
+/// Records of an archive at most. A checkpoint has one for each storage; the largest training states of
+/// these networks have some thousands.
+const MAX_RECORDS: usize = 100_000;
+/// Bytes read from one place of the archive: a record's header and its name.
+const BUFFER: usize = 512;
+
 /// Reads the state dict of a zip checkpoint.
-pub(crate) fn read(bytes: &Arc<Bytes>, origin: &str) -> Result<Content> {
-    let records = records(bytes, origin)?;
+pub(crate) fn read(store: &Arc<Store>) -> Result<Content> {
+    let origin = store.origin();
+    let records = records(store)?;
     let problem = |problem: String| Error::Zip {
         origin: origin.into(),
         problem,
@@ -27,31 +35,42 @@ pub(crate) fn read(bytes: &Arc<Bytes>, origin: &str) -> Result<Content> {
         .find_map(|(name, at)| Some((name.strip_suffix("data.pkl")?, *at)))
         .filter(|(prefix, _)| prefix.is_empty() || prefix.ends_with('/'))
         .ok_or_else(|| problem("no data.pkl in it: this is no checkpoint of torch.save".into()))?;
-    check_byte_order(bytes, &records, prefix).map_err(problem)?;
+    check_byte_order(store, &records, prefix)?;
     let folder = format!("{prefix}data/");
     let storages: Storages = records
         .iter()
         .filter_map(|(name, at)| Some((name.strip_prefix(&folder)?.to_string(), *at)))
         .collect();
-    let pickle = pickle::read(slice(bytes, pickle_at)).map_err(|f| fault(origin, f))?;
+    if pickle_at.1 > pickle::MAX_BYTES {
+        let (found, most) = (pickle_at.1, pickle::MAX_BYTES);
+        return Err(problem(format!(
+            "record {prefix}data.pkl: {found} bytes; more than {most} are refused"
+        )));
+    }
+    let bytes = slice(store, pickle_at, "data.pkl")?;
+    let pickle = pickle::read(&bytes).map_err(|f| fault(origin, f))?;
     StateDict {
-        origin,
         pickle: &pickle,
         storages: &storages,
-        bytes,
+        store,
     }
     .read()
 }
 
 /// Every record's name, first byte and length, each checked to lie inside the file.
-fn records(bytes: &Bytes, origin: &str) -> Result<Vec<(String, (usize, usize))>> {
-    let whole: &[u8] = bytes;
+fn records(store: &Store) -> Result<Vec<(String, (usize, usize))>> {
     let problem = |problem: String| Error::Zip {
-        origin: origin.into(),
+        origin: store.origin().into(),
         problem,
     };
-    let mut archive =
-        ZipArchive::new(Cursor::new(whole)).map_err(|e| problem(format!("{e} (cut short?)")))?;
+    let reader = BufReader::with_capacity(BUFFER, store.cursor());
+    let mut archive = ZipArchive::new(reader).map_err(|e| problem(format!("{e} (cut short?)")))?;
+    if archive.len() > MAX_RECORDS {
+        return Err(problem(format!(
+            "{} records; more than {MAX_RECORDS} are refused",
+            archive.len()
+        )));
+    }
     if archive.has_duplicate_names() {
         return Err(problem("two records have the same name".into()));
     }
@@ -82,7 +101,7 @@ fn records(bytes: &Bytes, origin: &str) -> Result<Vec<(String, (usize, usize))>>
             let inside = at.filter(|(start, len)| {
                 start
                     .checked_add(*len)
-                    .is_some_and(|end| end <= whole.len())
+                    .is_some_and(|end| end <= store.len())
             });
             let at = inside.ok_or_else(|| bad("reaches outside the file"))?;
             Ok((name, at))
@@ -91,26 +110,30 @@ fn records(bytes: &Bytes, origin: &str) -> Result<Vec<(String, (usize, usize))>>
 }
 
 fn check_byte_order(
-    bytes: &Bytes,
+    store: &Store,
     records: &[(String, (usize, usize))],
     prefix: &str,
-) -> std::result::Result<(), String> {
+) -> Result<()> {
     let name = format!("{prefix}byteorder");
     // absent before torch 2.1, which wrote little-endian wherever it ran in practice
-    match records
-        .iter()
-        .find(|(n, _)| *n == name)
-        .map(|(_, at)| slice(bytes, *at))
-    {
-        None | Some(b"little") => Ok(()),
-        Some(_) => {
-            Err("saved on a big-endian machine; save it again on a little-endian one".into())
-        }
+    let Some((_, (start, length))) = records.iter().find(|(n, _)| *n == name) else {
+        return Ok(());
+    };
+    const LITTLE: &[u8] = b"little";
+    let told = slice(store, (*start, (*length).min(LITTLE.len() + 1)), &name)?;
+    if *told == *LITTLE {
+        return Ok(());
     }
+    Err(Error::Zip {
+        origin: store.origin().into(),
+        problem: "saved on a big-endian machine; save it again on a little-endian one".into(),
+    })
 }
 
-fn slice(bytes: &Bytes, (start, len): (usize, usize)) -> &[u8] {
-    bytes
-        .get(start..start.saturating_add(len))
-        .unwrap_or_default()
+fn slice<'a>(
+    store: &'a Store,
+    (start, length): (usize, usize),
+    what: &str,
+) -> Result<Cow<'a, [u8]>> {
+    store.read(start..start.saturating_add(length), what)
 }

@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::http::{HeaderMap, Response, StatusCode, Version};
 use ureq::{Body, BodyReader};
 
 use super::error::{HubError, io_error};
@@ -15,8 +16,9 @@ use super::lock::{BlobLock, acquire};
 use super::metadata::{Metadata, ask, protocol, redirect_target, refusal};
 use super::names::FileRef;
 use super::options::HubOptions;
-use super::retry::Retries;
-use super::verify::{Mismatch, verify};
+use super::page;
+use super::retry::{Next, Retries, overloaded, seconds};
+use super::verify::{Mismatch, is_hash, verify};
 
 const MAX_REDIRECTS: usize = 10;
 const BUFFER: usize = 1 << 18;
@@ -29,6 +31,8 @@ pub(super) struct Download<'a> {
     pub options: &'a HubOptions,
     pub file: &'a FileRef,
     pub metadata: Metadata,
+    /// Whether the last answer called its body a page.
+    pub announced_page: bool,
 }
 
 /// Slower than this over a whole read timeout, in bytes a second, counts as silence: a server
@@ -66,9 +70,12 @@ impl Download<'_> {
         }
         let partial = partial_path(&blob, &lock);
         let fetched = self.fetch(&partial);
-        if fetched.is_err() && matches!(lock, BlobLock::Unsupported) {
+        if let Err(error) = &fetched {
+            let useless = matches!(error, HubError::Page { .. } | HubError::Unverifiable { .. });
             // Named after this process: nobody could ever go on from it.
-            let _ = fs::remove_file(&partial);
+            if useless || matches!(lock, BlobLock::Unsupported) {
+                let _ = fs::remove_file(&partial);
+            }
         }
         fetched?;
         fs::rename(&partial, &blob)
@@ -102,18 +109,14 @@ impl Download<'_> {
             let mut file = open_partial(partial)?;
             let mismatch = match self.transfer(&mut file, partial)? {
                 Some(mismatch) => mismatch,
-                None => {
-                    let checked = verify(&mut file, &self.metadata.etag, self.metadata.size)
-                        .map_err(|error| io_error(partial, "reading back the download", error))?;
-                    match checked {
-                        Ok(()) => {
-                            return file
-                                .sync_all()
-                                .map_err(|error| io_error(partial, "writing", error));
-                        }
-                        Err(mismatch) => mismatch,
+                None => match self.check(&mut file, partial)? {
+                    None => {
+                        return file
+                            .sync_all()
+                            .map_err(|error| io_error(partial, "writing", error));
                     }
-                }
+                    Some(mismatch) => mismatch,
+                },
             };
             drop(file);
             let _ = fs::remove_file(partial);
@@ -125,6 +128,29 @@ impl Download<'_> {
                 "{}: wrong bytes ({} {} instead of {}); fetching all of it again",
                 self.file, mismatch.check, mismatch.got, mismatch.expected
             ));
+        }
+    }
+
+    /// Holds the received bytes to what the hub said of them, or where it said no hash, to the file's name;
+    /// `Some` when they are not the file's.
+    fn check(&self, file: &mut File, partial: &Path) -> Result<Option<Mismatch>, HubError> {
+        let failed = |error| io_error(partial, "reading back the download", error);
+        let checked = verify(file, &self.metadata.etag, self.metadata.size).map_err(failed)?;
+        if let Err(mut mismatch) = checked {
+            mismatch.got.push_str(page::note(file));
+            return Ok(Some(mismatch));
+        }
+        if is_hash(&self.metadata.etag) {
+            return Ok(None);
+        }
+        let name = self.file.filename();
+        match page::mistaken(file, name, self.announced_page).map_err(failed)? {
+            None => Ok(None),
+            Some(what) => Err(HubError::Page {
+                file: Box::new(self.file.clone()),
+                url: shown(&self.metadata.location),
+                what,
+            }),
         }
     }
 
@@ -155,30 +181,34 @@ impl Download<'_> {
     /// Waits for another attempt if `stop` allows one.
     fn after(&mut self, stop: Stop, got: u64, retries: &mut Retries<'_>) -> Result<(), HubError> {
         let url = shown(&self.metadata.location);
-        let (failure, asked) = match stop {
-            Stop::Failed(Failure::Fatal(error)) => {
-                let attempts = retries.attempts() + 1;
-                return Err(Failure::Fatal(error).into_error(&url, attempts));
+        let failure = match stop {
+            Stop::Failed(failure @ Failure::Fatal(_)) => {
+                return Err(failure.into_error(&url, retries.attempts() + 1));
             }
-            Stop::Failed(Failure::Transient(cause)) => (cause, None),
-            Stop::Failed(Failure::Busy { status, wait, .. }) => (format!("status {status}"), wait),
-            Stop::Expired(status) => (format!("status {status} from {url}"), None),
+            Stop::Failed(failure) => failure,
+            Stop::Expired(status) => Failure::Transient(format!("status {status} from {url}")),
             Stop::Wrong(mismatch) => return Err(self.corrupt(mismatch)),
         };
-        if !retries.wait(asked) {
-            return Err(HubError::Cut {
-                file: Box::new(self.file.clone()),
-                got,
-                expected: self.expected(),
-                attempts: retries.attempts(),
-                cause: failure,
-            });
-        }
+        let pause = match retries.next(&failure) {
+            Next::After(pause) => pause,
+            Next::Overloaded(asked) => return Err(overloaded(&url, &failure, asked)),
+            Next::GiveUp => {
+                return Err(HubError::Cut {
+                    file: Box::new(self.file.clone()),
+                    got,
+                    expected: self.expected(),
+                    attempts: retries.attempts(),
+                    cause: failure.to_string(),
+                });
+            }
+        };
         self.options.warn(&format!(
-            "{}: stopped at {got} of {} bytes ({failure}); trying again",
+            "{}: stopped at {got} of {} bytes ({failure}); trying again in {}",
             self.file,
-            self.expected()
+            self.expected(),
+            seconds(pause)
         ));
+        thread::sleep(pause);
         self.renew_location()
     }
 
@@ -202,8 +232,10 @@ impl Download<'_> {
     }
 
     /// One request, and its body appended to `file`, which holds `start` bytes.
-    fn attempt(&self, file: &mut File, partial: &Path, start: u64) -> Result<(), Stop> {
+    fn attempt(&mut self, file: &mut File, partial: &Path, start: u64) -> Result<(), Stop> {
         let response = self.request(start)?;
+        self.announced_page = page::is_announced(response.headers());
+        self.check_end(&response)?;
         let from = match response.status().as_u16() {
             206 => self.check_range(response.headers(), start)?,
             _ => 0,
@@ -292,8 +324,27 @@ impl Download<'_> {
         Err(Stop::Wrong(Mismatch {
             check: "size",
             expected: size.to_string(),
-            got: from.saturating_add(length).to_string(),
+            got: match page::is_announced(headers) {
+                true => format!("an HTML page of {length} (the log-in page of this network?)"),
+                false => from.saturating_add(length).to_string(),
+            },
         }))
+    }
+
+    /// A body that ends with its connection ends the same way when it is cut: without length and hash
+    /// nobody could tell.
+    fn check_end(&self, response: &Response<Body>) -> Result<(), Stop> {
+        let stated = |name| text(response.headers(), name);
+        let chunked = response.version() != Version::HTTP_10
+            && stated("transfer-encoding").is_some_and(|c| c.eq_ignore_ascii_case("chunked"));
+        let known = self.metadata.size.is_some() || is_hash(&self.metadata.etag);
+        if known || chunked || stated("content-length").is_some() {
+            return Ok(());
+        }
+        Err(Stop::Failed(Failure::Fatal(HubError::Unverifiable {
+            file: Box::new(self.file.clone()),
+            url: shown(&self.metadata.location),
+        })))
     }
 
     fn receive(

@@ -127,6 +127,19 @@ pub enum HubError {
         /// What the server said.
         message: String,
     },
+    /// The server asks to be left alone for longer than it would be waited for.
+    #[error(
+        "{url}: the server answers {status} and asks to wait {}; that is longer than is waited for: run again then",
+        super::retry::seconds(*asked)
+    )]
+    Overloaded {
+        /// Without its query.
+        url: String,
+        /// 408, 429 or 5xx.
+        status: u16,
+        /// The wait asked for (`Retry-After`, `RateLimit`).
+        asked: Duration,
+    },
     /// An answer that does not speak the hub's protocol.
     #[error("{url}: not a hub's answer: {problem}; check HF_ENDPOINT and any proxy on the way")]
     Protocol {
@@ -166,6 +179,30 @@ pub enum HubError {
         expected: String,
         /// As it came.
         got: String,
+    },
+    /// A page or a message in the place of a file of which the hub told no hash.
+    #[error(
+        "{file}: {url} sent {what} in its place, probably the log-in page of this network or a message of a \
+         proxy or mirror; nothing was kept: log in there, or check HTTPS_PROXY and HF_ENDPOINT"
+    )]
+    Page {
+        /// What was asked for.
+        file: Box<FileRef>,
+        /// Without its query.
+        url: String,
+        /// What came.
+        what: &'static str,
+    },
+    /// An answer of which nobody could tell whether it is whole.
+    #[error(
+        "{file}: {url} tells neither its length nor its hash, nor would its end show: whether all of it came \
+         could not be checked, so none was kept; use another mirror (HF_ENDPOINT) or no proxy"
+    )]
+    Unverifiable {
+        /// What was asked for.
+        file: Box<FileRef>,
+        /// Without its query.
+        url: String,
     },
     /// Larger than [`super::HubOptions::max_bytes`].
     #[error("{file}: {size} bytes is over the limit of {limit} (HubOptions::max_bytes)")]
@@ -228,6 +265,7 @@ impl HubError {
             self,
             Self::Unreachable { .. }
                 | Self::Status { .. }
+                | Self::Overloaded { .. }
                 | Self::Protocol { .. }
                 | Self::Gated { .. }
                 | Self::Denied { .. }

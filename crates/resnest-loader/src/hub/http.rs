@@ -1,13 +1,17 @@
 //! Single requests: the agents, where the token may go, and which failures may pass.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, Response, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy};
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, Body, Proxy, Timeout};
 
+use super::environment::check_token;
 use super::error::{HubError, io_error};
 use super::options::HubOptions;
+use super::resolve::{NamingResolver, Unresolved};
 
 const USER_AGENT: &str = concat!(
     "resnest-loader/",
@@ -18,8 +22,10 @@ const USER_AGENT: &str = concat!(
 /// Why an attempt failed, and whether another may help.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No connection, a timeout, a cut: try again.
+    /// A timeout, a cut: try again.
     Transient(String),
+    /// No such name, nobody listening, no HTTP: it hardly passes, so try once more and not for long.
+    Lasting(String),
     /// 408, 429 or 5xx: try again, after the time the server asks for if it does.
     Busy {
         status: u16,
@@ -41,6 +47,12 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(options: &HubOptions) -> Result<Self, HubError> {
         let endpoint = endpoint_uri(&options.endpoint)?;
+        let token = options.token.as_deref().unwrap_or_default();
+        check_token(token).map_err(|reason| HubError::BadOption {
+            option: "HubOptions::token",
+            value: "...".to_owned(),
+            reason,
+        })?;
         let roots = root_certs(options)?;
         let agent = |proxy| agent(options, roots.clone(), proxy);
         let proxied = |address: &Option<String>, option| {
@@ -63,7 +75,11 @@ impl Client {
             .agent(url, options)
             .head(url)
             .config()
-            .timeout_per_call(Some(options.metadata_timeout + options.connect_timeout))
+            .timeout_per_call(Some(
+                options
+                    .metadata_timeout
+                    .saturating_add(options.connect_timeout),
+            ))
             .timeout_recv_response(Some(options.metadata_timeout))
             .build();
         if let Some(token) = self.token_for(url, options) {
@@ -120,7 +136,7 @@ impl Client {
 }
 
 fn agent(options: &HubOptions, roots: RootCerts, proxy: Option<Proxy>) -> Agent {
-    Agent::config_builder()
+    let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .user_agent(USER_AGENT)
@@ -135,8 +151,12 @@ fn agent(options: &HubOptions, roots: RootCerts, proxy: Option<Proxy>) -> Agent 
         .timeout_per_read(Some(options.read_timeout))
         // An idle connection that the server closed meanwhile would look like an outage.
         .max_idle_age(Duration::from_secs(3))
-        .build()
-        .into()
+        .build();
+    Agent::with_parts(
+        config,
+        DefaultConnector::default(),
+        NamingResolver::default(),
+    )
 }
 
 fn endpoint_uri(endpoint: &str) -> Result<Uri, HubError> {
@@ -252,32 +272,68 @@ pub(super) fn busy(status: u16, headers: &HeaderMap) -> Option<Failure> {
     })
 }
 
-/// `Retry-After` in seconds, or the hub's `RateLimit: "...";r=0;t=<seconds>`.
+/// `Retry-After` in seconds or as a date, or the hub's `RateLimit: "...";r=0;t=<seconds>`. None for no
+/// wait at all: then the back-off says how long.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let stated = text(headers, "retry-after").and_then(|value| value.parse::<u64>().ok());
+    let stated = text(headers, "retry-after").and_then(stated_wait);
     let limited = || {
         let value = text(headers, "ratelimit")?;
         let mut parts = value.split(';').map(str::trim);
-        parts.find_map(|part| part.strip_prefix("t=")?.parse().ok())
+        parts.find_map(|part| whole_seconds(part.strip_prefix("t=")?))
     };
-    stated.or_else(limited).map(Duration::from_secs)
+    stated.or_else(limited).filter(|wait| !wait.is_zero())
+}
+
+/// The two forms of RFC 9110, 10.2.3.
+fn stated_wait(value: &str) -> Option<Duration> {
+    if let Some(wait) = whole_seconds(value) {
+        return Some(wait);
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Digits; more of them than a number has room for stand for no less.
+fn whole_seconds(digits: &str) -> Option<Duration> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
 }
 
 /// Which of ureq's errors another attempt may overcome.
 pub(super) fn classify(error: &ureq::Error) -> Failure {
+    use ureq::Error as E;
     let cause = error.to_string();
     match error {
-        ureq::Error::Timeout(_) | ureq::Error::Io(_) => Failure::Transient(cause),
-        ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::Protocol(_)
-        | ureq::Error::ConnectProxyFailed(_) => Failure::Transient(cause),
+        E::Other(other) if other.is::<Unresolved>() => Failure::Lasting(other.to_string()),
+        E::Timeout(Timeout::Resolve | Timeout::Connect) => Failure::Lasting(cause),
+        E::Io(error) if lasts(error.kind()) => Failure::Lasting(cause),
+        E::Timeout(_) | E::Io(_) => Failure::Transient(cause),
+        E::HostNotFound | E::ConnectionFailed | E::Protocol(_) | E::ConnectProxyFailed(_) => {
+            Failure::Lasting(cause)
+        }
         _ => Failure::Fatal(HubError::Unreachable {
             url: String::new(),
             attempts: 1,
             cause,
         }),
     }
+}
+
+/// Whether a failed connection fails the same way for a while.
+fn lasts(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::PermissionDenied
+            // rustls' word for a certificate that it does not trust
+            | io::ErrorKind::InvalidData
+    )
 }
 
 #[cfg(test)]
@@ -329,6 +385,38 @@ mod tests {
         assert_eq!(wait("retry-after", "7"), Some(Duration::from_secs(7)));
         let limit = "\"resolvers\";r=0;t=42";
         assert_eq!(wait("ratelimit", limit), Some(Duration::from_secs(42)));
-        assert_eq!(wait("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        let endless = Some(Duration::from_secs(u64::MAX));
+        assert_eq!(wait("retry-after", "99999999999999999999999"), endless);
+        for none in [
+            "0",
+            "soon",
+            "-5",
+            "1.5",
+            "",
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+        ] {
+            assert_eq!(wait("retry-after", none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn waits_until_a_date_are_understood_in_every_form() {
+        let in_90_s = SystemTime::now() + Duration::from_secs(90);
+        let date = httpdate::fmt_http_date(in_90_s);
+        let wait = stated_wait(&date).unwrap();
+        assert!((85..=90).contains(&wait.as_secs()), "{date}: {wait:?}");
+        // the same moment as RFC 9110, 5.6.7 writes it three times
+        let moment = |text: &str| httpdate::parse_http_date(text).unwrap();
+        let known = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(moment(text), known);
+            assert_eq!(stated_wait(text), Some(Duration::ZERO));
+        }
+        let far = stated_wait("Tue, 31 Dec 2999 23:59:59 GMT").unwrap();
+        assert!(far > Duration::from_secs(900 * 365 * 86_400));
     }
 }

@@ -100,7 +100,7 @@ impl Metadata {
     ) -> Result<Self, Failure> {
         let commit = gathered
             .commit
-            .ok_or_else(|| protocol(url, "no X-Repo-Commit header"))?;
+            .ok_or_else(|| protocol(url, nameless(last)))?;
         let etag = gathered
             .linked_etag
             .or_else(|| text(last, "etag").map(str::to_owned))
@@ -125,6 +125,14 @@ impl Metadata {
             size,
             location,
         })
+    }
+}
+
+/// An answer without the hub's first header: mostly a log-in page's.
+fn nameless(headers: &HeaderMap) -> &'static str {
+    match super::page::is_announced(headers) {
+        true => "an HTML page without X-Repo-Commit header (the log-in page of this network?)",
+        false => "no X-Repo-Commit header",
     }
 }
 

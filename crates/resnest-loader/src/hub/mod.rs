@@ -24,10 +24,13 @@
 //!    cannot be reached and the cache has the file at that revision, it stands in, with a warning.
 //! 3. Under the blob's lock the bytes go to `<etag>.incomplete`, from where it ends; cuts, stalls,
 //!    429 and 5xx are retried with back-off.
-//! 4. Size and hash are read back from disk; only then the file gets its name, by a rename.
+//! 4. Size and hash are read back from disk; only then the file gets its name, by a rename. Where a mirror
+//!    tells no hash, its answer must show where it ends and the bytes must be of the kind that the file's
+//!    name says.
 //! 5. The snapshot gets its link and the revision its commit.
 
 mod download;
+mod environment;
 mod error;
 mod http;
 mod layout;
@@ -35,7 +38,9 @@ mod lock;
 mod metadata;
 mod names;
 mod options;
+mod page;
 mod proxy;
+mod resolve;
 mod retry;
 mod verify;
 
@@ -58,6 +63,10 @@ pub use proxy::Proxies;
 /// Calls come from the thread that downloads. A transfer that is cut and goes on is several
 /// `start` … `finish` rounds, each `start` saying how much is there already.
 pub trait Progress: Send + Sync {
+    /// The hub is about to be asked about a file, at this address.
+    fn asking(&self, _url: &str) {}
+    /// It has answered, or will not.
+    fn answered(&self) {}
     /// Bytes of `file` are about to arrive: `total` in all (if known), `already` here.
     fn start(&self, file: &str, total: Option<u64>, already: u64);
     /// `bytes` more have arrived.
@@ -225,11 +234,20 @@ impl Hub {
         let allowed = if cached { 0 } else { self.options.retries };
         let url = file.url(&self.options.endpoint);
         Retries::new(&self.options, allowed).run(&url, || {
-            ask(&self.client, file, &self.options).map_err(|refusal| {
+            self.tell(|progress| progress.asking(&url));
+            let answer = ask(&self.client, file, &self.options);
+            self.tell(|progress| progress.answered());
+            answer.map_err(|refusal| {
                 self.remember_missing(layout, &refusal);
                 refusal.failure
             })
         })
+    }
+
+    fn tell(&self, what: impl FnOnce(&dyn Progress)) {
+        if let Some(progress) = &self.options.progress {
+            what(progress.as_ref());
+        }
     }
 
     fn remember_missing(&self, layout: &Layout<'_>, refusal: &Refusal) {
@@ -264,6 +282,7 @@ impl Hub {
                 options: &self.options,
                 file,
                 metadata,
+                announced_page: false,
             };
             downloaded = download.ensure(layout)?;
             layout.place(&etag, &commit)?

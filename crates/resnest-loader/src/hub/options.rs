@@ -1,13 +1,13 @@
 //! Settings of the hub client and the environment variables they come from.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hf_hub::Cache;
-
 use super::Progress;
+use super::environment::Env;
 use super::error::HubError;
 use super::proxy::Proxies;
 
@@ -37,11 +37,13 @@ pub struct HubOptions {
     pub metadata_timeout: Duration,
     /// Longest silence within a download (`HF_HUB_DOWNLOAD_TIMEOUT`, seconds).
     pub read_timeout: Duration,
-    /// Further attempts after a failure that may pass. A transfer that gets on starts afresh.
+    /// Further attempts after a failure that may pass. A transfer that gets on starts afresh. After one that
+    /// hardly passes (a name that does not resolve, a refused connection) there is one further attempt.
     pub retries: u32,
     /// Wait before the first further attempt; doubled each time, with up to a quarter of jitter.
     pub backoff: Duration,
-    /// Longest wait before a further attempt, also when the server asks for more.
+    /// Longest wait before a further attempt, also when the server asks for more. One that asks for more than
+    /// all further attempts together would wait is not waited for at all ([`HubError::Overloaded`]).
     pub max_backoff: Duration,
     /// How long another process may hold a file's lock without getting on.
     pub lock_timeout: Duration,
@@ -72,45 +74,46 @@ impl HubOptions {
     /// # Errors
     /// [`HubError::BadOption`] naming the variable whose value cannot be used.
     pub fn from_env() -> Result<Self, HubError> {
-        Self::from_lookup(&|name| std::env::var(name).ok())
+        Self::from_lookup(&|name| std::env::var_os(name))
     }
 
     /// The settings of an environment given as a function, for tests and embedders.
     ///
-    /// `HOME` (or `USERPROFILE`) is asked for too. A variable set to nothing counts as unset.
+    /// `HOME` (or `USERPROFILE`) is asked for too. A variable set to nothing counts as unset. Folders and
+    /// files may have any name that the system allows; all else must be text.
     ///
     /// # Errors
     /// As [`HubOptions::from_env`].
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, HubError> {
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
         let env = Env(lookup);
-        let home = env.first(&["HOME", "USERPROFILE"]).map(PathBuf::from);
-        let hf_home = match (env.path("HF_HOME"), env.path("XDG_CACHE_HOME")) {
+        let home = env.home().map(PathBuf::from);
+        let hf_home = match (env.path("HF_HOME")?, env.path("XDG_CACHE_HOME")?) {
             (Some(dir), _) => Some(dir),
             (None, Some(dir)) => Some(dir.join("huggingface")),
             (None, None) => home.as_deref().map(default_hf_home),
         };
         let mut options = Self::with_home(home);
-        if let Some(dir) = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]
-            .iter()
-            .find_map(|name| env.path(name))
-            .or_else(|| hf_home.as_ref().map(|dir| dir.join("hub")))
-        {
+        let cache = match env.path("HF_HUB_CACHE")? {
+            Some(dir) => Some(dir),
+            None => env.path("HUGGINGFACE_HUB_CACHE")?,
+        };
+        if let Some(dir) = cache.or_else(|| hf_home.as_ref().map(|dir| dir.join("hub"))) {
             options.cache_dir = dir;
         }
-        if let Some(endpoint) = env.get("HF_ENDPOINT") {
-            options.endpoint = endpoint.trim_end_matches('/').to_owned();
+        if let Some(endpoint) = env.text("HF_ENDPOINT")? {
+            options.endpoint = endpoint.trim().trim_end_matches('/').to_owned();
         }
-        options.token = env.token(hf_home.as_deref());
-        options.offline = env.is_true(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]);
-        options.symlinks = !env.is_true(&["HF_HUB_DISABLE_SYMLINKS"]);
+        options.token = env.token(hf_home.as_deref())?;
+        options.offline = env.is_true(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])?;
+        options.symlinks = !env.is_true(&["HF_HUB_DISABLE_SYMLINKS"])?;
         if let Some(limit) = env.seconds("HF_HUB_ETAG_TIMEOUT")? {
             options.metadata_timeout = limit;
         }
         if let Some(limit) = env.seconds("HF_HUB_DOWNLOAD_TIMEOUT")? {
             options.read_timeout = limit;
         }
-        options.proxies = Proxies::from_lookup(lookup);
-        options.ca_bundle = env.path("SSL_CERT_FILE");
+        options.proxies = Proxies::from_lookup(lookup)?;
+        options.ca_bundle = env.path("SSL_CERT_FILE")?;
         Ok(options)
     }
 
@@ -166,106 +169,16 @@ fn default_hf_home(home: &Path) -> PathBuf {
     home.join(".cache").join("huggingface")
 }
 
-/// Reading rules shared by the variables.
-struct Env<'a>(&'a dyn Fn(&str) -> Option<String>);
-
-impl Env<'_> {
-    fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.trim().is_empty())
-    }
-
-    fn first(&self, names: &[&str]) -> Option<String> {
-        names.iter().find_map(|name| self.get(name))
-    }
-
-    /// A path, with a leading `~` and any `$NAME` or `${NAME}` replaced as Python's
-    /// `expandvars(expanduser(...))` does; unknown names stay as they are.
-    fn path(&self, name: &str) -> Option<PathBuf> {
-        let value = self.get(name)?;
-        let home = self.first(&["HOME", "USERPROFILE"]);
-        let value = match (value.strip_prefix('~'), home) {
-            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-                format!("{home}{rest}")
-            }
-            _ => value,
-        };
-        Some(PathBuf::from(self.expand(&value)))
-    }
-
-    fn expand(&self, text: &str) -> String {
-        let mut pieces = text.split('$');
-        let mut out = pieces.next().unwrap_or_default().to_owned();
-        for piece in pieces {
-            let braced = piece
-                .strip_prefix('{')
-                .and_then(|rest| rest.split_once('}'));
-            let (name, rest) = braced.unwrap_or_else(|| {
-                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                let end = piece.find(|c| !is_name(c)).unwrap_or(piece.len());
-                piece.split_at(end)
-            });
-            match (self.0)(name) {
-                Some(value) => out.extend([value.as_str(), rest]),
-                None => out.extend(["$", piece]),
-            }
-        }
-        out
-    }
-
-    /// Python's `_is_true` on the first of `names` that is set.
-    fn is_true(&self, names: &[&str]) -> bool {
-        self.first(names).is_some_and(|value| {
-            matches!(
-                value.trim().to_ascii_uppercase().as_str(),
-                "1" | "ON" | "YES" | "TRUE"
-            )
-        })
-    }
-
-    /// Seconds, fractions allowed; 0 stands for the default as in Python.
-    fn seconds(&self, name: &'static str) -> Result<Option<Duration>, HubError> {
-        let Some(value) = self.get(name) else {
-            return Ok(None);
-        };
-        let parsed = value.trim().parse::<f64>().ok();
-        match parsed.map(Duration::try_from_secs_f64) {
-            Some(Ok(limit)) => Ok(Some(limit).filter(|limit| !limit.is_zero())),
-            _ => Err(HubError::BadOption {
-                option: name,
-                value,
-                reason: "expected a number of seconds".to_owned(),
-            }),
-        }
-    }
-
-    fn token(&self, hf_home: Option<&Path>) -> Option<String> {
-        if self.is_true(&["HF_HUB_DISABLE_IMPLICIT_TOKEN"]) {
-            return None;
-        }
-        let from_env = self.first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]);
-        from_env
-            .or_else(|| match self.path("HF_TOKEN_PATH") {
-                Some(file) => std::fs::read_to_string(file).ok(),
-                // hf-hub looks for the file `token` beside the folder `hub`.
-                None => Cache::new(hf_home?.join("hub")).token(),
-            })
-            .map(|token| token.replace(['\r', '\n'], "").trim().to_owned())
-            .filter(|token| !token.is_empty())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
-    fn options(vars: &[(&str, &str)]) -> Result<HubOptions, HubError> {
-        let vars: Vec<(String, String)> = vars
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+    fn options<V: AsRef<OsStr>>(vars: &[(&str, V)]) -> Result<HubOptions, HubError> {
         HubOptions::from_lookup(&move |name| {
-            let found = vars.iter().find(|(key, _)| key == name);
-            found.map(|(_, value)| value.clone())
+            let found = vars.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| value.as_ref().to_owned())
         })
     }
 
@@ -334,6 +247,107 @@ mod tests {
         );
         let none = ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1");
         assert_eq!(token(&[base, legacy, none]), None);
+    }
+
+    /// As `_clean_token` in huggingface_hub's `utils/_auth.py`: line ends go, wherever they are, then blanks
+    /// around. What is left goes into a header.
+    #[test]
+    fn a_token_that_no_header_can_carry_is_refused_by_name_and_not_shown() {
+        let token = |value: &str| options(&[("HOME", "/h"), ("HF_TOKEN", value)]);
+        for (value, cleaned) in [
+            (" hf_a\n", "hf_a"),
+            ("hf_a\r\nb", "hf_ab"),
+            ("\thf_a", "hf_a"),
+        ] {
+            assert_eq!(token(value).unwrap().token.as_deref(), Some(cleaned));
+        }
+        for value in [
+            "hf_secr\u{e9}t",
+            "hf_secr t",
+            "hf_secr\tt",
+            "hf_secr\u{1b}[0mt",
+            "hf_secr\u{7f}",
+        ] {
+            let error = token(value).unwrap_err().to_string();
+            assert!(error.starts_with("HF_TOKEN="), "{error}");
+            assert!(!error.contains("secr"), "{error}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine");
+        for bytes in [&b"hf_secr\xfft"[..], b"hf_secr t"] {
+            std::fs::write(&file, bytes).unwrap();
+            let path = file.to_str().unwrap();
+            let error = options(&[("HF_TOKEN_PATH", path)]).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("HF_TOKEN_PATH={path:?}")),
+                "{error}"
+            );
+            assert!(!error.contains("secr"), "{error}");
+        }
+        // a token file that is not there is no token, as in Python; one that is a folder is a mistake
+        let absent = dir.path().join("absent");
+        let absent = options(&[("HF_TOKEN_PATH", absent.to_str().unwrap())]);
+        assert_eq!(absent.unwrap().token, None);
+        let folder = options(&[("HF_TOKEN_PATH", dir.path().to_str().unwrap())]);
+        assert!(folder.unwrap_err().to_string().contains("HF_TOKEN_PATH"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn names_that_are_not_utf8_are_folders_and_nothing_else() {
+        use std::os::unix::ffi::OsStrExt;
+        let os = OsStr::from_bytes;
+        let dir = |vars: &[(&str, &OsStr)]| options(vars).unwrap().cache_dir;
+        let home = ("HOME", os(b"/h\xe9"));
+        assert_eq!(
+            dir(&[home]),
+            Path::new(os(b"/h\xe9/.cache/huggingface/hub"))
+        );
+        let cache = |value| dir(&[home, ("HF_HUB_CACHE", os(value))]);
+        assert_eq!(cache(b"/c\xff"), Path::new(os(b"/c\xff")));
+        assert_eq!(cache(b"~/c\xff"), Path::new(os(b"/h\xe9/c\xff")));
+        let expanded = cache(b"/\xfe${HOME}x$HOME/$NO\xff");
+        assert_eq!(expanded, Path::new(os(b"/\xfe/h\xe9x/h\xe9/$NO\xff")));
+        for (name, below) in [
+            ("HF_HOME", &b"/x\xff/hub"[..]),
+            ("XDG_CACHE_HOME", b"/x\xff/huggingface/hub"),
+            ("HUGGINGFACE_HUB_CACHE", b"/x\xff"),
+        ] {
+            assert_eq!(dir(&[home, (name, os(b"/x\xff"))]), Path::new(os(below)));
+        }
+        let bundle = options(&[("SSL_CERT_FILE", os(b"/x\xff"))]).unwrap();
+        assert_eq!(bundle.ca_bundle.as_deref(), Some(Path::new(os(b"/x\xff"))));
+
+        for name in [
+            "HF_ENDPOINT",
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_HUB_OFFLINE",
+            "TRANSFORMERS_OFFLINE",
+            "HF_HUB_DISABLE_SYMLINKS",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+            "HF_HUB_ETAG_TIMEOUT",
+            "HF_HUB_DOWNLOAD_TIMEOUT",
+            "HTTPS_PROXY",
+            "http_proxy",
+            "all_proxy",
+            "NO_PROXY",
+        ] {
+            let error = options(&[home, (name, os(b"secr\xff"))]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("{name}=")), "{name}: {text}");
+            assert!(text.contains("UTF-8"), "{name}: {text}");
+            let hidden = name.contains("TOKEN") || name.to_ascii_lowercase().contains("proxy");
+            assert_eq!(!text.contains("secr"), hidden, "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn waits_of_centuries_do_not_overflow() {
+        let limit = options(&[("HF_HUB_ETAG_TIMEOUT", "1e19")])
+            .unwrap()
+            .metadata_timeout;
+        assert!(limit >= Duration::from_secs(86_400) && limit < Duration::from_secs(1 << 32));
     }
 
     #[test]

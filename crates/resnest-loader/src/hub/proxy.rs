@@ -1,6 +1,10 @@
 //! Which proxy a request goes through.
 
+use std::ffi::OsString;
 use std::fmt;
+
+use super::environment::Env;
+use super::error::HubError;
 
 /// Proxies by the scheme of the address asked for, and the hosts that go without.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -15,18 +19,21 @@ pub struct Proxies {
 
 impl Proxies {
     /// `HTTP_PROXY`, `HTTPS_PROXY`, else `ALL_PROXY`, and `NO_PROXY`; lower case is asked first.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        let get = |upper: &str| {
-            lookup(&upper.to_ascii_lowercase())
-                .or_else(|| lookup(upper))
-                .filter(|value| !value.trim().is_empty())
+    ///
+    /// # Errors
+    /// [`HubError::BadOption`] naming a variable that is not text.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
+        let env = Env(lookup);
+        let get = |lower, upper| match env.text(lower)? {
+            Some(value) => Ok(Some(value)),
+            None => env.text(upper),
         };
-        let all = get("ALL_PROXY");
-        Self {
-            http: get("HTTP_PROXY").or_else(|| all.clone()),
-            https: get("HTTPS_PROXY").or(all),
-            no_proxy: get("NO_PROXY").unwrap_or_default(),
-        }
+        let all = get("all_proxy", "ALL_PROXY")?;
+        Ok(Self {
+            http: get("http_proxy", "HTTP_PROXY")?.or_else(|| all.clone()),
+            https: get("https_proxy", "HTTPS_PROXY")?.or(all),
+            no_proxy: get("no_proxy", "NO_PROXY")?.unwrap_or_default(),
+        })
     }
 
     /// Whether `host:port` is to be reached without a proxy.
@@ -107,12 +114,12 @@ mod tests {
     #[test]
     fn the_variables_by_scheme() {
         let lookup = |name: &str| match name {
-            "https_proxy" => Some("http://low:1".to_owned()),
-            "HTTPS_PROXY" => Some("http://up:1".to_owned()),
-            "ALL_PROXY" => Some("socks5://all:1".to_owned()),
+            "https_proxy" => Some("http://low:1".into()),
+            "HTTPS_PROXY" => Some("http://up:1".into()),
+            "ALL_PROXY" => Some("socks5://all:1".into()),
             _ => None,
         };
-        let proxies = Proxies::from_lookup(&lookup);
+        let proxies = Proxies::from_lookup(&lookup).unwrap();
         assert_eq!(proxies.https.as_deref(), Some("http://low:1"));
         assert_eq!(proxies.http.as_deref(), Some("socks5://all:1"));
     }

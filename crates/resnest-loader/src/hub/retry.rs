@@ -1,5 +1,6 @@
 //! Trying again, not too soon and not for ever.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::thread;
 use std::time::Duration;
@@ -38,19 +39,34 @@ impl<'a> Retries<'a> {
         self.failed = 0;
     }
 
-    /// Notes a failure and waits, or says that it was the last one allowed.
-    pub(super) fn wait(&mut self, asked: Option<Duration>) -> bool {
+    /// Notes a failure; says how long to wait before another attempt, if there may be one.
+    pub(super) fn next(&mut self, failure: &Failure) -> Next {
         self.attempts = self.attempts.saturating_add(1);
-        if self.failed >= self.allowed {
-            return false;
+        let allowed = match failure {
+            Failure::Lasting(_) => self.allowed.min(LASTING),
+            _ => self.allowed,
+        };
+        if self.failed >= allowed {
+            return Next::GiveUp;
         }
-        let pause = asked.unwrap_or_else(|| delay(self.options.backoff, self.failed));
+        let most = self.options.max_backoff;
+        let pause = match failure {
+            Failure::Busy {
+                wait: Some(asked), ..
+            } => {
+                if *asked > most.saturating_mul(allowed - self.failed) {
+                    return Next::Overloaded(*asked);
+                }
+                *asked
+            }
+            _ => delay(self.options.backoff, self.failed),
+        };
         self.failed += 1;
-        thread::sleep(pause.min(self.options.max_backoff));
-        true
+        Next::After(pause.min(most))
     }
 
-    /// Runs `attempt` until it succeeds, fails for good, or the attempts are used up.
+    /// Runs `attempt` until it succeeds, fails for good, or the attempts are used up. Says of every failure
+    /// what is to come.
     pub(super) fn run<T>(
         mut self,
         url: &str,
@@ -59,16 +75,68 @@ impl<'a> Retries<'a> {
         loop {
             let failure = match attempt() {
                 Ok(value) => return Ok(value),
+                Err(failure @ Failure::Fatal(_)) => {
+                    return Err(failure.into_error(url, self.attempts + 1));
+                }
                 Err(failure) => failure,
             };
-            let asked = match &failure {
-                Failure::Busy { wait, .. } => *wait,
-                Failure::Transient(_) => None,
-                Failure::Fatal(_) => return Err(failure.into_error(url, self.attempts + 1)),
-            };
-            if !self.wait(asked) {
-                return Err(failure.into_error(url, self.attempts));
+            match self.next(&failure) {
+                Next::GiveUp => return Err(failure.into_error(url, self.attempts)),
+                Next::Overloaded(asked) => return Err(overloaded(url, &failure, asked)),
+                Next::After(pause) => {
+                    let message = format!("{url}: {failure}; trying again in {}", seconds(pause));
+                    self.options.warn(&message);
+                    thread::sleep(pause);
+                }
             }
+        }
+    }
+}
+
+/// What follows a failure.
+pub(super) enum Next {
+    /// Another attempt after this time.
+    After(Duration),
+    /// The server asks for more time than all further attempts together would wait.
+    Overloaded(Duration),
+    /// No further attempt.
+    GiveUp,
+}
+
+/// Further attempts after a failure that hardly passes.
+const LASTING: u32 = 1;
+
+pub(super) fn overloaded(url: &str, failure: &Failure, asked: Duration) -> HubError {
+    let status = match failure {
+        Failure::Busy { status, .. } => *status,
+        _ => 0,
+    };
+    HubError::Overloaded {
+        url: url.to_owned(),
+        status,
+        asked,
+    }
+}
+
+/// A time for messages: tenths of a second where they matter.
+pub(super) fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        whole => format!("{whole} s"),
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transient(cause) | Self::Lasting(cause) => f.write_str(cause),
+            Self::Busy {
+                status, message, ..
+            } if message.is_empty() => write!(f, "status {status}"),
+            Self::Busy {
+                status, message, ..
+            } => write!(f, "status {status} ({message})"),
+            Self::Fatal(error) => error.fmt(f),
         }
     }
 }
@@ -78,7 +146,7 @@ impl Failure {
     pub(super) fn into_error(self, url: &str, attempts: u32) -> HubError {
         let url = url.to_owned();
         match self {
-            Self::Transient(cause) => HubError::Unreachable {
+            Self::Transient(cause) | Self::Lasting(cause) => HubError::Unreachable {
                 url,
                 attempts,
                 cause,

@@ -6,8 +6,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::names::is_lower_hex;
-
 /// A difference between the announced file and the received one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mismatch {
@@ -17,11 +15,16 @@ pub(super) struct Mismatch {
     pub got: String,
 }
 
+/// Whether an ETag is a hash of the bytes: of 64 hex digits it is the sha256 of a file kept in LFS or Xet, of
+/// 40 the git blob hash of a file kept in git. Any other is a mirror's own.
+pub(super) fn is_hash(etag: &str) -> bool {
+    matches!(etag.len(), 40 | 64) && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Checks size and hash of `file` as it lies on disk, not as it passed by: this also catches a
 /// second writer on a file system whose locks do not exclude.
 ///
-/// An ETag of 64 hex digits is the sha256 of a file kept in LFS or Xet, one of 40 the git blob
-/// hash of a file kept in git; of any other (a mirror's own) only the size can be checked.
+/// Of a file whose ETag [is no hash](is_hash) only the size can be checked.
 pub(super) fn verify(
     file: &mut File,
     etag: &str,
@@ -35,19 +38,19 @@ pub(super) fn verify(
             got: length.to_string(),
         }));
     }
-    if !is_lower_hex(etag) {
+    if !is_hash(etag) {
         return Ok(Ok(()));
     }
+    // a blob is called as its ETag is written; Python, whose cache it is too, does so
+    let etag = &etag.to_ascii_lowercase();
     file.seek(SeekFrom::Start(0))?;
-    let (check, got) = match etag.len() {
-        64 => ("sha256", digest(Sha256::new(), file)?),
-        40 => {
-            let header = format!("blob {length}\0");
-            ("git sha1", digest(Sha1::new_with_prefix(header), file)?)
-        }
-        _ => return Ok(Ok(())),
+    let (check, got) = if etag.len() == 64 {
+        ("sha256", digest(Sha256::new(), file)?)
+    } else {
+        let header = format!("blob {length}\0");
+        ("git sha1", digest(Sha1::new_with_prefix(header), file)?)
     };
-    if got == etag {
+    if got == *etag {
         return Ok(Ok(()));
     }
     Ok(Err(Mismatch {
@@ -89,6 +92,12 @@ mod tests {
         assert_eq!(check(b"hello world\n", sha256, Some(12)), Ok(()));
         assert_eq!(check(b"hello world\n", git, None), Ok(()));
         assert_eq!(check(b"hello world\n", "some-etag", Some(12)), Ok(()));
+        let upper = [sha256, git].map(str::to_uppercase);
+        for etag in &upper {
+            assert_eq!(check(b"hello world\n", etag, None), Ok(()));
+            let wrong = check(b"hello World\n", etag, None).unwrap_err();
+            assert_eq!(wrong.expected, etag.to_lowercase());
+        }
         let wrong = check(b"hello World\n", git, Some(12)).unwrap_err();
         assert_eq!((wrong.check, wrong.expected.as_str()), ("git sha1", git));
         let wrong = check(b"hello world", sha256, Some(12)).unwrap_err();

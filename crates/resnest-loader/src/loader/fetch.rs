@@ -63,13 +63,14 @@ impl Loader {
                     self.warn_of_licence(resolved);
                 }
                 if is_index(&path) {
-                    for shard in shard_files(&path)? {
+                    let shards = shard_files(&path).map_err(|error| in_cache(error, &path))?;
+                    for shard in shards {
                         self.hub.file(repo, revision.as_deref(), &shard)?;
                     }
                 }
-                sha256
-                    .as_ref()
-                    .map_or(Ok(()), |wanted| verify(&path, wanted))?;
+                if let Some(wanted) = sha256 {
+                    verify(&path, wanted).map_err(|error| in_cache(error, &path))?;
+                }
                 Ok(path)
             }
         }
@@ -120,9 +121,51 @@ impl Loader {
     pub fn open(&self, resolved: &Resolved) -> Result<Checkpoint> {
         match &resolved.weights {
             Weights::Memory { bytes, origin } => Checkpoint::from_bytes(bytes.clone(), origin),
+            Weights::Hub { .. } => {
+                let path = self.download(resolved)?;
+                Checkpoint::open(&path).map_err(|error| in_cache(error, &path))
+            }
             _ => Checkpoint::open(self.download(resolved)?),
         }
     }
+}
+
+/// Adds to what is wrong with the content of a file of the cache which file to delete: the link in the
+/// snapshot alone would only be made anew.
+pub(super) fn in_cache(error: Error, path: &Path) -> Error {
+    let of_content = matches!(
+        error,
+        Error::Format { .. }
+            | Error::Header { .. }
+            | Error::Index { .. }
+            | Error::Zip { .. }
+            | Error::Pickle { .. }
+            | Error::Tensor { .. }
+            | Error::Config { .. }
+            | Error::Checksum { .. }
+    );
+    if !of_content {
+        return error;
+    }
+    let file = broken_shard(&error, path).unwrap_or_else(|| path.to_path_buf());
+    Error::Cached {
+        file: std::fs::canonicalize(&file).unwrap_or(file),
+        source: Box::new(error),
+    }
+}
+
+/// The shard that an error is about, where `path` is the index beside it.
+fn broken_shard(error: &Error, path: &Path) -> Option<PathBuf> {
+    let (Error::Format { origin, .. }
+    | Error::Header { origin, .. }
+    | Error::Zip { origin, .. }
+    | Error::Pickle { origin, .. }
+    | Error::Tensor { origin, .. }) = error
+    else {
+        return None;
+    };
+    let shard = PathBuf::from(origin);
+    (is_index(path) && shard.parent() == path.parent()).then_some(shard)
 }
 
 fn is_index(path: &Path) -> bool {

@@ -9,7 +9,7 @@ use resnest_model::{FuseOptions, ResNet, ResNetConfig};
 use super::resolve::{apply, from_config};
 use super::{Loader, Overrides, Resolved, Weights};
 use crate::adapt::Plan;
-use crate::backend::CheckpointBackend;
+use crate::backend::{CheckpointBackend, Refused};
 use crate::checkpoint::{Checkpoint, CheckpointFormat};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -52,7 +52,8 @@ impl Loader {
     /// `dtype` is what to compute in; on the CPU f16 and bf16 become f32.
     ///
     /// # Errors
-    /// [`Error::Strict`] with every difference, or whatever keeps the weights from being had or read.
+    /// [`Error::Strict`] with every difference, [`Error::Value`] for a weight that is not a finite number, or
+    /// whatever keeps the weights from being had or read.
     pub fn load(&self, resolved: &Resolved, device: &Device, dtype: DType) -> Result<Loaded> {
         load_checkpoint(&self.open(resolved)?, resolved, device, dtype)
     }
@@ -60,7 +61,8 @@ impl Loader {
 
 /// Builds the network of `resolved` from an opened checkpoint. See [`Loader::load`].
 ///
-/// Tensors go from the map to the device one by one; no second copy of the file is made.
+/// Tensors go from the file to the device one by one; no second copy of the file is made. Each value is
+/// looked at on its way.
 ///
 /// # Errors
 /// As [`Loader::load`].
@@ -115,12 +117,17 @@ fn build(
         pretrained.classifier_name(config),
     )?
     .into_result()?;
+    let refused = Refused::default();
     let backend = CheckpointBackend {
         checkpoint,
         plan: &plan,
+        refused: &refused,
     };
     let vb = VarBuilder::from_backend(Box::new(backend), dtype, device.clone());
-    let model = network(config, vb).map_err(|e| Error::Model(e.to_string()))?;
+    let model = network(config, vb).map_err(|error| {
+        let refused = refused.take();
+        refused.unwrap_or_else(|| Error::Model(Box::new(error)))
+    })?;
     let report = LoadReport {
         format: checkpoint.format(),
         wrapper: checkpoint.wrapper().map(str::to_string),
@@ -158,13 +165,11 @@ pub fn resolve_parts(
 /// candle's CPU convolutions know no bf16, and its f16 is slower and less exact than f32.
 ///
 /// # Errors
-/// [`Error::Model`] for a type that is not floating point.
+/// [`Error::ComputeType`] for a type that is not floating point.
 pub fn compute_type(device: &Device, asked: DType) -> Result<DType> {
     match asked {
         DType::F16 | DType::BF16 if device.is_cpu() => Ok(DType::F32),
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(asked),
-        other => Err(Error::Model(format!(
-            "{other:?} is no type to compute in; f32, f16, bf16 and f64 are"
-        ))),
+        other => Err(Error::ComputeType { asked: other }),
     }
 }

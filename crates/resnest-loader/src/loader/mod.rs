@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use resnest_model::{PoolType, ResNetConfig};
 
+pub(crate) use resolve::read_limited;
+
 pub use load::{LoadReport, Loaded, compute_type, load_checkpoint, load_fused, resolve_parts};
 
 use crate::adapt::HeadPolicy;

@@ -1,10 +1,12 @@
 //! Each kind of source, brought to one description.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use resnest_model::ResNetConfig;
 use serde_json::Map;
 
+use super::fetch::in_cache;
 use super::{HUB_FILES, Loader, Overrides, Resolved, Weights};
 use crate::adapt::HeadPolicy;
 use crate::config::{ModelConfig, PretrainedCfg, architecture, check_network};
@@ -48,8 +50,9 @@ impl Loader {
 
     pub(super) fn repository(&self, repo: &str, revision: Option<&str>) -> Result<Resolved> {
         let located = self.hub.locate(repo, revision, "config.json")?;
-        let config =
-            ModelConfig::parse(&read_config(&located.path)?, &format!("{repo}/config.json"))?;
+        let text = read_config(&located.path).map_err(|error| in_cache(error, &located.path))?;
+        let config = ModelConfig::parse(&text, &format!("{repo}/config.json"))
+            .map_err(|error| in_cache(error, &located.path))?;
         let files = match &config.pretrained.hf_hub_filename {
             Some(file) => vec![file.clone()],
             None => HUB_FILES.iter().map(ToString::to_string).collect(),
@@ -188,15 +191,25 @@ fn read_config(path: &Path) -> Result<String> {
         path: path.to_path_buf(),
         source,
     };
-    let length = std::fs::metadata(path).map_err(io)?.len();
-    if length > MAX_CONFIG {
-        let owner = path.display().to_string();
-        return Err(Owner::Config { origin: &owner }.error(
+    let bytes = read_limited(path, MAX_CONFIG).map_err(io)?;
+    let owner = path.display().to_string();
+    let owner = Owner::Config { origin: &owner };
+    let bytes = bytes.ok_or_else(|| {
+        owner.error(
             "-",
-            format!("{length} bytes; more than {MAX_CONFIG} are refused"),
-        ));
-    }
-    std::fs::read_to_string(path).map_err(io)
+            format!("more than {MAX_CONFIG} bytes, which are refused"),
+        )
+    })?;
+    String::from_utf8(bytes).map_err(|e| owner.error("-", format!("not UTF-8: {e}")))
+}
+
+/// A file's bytes, or `None` if there are more than `most`: whatever its length is said to be (a device's is
+/// none, and it has no end).
+pub(crate) fn read_limited(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
 fn folder_weights(folder: &Path) -> Result<PathBuf> {

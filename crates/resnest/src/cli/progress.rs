@@ -22,6 +22,20 @@ impl Bar {
 }
 
 impl Progress for Bar {
+    fn asking(&self, url: &str) {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("asking {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_message(url.to_owned());
+        bar.tick();
+        self.with(|slot| *slot = Some(bar));
+    }
+
+    fn answered(&self) {
+        self.finish();
+    }
+
     fn start(&self, file: &str, total: Option<u64>, already: u64) {
         let style = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10))

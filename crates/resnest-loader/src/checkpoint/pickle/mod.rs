@@ -15,11 +15,17 @@ mod reader;
 pub(crate) use globals::Global;
 pub(crate) use machine::read;
 
+/// A pickle longer than this is refused: the opcodes allowed (`machine::MAX_OPS`) take far less, and tensors'
+/// elements lie outside of it.
+pub(crate) const MAX_BYTES: usize = 256 << 20;
+
 /// Why and where a pickle could not be read.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The bytes are not a pickle this reader knows.
     Bad { offset: usize, problem: String },
+    /// The bytes end before the pickle does.
+    Short { offset: usize, problem: String },
     /// A global outside the allow-list.
     Forbidden { global: String },
 }

@@ -24,10 +24,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn short(&self, problem: String) -> Fault {
+        Fault::Short {
+            offset: self.at,
+            problem,
+        }
+    }
+
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some(taken) = rest.get(..length) else {
-            return Err(self.fault(format!(
+            return Err(self.short(format!(
                 "{length} bytes wanted, {} left (cut short?)",
                 rest.len()
             )));
@@ -69,7 +76,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn line(&mut self) -> Result<&'a str, Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some(length) = rest.iter().position(|&b| b == b'\n') else {
-            return Err(self.fault("a line without an end"));
+            return Err(self.short("a line without an end".into()));
         };
         let line = self.take(length)?;
         self.at += 1;

@@ -5,7 +5,7 @@ use super::*;
 
 fn problem(bytes: &[u8]) -> String {
     match read(bytes) {
-        Err(Fault::Bad { problem, .. }) => problem,
+        Err(Fault::Bad { problem, .. } | Fault::Short { problem, .. }) => problem,
         Err(Fault::Forbidden { global }) => format!("forbidden {global}"),
         Ok(pickle) => panic!("read as {:?}", pickle.root),
     }
