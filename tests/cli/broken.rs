@@ -197,7 +197,7 @@ fn max_memory_is_a_limit_for_each_image_and_named_as_the_option() {
         &["features", "--out", &rows, &small, &large],
         &["validate", &data],
     ] {
-        let some = ["--model", "demo", "--max-memory", "100K"];
+        let some = ["--model", "demo", "--max-memory", "400K"];
         let output = resnest(&[arguments, &some].concat());
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let said = stderr(&output);

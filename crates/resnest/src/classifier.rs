@@ -22,6 +22,9 @@ impl Pixels {
     }
 }
 
+/// More threads than this are a slip of the keyboard: no machine gains by them, and to start them takes long.
+pub const MOST_THREADS: usize = 1024;
+
 /// Images computed at once unless more are asked for ([`ModelOptions::batch_hint`]).
 ///
 /// 256 images of 192 pixels took the demo model 2.2 s of CPU time one by one and 1.9 s in parts of 2, 8, 32 or 256; the
@@ -172,16 +175,17 @@ impl Classifier {
         }
     }
 
-    /// Decodes and computes on this many threads, whatever other classifiers do, but on no more than there
-    /// are CPUs; 0 for as many.
+    /// Decodes and computes on this many threads, whatever other classifiers do; 0 for as many as there are CPUs.
     ///
     /// # Errors
-    /// [`Error::Threads`] if they cannot be started.
+    /// [`Error::Threads`] if they cannot be started, or are more than [`MOST_THREADS`].
     pub fn with_threads(mut self, threads: usize) -> Result<Self, Error> {
-        // More would only be in each other's way, and ten thousand take a minute to start.
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        if threads > MOST_THREADS {
+            let reason = format!("the most is {MOST_THREADS}");
+            return Err(Error::Threads { threads, reason });
+        }
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.min(cpus))
+            .num_threads(threads)
             .thread_name(|i| format!("resnest-{i}"))
             .build()
             .map_err(|e| Error::Threads {

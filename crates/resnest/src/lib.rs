@@ -36,7 +36,7 @@ mod labels;
 mod options;
 mod prediction;
 
-pub use classifier::{Classifier, Pixels};
+pub use classifier::{Classifier, MOST_THREADS, Pixels};
 pub use create::{create_model, loader as model_loader};
 pub use device::{DeviceChoice, device_name};
 pub use error::Error;

@@ -12,7 +12,7 @@ use super::explain::ExplainArgs;
 use super::features::FeaturesArgs;
 use super::validate::args::ValidateArgs;
 use super::verify::VerifyArgs;
-use resnest::{CropMode, DeviceChoice, Interpolation, Precision};
+use resnest::{CropMode, DeviceChoice, Interpolation, MOST_THREADS, Precision};
 
 /// Classify images with timm's pretrained ResNeSt checkpoints, with the same answers as timm.
 #[derive(Debug, Parser)]
@@ -340,9 +340,6 @@ pub struct BenchArgs {
 pub fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|e: T::Err| e.to_string())
 }
-
-/// More threads than this are a slip of the keyboard: no machine gains by them, and starting them takes long.
-pub const MOST_THREADS: usize = 1024;
 
 /// A number of threads.
 pub fn threads(text: &str) -> Result<usize, String> {

@@ -5,12 +5,12 @@ use resnest::hub::HubOptions;
 use resnest::loader::Loader;
 use resnest::model::keep_freed_memory;
 use resnest::{
-    Classifier, ClassifierOptions, HeadPolicy, Limits, ModelOptions, ModelSource, Overrides,
-    Transform, TransformOverrides, device_name,
+    Classifier, ClassifierOptions, HeadPolicy, Limits, MOST_THREADS, ModelOptions, ModelSource,
+    Overrides, Transform, TransformOverrides, device_name,
 };
 
 use super::Failure;
-use super::args::{ComputeArgs, HubArgs, MOST_THREADS, ModelArgs, ReadArgs, TransformArgs};
+use super::args::{ComputeArgs, HubArgs, ModelArgs, ReadArgs, TransformArgs};
 use super::progress::hub_options;
 use super::words::shown;
 
