@@ -139,8 +139,10 @@ impl<'a> File<'a> {
                     continue;
                 }
                 total += len;
-                // Tags of more data than the file has are passed over.
+                // Tags of more data than the file has are passed over; to libtiff they have no values.
                 if total > self.bytes.len() as u128 {
+                    let data = &[];
+                    directory.tags.push(Tag { number, kind, data });
                     continue;
                 }
                 let start = usize::try_from(start).ok()?;

@@ -243,3 +243,5 @@ def tiffs():
     Image.fromarray(rng.random((9, 9)).astype(np.float32)).save(FILES / "unsupported_tiff_float.tif")
     tiff("unsupported_tiff_premultiplied16.tif", noise(4, 16), 16, 2, extra=[1])
     tiff("unsupported_tiff_lab.tif", noise(3, 8), 8, 8)
+    # Libtiff passes over a predictor that is said thrice.
+    tiff("unsupported_tiff_predictors.tif", noise(1, 16), 16, 1, compression=5, change={317: (3, [2, 2, 2])})

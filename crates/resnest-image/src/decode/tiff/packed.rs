@@ -94,7 +94,16 @@ impl<'a> Chunks<'a> {
 }
 
 fn predictor(directory: &Directory) -> Result<bool> {
-    let value = directory.values(317, true)?.map(|values| values.get(0));
+    let values = directory.values(317, true)?;
+    if let Some(count) = values
+        .map(|values| values.len())
+        .filter(|&count| count != 1)
+    {
+        // Libtiff then takes it for none.
+        let detail = format!("{count} predictors (tag 317)");
+        return Err(Error::unsupported(FORMAT, detail));
+    }
+    let value = values.map(|values| values.get(0));
     match value {
         None | Some(Some(1)) => Ok(false),
         Some(Some(2)) => Ok(true),
@@ -124,9 +133,11 @@ fn check_tags(directory: &Directory, layout: &Layout) -> Result<()> {
             return bad(tag);
         }
     }
-    let compression = directory.values(259, false)?;
-    if compression.is_some_and(|all| (1..all.len()).any(|i| all.get(i) != all.get(0))) {
-        return bad(259);
+    for tag in [258, 259] {
+        let values = directory.values(tag, false)?;
+        if values.is_some_and(|all| (1..all.len()).any(|i| all.get(i) != all.get(0))) {
+            return bad(tag);
+        }
     }
     let extra = directory
         .values(338, false)?
