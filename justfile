@@ -1,16 +1,26 @@
 # What CI runs, and what to run before a commit.
-check: fmt clippy test doc deny
+check: fmt clippy test test-shared doc deny
 
 fmt:
     cargo fmt --all --check
 
 clippy:
     cargo clippy --release --workspace --all-targets --locked -- -D warnings
+    cargo clippy --release --manifest-path fuzz/Cargo.toml --target-dir target --locked -- -D warnings
 
 # The benches run each of their functions once.
 test:
     cargo test --release --workspace --locked
     cargo test --release --locked --bench image --bench kernels --bench model
+
+# Ignored by `cargo test`, each with its reason: those that need the photos and the demo model of the project's shared folder
+# (RESNEST_SHARED, else ../shared), or a Python with numpy, safetensors, pyarrow and huggingface_hub (RESNEST_PYTHON).
+test-shared:
+    @if [ -d "${RESNEST_SHARED:-../shared}/data" ]; then \
+        cargo test --release --workspace --locked -- --ignored --skip by_hand; \
+    else \
+        echo "skipped: there is no ${RESNEST_SHARED:-../shared}/data (set RESNEST_SHARED)"; \
+    fi
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --locked

@@ -1,6 +1,6 @@
 //! JPEG as Pillow 13.0 reads it through libjpeg-turbo 3.2: the same pixels, and refused where it refuses.
 //!
-//! Two programs have a say. Pillow's `JpegImagePlugin` walks the header (`plugin.rs`, `resolution.rs`) and hands the file to
+//! Two programs have a say. Pillow's `JpegImagePlugin` walks the header (`plugin.rs`) and hands the file to
 //! libjpeg in pieces of 64 KiB (`source.rs`); a file that runs out before its last row is refused, and one
 //! whose data are merely damaged is read, with what libjpeg makes of it. The rest follows libjpeg
 //! and T.81 (ITU-T's JPEG standard): `markers.rs` and `frame.rs` read segments and find sizes; `huffman.rs`,
