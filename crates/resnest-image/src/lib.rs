@@ -31,7 +31,7 @@
 //!   concerns, which Pillow reads otherwise from a file than from a stream, unless it has to unpack them. Tags
 //!   that contradict each other: strips and tiles, other numbers of strips than of lengths, strips that cover the
 //!   picture more than eight times, an XMP packet that is not bytes. Tags whose numbers are no integers (but
-//!   fractions, floating point, bytes).
+//!   fractions, floating point, bytes); rows a strip or sides of a tile of 0 ([`Error::Corrupt`]).
 //! - BMP: embedded JPEG or PNG; bit masks that Pillow refuses; uncompressed 1- and 4-bit files whose palette is
 //!   a plain grey ramp of another number of colours, and 8-bit ones with two colours black and white, which
 //!   Pillow misreads.

@@ -133,9 +133,12 @@ fn check_tags(directory: &Directory, layout: &Layout) -> Result<()> {
             return bad(tag);
         }
     }
+    let samples = directory.value(277)?.unwrap_or(1);
     for tag in [258, 259] {
         let values = directory.values(tag, false)?;
-        if values.is_some_and(|all| (1..all.len()).any(|i| all.get(i) != all.get(0))) {
+        let differ =
+            |all: Values| (1..all.len().min(samples as usize)).any(|i| all.get(i) != all.get(0));
+        if values.is_some_and(differ) {
             return bad(tag);
         }
     }
