@@ -22,7 +22,7 @@ fn add(to: &mut tar::Builder<impl std::io::Write>, name: &str, bytes: &[u8]) {
 
 /// All 60 images, readable or not, with their classes, in the folder's order.
 fn all() -> Vec<(String, usize, Vec<u8>)> {
-    let dataset = Dataset::open(&images()).unwrap();
+    let dataset = Dataset::open(images()).unwrap();
     let class = |label| match label {
         Label::Class(class) => class,
         other => panic!("{other:?}"),
@@ -76,7 +76,7 @@ fn archives_of_one_class_each_side_by_side_or_in_one() {
     let mut outer = builder(&outer_path);
     let images_of = all();
     std::fs::create_dir(scratch.path().join("side")).unwrap();
-    for class in Dataset::open(&images()).unwrap().classes() {
+    for class in Dataset::open(images()).unwrap().classes() {
         let path = scratch.path().join("side").join(format!("{class}.tar"));
         let mut inner = builder(&path);
         for (name, _, bytes) in &images_of {

@@ -48,8 +48,13 @@ pub fn safetensors(data: &[u8]) {
     read_all(&ours);
 }
 
-/// A legacy pickle file of torch.
+/// A legacy pickle file of torch, and the bytes as one pickle without the file around it.
 pub fn pickle(data: &[u8]) {
+    resnest_loader::fuzz::pickle(data);
+    archive_or_pickle(data);
+}
+
+fn archive_or_pickle(data: &[u8]) {
     if let Ok(checkpoint) = Checkpoint::from_bytes(data.to_vec(), "fuzz.pth") {
         read_all(&checkpoint);
     }
@@ -61,5 +66,5 @@ pub fn zip(data: &[u8]) {
     if bytes.len() >= 4 {
         bytes[..4].copy_from_slice(b"PK\x03\x04");
     }
-    pickle(&bytes);
+    archive_or_pickle(&bytes);
 }

@@ -2,8 +2,9 @@
 
 use resnest_loader::{Manifest, ModelConfig};
 
-/// A `config.json`: what is accepted describes a network, or says why not.
+/// A `config.json` (or an index of shards, which is JSON too): what is accepted describes a network, or says why not.
 pub fn config(data: &[u8]) {
+    resnest_loader::fuzz::shard_index(data);
     let text = String::from_utf8_lossy(data);
     let Ok(config) = ModelConfig::parse(&text, "config.json") else {
         return;
