@@ -236,25 +236,25 @@ fn sha_f32(values: &[f32]) -> String {
         .collect::<Vec<u8>>())
 }
 
-/// The folder of photos beside the repository; they are not redistributed.
-fn photos() -> Option<PathBuf> {
+/// The folder of photos beside the repository; they are not redistributed, so the test that needs them is ignored
+/// unless it is asked for, and fails without them.
+fn photos() -> PathBuf {
     let shared = std::env::var_os("RESNEST_SHARED").map(PathBuf::from);
     let shared =
         shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
     let photos = shared.join("data/photos");
-    if photos.is_dir() {
-        return Some(photos);
-    }
-    println!(
-        "skipped: {} is absent (set RESNEST_SHARED)",
+    assert!(
+        photos.is_dir(),
+        "{} is not there: set RESNEST_SHARED",
         photos.display()
     );
-    None
+    photos
 }
 
 #[test]
+#[ignore = "needs RESNEST_SHARED: 100 ImageNet photos"]
 fn photos_are_pillows_and_timms() {
-    let Some(folder) = photos() else { return };
+    let folder = photos();
     let all = json("photos.json");
     let entries = all["photos"].as_object().expect("photos");
     // PHOTO_CROPS of the script
