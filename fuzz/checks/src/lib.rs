@@ -6,7 +6,7 @@
 //! | functions | what holds |
 //! |---|---|
 //! | [`jpeg`], [`png`], [`webp`], [`gif`], [`bmp`], [`tiff`] | no panic inside; the header and the pixels agree; twice the same; limits are kept |
-//! | [`safetensors`] | read as the crate `safetensors` reads it, or refused where that refuses |
+//! | [`safetensors()`] | read as the crate `safetensors` reads it, or refused where that refuses |
 //! | [`pickle`], [`zip`] | no panic; every tensor that is listed can be read or says why not |
 //! | [`config`], [`manifest`] | no panic; what was accepted can be used |
 //! | [`npy`] | what was written is read back by the crate `npyz` |
