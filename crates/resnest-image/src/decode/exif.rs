@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::bytes::{array, u16_be, u16_le, u32_be, u32_le};
+use super::tiff_ifd::size_of;
 
 const ORIENTATION: u16 = 0x0112;
 const X_RESOLUTION: u16 = 0x011a;
@@ -113,17 +114,6 @@ impl<'a> Tags<'a> {
 
 fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0).then_some(value as i64)
-}
-
-/// Bytes of one value; other types are passed over.
-fn size_of(kind: u16) -> Option<u64> {
-    Some(match kind {
-        1 | 2 | 6 | 7 => 1,
-        3 | 8 => 2,
-        4 | 9 | 11 | 13 => 4,
-        5 | 10 | 12 | 16 => 8,
-        _ => return None,
-    })
 }
 
 /// The orientation that Pillow's `exif_transpose` turns by, 1 (as it is) to 8; `xmp` counts where the block

@@ -243,7 +243,8 @@ impl Values<'_> {
     }
 }
 
-fn size_of(kind: u16) -> Option<u64> {
+/// Bytes of one value of a type; nothing for types that TIFF does not have.
+pub(super) fn size_of(kind: u16) -> Option<u64> {
     Some(match kind {
         1 | 2 | 6 | 7 => 1,
         3 | 8 => 2,
