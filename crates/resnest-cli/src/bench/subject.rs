@@ -10,7 +10,7 @@ use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint, lo
 use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
 use resnest::{ModelSource, ResNet, ResNetConfig, demo};
 
-use super::super::args::BenchArgs;
+use super::args::BenchArgs;
 use super::super::{Failure, load};
 
 /// Every draw of random weights is this one.
