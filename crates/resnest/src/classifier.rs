@@ -403,7 +403,7 @@ impl Classifier {
         self.on_threads(|| contained(work))
     }
 
-    /// Both pools are told: rayon's, which decodes, and the kernels' own.
+    /// Sets both pools: rayon's, which decodes, and the kernels' own.
     pub(crate) fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.pool {
             Some(pool) => {
