@@ -15,7 +15,7 @@ pub use load::{LoadReport, Loaded, compute_type, load_checkpoint, load_fused, re
 
 use crate::adapt::HeadPolicy;
 use crate::config::{Labels, ModelConfig, PretrainedCfg};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::{Hub, HubOptions};
 use crate::manifest::Manifest;
 use crate::source::ModelSource;
@@ -139,7 +139,7 @@ impl Loader {
     /// Reads the manifests; does not touch the network.
     ///
     /// # Errors
-    /// [`Error::Manifest`] or [`Error::Io`] for a manifest, [`Error::Hub`] for unusable hub options.
+    /// [`crate::Error::Manifest`] or [`crate::Error::Io`] for a manifest, [`crate::Error::Hub`] for unusable hub options.
     pub fn new(options: LoaderOptions) -> Result<Self> {
         let mut manifest = Manifest::builtin()?.also_known(options.also_known);
         for path in &options.manifests {
