@@ -38,5 +38,9 @@ cuda:
 publish:
     CARGO_TARGET_DIR="$PWD/target/publish" CARGO_PROFILE_DEV_DEBUG=0 cargo publish --workspace --dry-run --locked
 
+# The command for any Linux with glibc 2.28, packed with man pages, completions and licences, in target/dist.
+dist:
+    deploy/dist.sh
+
 bench:
     cargo bench --workspace
