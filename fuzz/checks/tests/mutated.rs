@@ -85,7 +85,7 @@ fn tiff() {
     run("tiff", checks::tiff, pictures(&["tif", "tiff"]));
 }
 
-const CHECKPOINTS: &str = "tests/checkpoints/fixtures";
+const CHECKPOINTS: &str = "crates/resnest-loader/tests/checkpoints/fixtures";
 
 #[test]
 fn safetensors() {

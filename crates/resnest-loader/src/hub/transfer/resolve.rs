@@ -1,4 +1,4 @@
-//! Name resolution that says which name it could not resolve.
+//! Name resolution whose error has the name that did not resolve.
 //!
 //! The system's answer reaches ureq as an input/output error like any other. But a name that does not
 //! resolve, huggingface.co's or a proxy's, will not do so a second later either.

@@ -1,4 +1,4 @@
-"""Writes the checkpoints of tests/checkpoints/fixtures with the real torch and timm.
+"""Writes the checkpoints of the folder fixtures with the real torch and timm.
 
     python make_fixtures.py
 
@@ -156,7 +156,7 @@ def expected(ref):
                 weights[f"f32.{name}"] = model.conv1[0].weight.detach().clone()
         model = make(num_classes=7)
         out["new_head_features"] = model.forward_head(model.forward_features(image(3)), pre_logits=True).flatten().tolist()
-        demo = Path(os.environ.get("RESNEST_SHARED", Path(__file__).parents[3] / "shared")) / "demo-model"
+        demo = Path(os.environ.get("RESNEST_SHARED", Path(__file__).parents[5] / "shared")) / "demo-model"
         out["demo"] = timm.create_model(f"local-dir:{demo}", pretrained=True).eval()(image(3)).flatten().tolist()
         for chans in (1, 4, 7):
             for dtype in ("f16", "bf16"):

@@ -9,19 +9,19 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::error::{HubError, io_error};
+use crate::hub::error::{HubError, io_error};
 
 const POLL: Duration = Duration::from_millis(50);
 
 /// What holding a blob's lock means here.
 pub(super) enum BlobLock {
     /// Ours until dropped.
-    Held(#[allow(dead_code, reason = "dropping the file releases the lock")] File),
+    Locked(#[allow(dead_code, reason = "dropping the file releases the lock")] File),
     /// The file system has no locks: work in a file of this process's own.
     Unsupported,
 }
 
-/// Waits for the lock at `path`, for as long as its holder gets on with `blob`.
+/// Waits for the lock at `path`, for as long as its holder makes progress with `blob`.
 ///
 /// `waiting` is called once when another process is found to hold it. Progress is what the
 /// holder's `<etag>*.incomplete` files grow by (Python's names hold a random part).
@@ -40,7 +40,7 @@ pub(super) fn acquire(
     loop {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) if is_still_named(&file, path) => return Ok(BlobLock::Held(file)),
+            Ok(()) if is_still_named(&file, path) => return Ok(BlobLock::Locked(file)),
             Ok(()) => continue,
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) if is_unsupported(&error) => {
@@ -50,8 +50,8 @@ pub(super) fn acquire(
                 return Err(io_error(path, "locking", error));
             }
         }
-        if let Some(tell) = waiting.take() {
-            tell();
+        if let Some(waiting) = waiting.take() {
+            waiting();
         }
         let now = progress_of(blob);
         if seen != Some(now) {

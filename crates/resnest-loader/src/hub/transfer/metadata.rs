@@ -1,11 +1,12 @@
-//! What the hub says about a file before its bytes are asked for.
+//! Commit, ETag, size and address of a file, asked for before its bytes.
 
 use ureq::http::{HeaderMap, StatusCode, Uri};
 
-use super::error::HubError;
+use super::address;
 use super::http::{Client, Failure, busy, resolve, same_origin, server_message, shown, text};
-use super::names::{FileRef, is_path_token};
-use super::options::HubOptions;
+use crate::hub::error::HubError;
+use crate::hub::names::{FileRef, is_path_token};
+use crate::hub::options::HubOptions;
 
 const MAX_REDIRECTS: usize = 10;
 
@@ -16,13 +17,13 @@ pub(super) struct Metadata {
     pub commit: String,
     /// The blob's name: sha256 for LFS and Xet files, git blob hash for others.
     pub etag: String,
-    /// Bytes; a mirror may not say.
+    /// Bytes; absent where a mirror does not send it.
     pub size: Option<u64>,
     /// Where the bytes are: the endpoint itself or a CDN's signed address.
     pub location: Uri,
 }
 
-/// A refusal, and the commit at which the hub looked, if it said.
+/// A refusal, and the commit at which the hub looked, if it sent one.
 pub(super) struct Refusal {
     pub failure: Failure,
     pub commit: Option<String>,
@@ -65,7 +66,7 @@ pub(super) fn ask(
     file: &FileRef,
     options: &HubOptions,
 ) -> Result<Metadata, Refusal> {
-    let mut url = parse(&file.url(&options.endpoint))?;
+    let mut url = parse(&address::of_file(file, &options.endpoint))?;
     let mut gathered = Gathered::default();
     for _ in 0..MAX_REDIRECTS {
         let response = client.head(&url, options)?;
@@ -241,11 +242,11 @@ fn what_is_missing(
             Failure::Fatal(repository_not_found(file, options, status))
         })))
     };
-    let Some(refused) = exists(file.revision_url(&options.endpoint))? else {
+    let Some(refused) = exists(address::of_revision(file, &options.endpoint))? else {
         return Ok(Failure::Fatal(entry_not_found(file)));
     };
     let whole_repository = matches!(refused, Failure::Fatal(HubError::RepositoryNotFound { .. }));
-    if whole_repository && exists(file.repo_url(&options.endpoint))?.is_none() {
+    if whole_repository && exists(address::of_repo(file, &options.endpoint))?.is_none() {
         return Ok(Failure::Fatal(revision_not_found(file)));
     }
     Ok(refused)

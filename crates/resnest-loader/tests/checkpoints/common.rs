@@ -12,6 +12,22 @@ pub fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// A file of the demo model, which the facade embeds.
+pub fn demo(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../resnest/demo");
+    std::fs::read(folder.join(name)).unwrap()
+}
+
+/// Its `config.json`.
+pub fn demo_config() -> String {
+    String::from_utf8(demo("config.json")).unwrap()
+}
+
+/// Its weights.
+pub fn demo_weights() -> Vec<u8> {
+    demo("model.safetensors")
+}
+
 pub fn open(name: &str) -> Checkpoint {
     Checkpoint::open(fixture(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }

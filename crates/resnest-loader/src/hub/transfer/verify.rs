@@ -1,4 +1,4 @@
-//! Whether bytes are what the hub's ETag says.
+//! Comparison of bytes with the hub's ETag.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

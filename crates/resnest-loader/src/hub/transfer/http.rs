@@ -8,16 +8,12 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Proxy, Timeout};
 
-use super::environment::check_token;
-use super::error::{HubError, io_error};
-use super::options::HubOptions;
 use super::resolve::{NamingResolver, Unresolved};
+use crate::hub::environment::check_token;
+use crate::hub::error::{HubError, io_error};
+use crate::hub::options::HubOptions;
 
-const USER_AGENT: &str = concat!(
-    "resnest-loader/",
-    env!("CARGO_PKG_VERSION"),
-    "; hf-hub/0.5.0"
-);
+const USER_AGENT: &str = concat!("resnest-loader/", env!("CARGO_PKG_VERSION"));
 
 /// Why an attempt failed, and whether another may help.
 #[derive(Debug)]
@@ -37,7 +33,7 @@ pub(super) enum Failure {
 }
 
 /// HTTP towards the hub: one agent for each way out, none of which follows redirects.
-pub(super) struct Client {
+pub(in crate::hub) struct Client {
     direct: Agent,
     http_proxied: Option<Agent>,
     https_proxied: Option<Agent>,
@@ -45,7 +41,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(options: &HubOptions) -> Result<Self, HubError> {
+    pub(in crate::hub) fn new(options: &HubOptions) -> Result<Self, HubError> {
         let endpoint = endpoint_uri(&options.endpoint)?;
         let token = options.token.as_deref().unwrap_or_default();
         check_token(token).map_err(|reason| HubError::BadOption {
@@ -273,7 +269,7 @@ pub(super) fn busy(status: u16, headers: &HeaderMap) -> Option<Failure> {
 }
 
 /// `Retry-After` in seconds or as a date, or the hub's `RateLimit: "...";r=0;t=<seconds>`. None for no
-/// wait at all: then the back-off says how long.
+/// wait at all: then the back-off decides.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let stated = text(headers, "retry-after").and_then(stated_wait);
     let limited = || {

@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 
 use candle_core::{DType, Device};
-use resnest::demo;
-use resnest_loader::{Checkpoint, Error, Overrides, load_checkpoint, load_fused, resolve_parts};
+use resnest_loader::{
+    Checkpoint, Error, Overrides, Resolved, load_checkpoint, load_fused, resolve_parts,
+};
 use resnest_model::FuseOptions;
 
-use super::common::fixture;
+use super::common::{demo_config, demo_weights, fixture};
 
 /// A file of its own and what was opened of it.
 fn opened(bytes: &[u8]) -> (tempfile::NamedTempFile, Checkpoint) {
@@ -17,9 +18,13 @@ fn opened(bytes: &[u8]) -> (tempfile::NamedTempFile, Checkpoint) {
     (file, checkpoint)
 }
 
+fn resolved() -> Resolved {
+    let (config, weights) = (demo_config(), demo_weights());
+    resolve_parts("demo", &config, weights, &Overrides::default()).unwrap()
+}
+
 fn errors(checkpoint: &Checkpoint) -> [Error; 2] {
-    let resolved =
-        resolve_parts("demo", demo::CONFIG, demo::WEIGHTS, &Overrides::default()).unwrap();
+    let resolved = resolved();
     [
         load_fused(checkpoint, &resolved, &FuseOptions::default()).unwrap_err(),
         load_checkpoint(checkpoint, &resolved, &Device::Cpu, DType::F32).unwrap_err(),
@@ -28,8 +33,9 @@ fn errors(checkpoint: &Checkpoint) -> [Error; 2] {
 
 #[test]
 fn a_checkpoint_cut_short_after_it_was_opened_is_an_error() {
-    for length in [demo::WEIGHTS.len() as u64 - 1, 100_000, 0] {
-        let (file, checkpoint) = opened(demo::WEIGHTS);
+    let weights = demo_weights();
+    for length in [weights.len() as u64 - 1, 100_000, 0] {
+        let (file, checkpoint) = opened(&weights);
         File::options()
             .write(true)
             .open(file.path())
@@ -50,18 +56,18 @@ fn a_checkpoint_cut_short_after_it_was_opened_is_an_error() {
 
 #[test]
 fn a_checkpoint_written_anew_after_it_was_opened_is_an_error() {
-    let (file, checkpoint) = opened(demo::WEIGHTS);
+    let weights = demo_weights();
+    let (file, checkpoint) = opened(&weights);
     std::thread::sleep(std::time::Duration::from_millis(30));
-    fs::write(file.path(), demo::WEIGHTS).unwrap();
+    fs::write(file.path(), &weights).unwrap();
     for error in errors(&checkpoint) {
         assert!(matches!(error, Error::Changed { .. }), "{error}");
     }
     // put in its place by a rename, as the hub's client does, a new file does no harm
-    let (file, checkpoint) = opened(demo::WEIGHTS);
+    let (file, checkpoint) = opened(&weights);
     let other = tempfile::NamedTempFile::new().unwrap();
     fs::rename(other.path(), file.path()).unwrap();
-    let resolved =
-        resolve_parts("demo", demo::CONFIG, demo::WEIGHTS, &Overrides::default()).unwrap();
+    let resolved = resolved();
     load_fused(&checkpoint, &resolved, &FuseOptions::default()).unwrap();
 }
 

@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::thread;
 use std::time::Duration;
 
-use super::error::HubError;
 use super::http::Failure;
-use super::options::HubOptions;
+use crate::hub::error::{HubError, seconds};
+use crate::hub::options::HubOptions;
 
 /// Counts attempts and waits between them.
 pub(super) struct Retries<'a> {
@@ -39,7 +39,7 @@ impl<'a> Retries<'a> {
         self.failed = 0;
     }
 
-    /// Notes a failure; says how long to wait before another attempt, if there may be one.
+    /// Counts a failure; returns how long to wait before another attempt, if there may be one.
     pub(super) fn next(&mut self, failure: &Failure) -> Next {
         self.attempts = self.attempts.saturating_add(1);
         let allowed = match failure {
@@ -115,14 +115,6 @@ pub(super) fn overloaded(url: &str, failure: &Failure, asked: Duration) -> HubEr
         url: url.to_owned(),
         status,
         asked,
-    }
-}
-
-/// A time for messages: tenths of a second where they matter.
-pub(super) fn seconds(time: Duration) -> String {
-    match time.as_secs() {
-        0..10 => format!("{:.1} s", time.as_secs_f64()),
-        whole => format!("{whole} s"),
     }
 }
 

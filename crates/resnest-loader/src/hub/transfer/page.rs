@@ -1,6 +1,6 @@
 //! Pages in a file's place: what a network's log-in, a proxy or a mirror sends with status 200.
 //!
-//! A hash tells them from the file. These are the rules for files whose hash nobody told.
+//! A hash shows that they are not the file. These are the rules for files that come without one.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -25,7 +25,7 @@ const ERROR_KEYS: [&str; 8] = [
     "request_id",
 ];
 
-/// Whether the headers say that the body is a page.
+/// Whether the headers announce an HTML page.
 pub(super) fn is_announced(headers: &HeaderMap) -> bool {
     let kind = text(headers, "content-type").unwrap_or_default();
     kind.to_ascii_lowercase().starts_with("text/html")

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, Response, StatusCode, Version};
 use ureq::{Body, BodyReader};
 
-use super::error::{HubError, io_error};
 use super::http::{Client, Failure, shown, text};
-use super::layout::{Layout, sync_directory_of};
 use super::lock::{BlobLock, acquire};
 use super::metadata::{Metadata, ask, protocol, redirect_target, refusal};
-use super::names::FileRef;
-use super::options::HubOptions;
 use super::page;
-use super::retry::{Next, Retries, overloaded, seconds};
+use super::retry::{Next, Retries, overloaded};
+use super::store::sync_directory_of;
 use super::verify::{Mismatch, is_hash, verify};
+use crate::hub::error::{HubError, io_error, seconds};
+use crate::hub::layout::Layout;
+use crate::hub::names::FileRef;
+use crate::hub::options::HubOptions;
 
 const MAX_REDIRECTS: usize = 10;
 const BUFFER: usize = 1 << 18;
@@ -131,8 +132,8 @@ impl Download<'_> {
         }
     }
 
-    /// Holds the received bytes to what the hub said of them, or where it said no hash, to the file's name;
-    /// `Some` when they are not the file's.
+    /// Compares the received bytes with the hub's size and hash, or, where it sent no hash, with the kind of
+    /// file that the name ends in; `Some` when they are not the file's.
     fn check(&self, file: &mut File, partial: &Path) -> Result<Option<Mismatch>, HubError> {
         let failed = |error| io_error(partial, "reading back the download", error);
         let checked = verify(file, &self.metadata.etag, self.metadata.size).map_err(failed)?;
@@ -332,7 +333,7 @@ impl Download<'_> {
     }
 
     /// A body that ends with its connection ends the same way when it is cut: without length and hash
-    /// nobody could tell.
+    /// the difference does not show.
     fn check_end(&self, response: &Response<Body>) -> Result<(), Stop> {
         let stated = |name| text(response.headers(), name);
         let chunked = response.version() != Version::HTTP_10

@@ -2,16 +2,18 @@
 //! the network is built.
 
 use candle_core::{DType, Device};
-use resnest::demo;
 use resnest_loader::{
     Checkpoint, Error, HeadPolicy, Overrides, Resolved, load_checkpoint, load_fused, resolve_parts,
 };
 use resnest_model::FuseOptions;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use super::common::{demo_config, demo_weights};
+
 /// The demo model's weights in this type, one of them replaced.
 fn demo_with(dtype: Dtype, tensor: &str, at: usize, value: f64) -> Vec<u8> {
-    let demo = SafeTensors::deserialize(demo::WEIGHTS).unwrap();
+    let weights = demo_weights();
+    let demo = SafeTensors::deserialize(&weights).unwrap();
     let mut changed = false;
     let tensors: Vec<_> = demo
         .tensors()
@@ -61,7 +63,7 @@ fn encoded(dtype: Dtype, value: f64) -> Vec<u8> {
 }
 
 fn resolved(bytes: &[u8], overrides: &Overrides) -> (Checkpoint, Resolved) {
-    let resolved = resolve_parts("demo", demo::CONFIG, bytes.to_vec(), overrides).unwrap();
+    let resolved = resolve_parts("demo", &demo_config(), bytes.to_vec(), overrides).unwrap();
     (
         Checkpoint::from_bytes(bytes.to_vec(), "demo").unwrap(),
         resolved,

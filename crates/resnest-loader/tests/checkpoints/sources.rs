@@ -5,7 +5,10 @@ use resnest_loader::{
     Error, Loader, LoaderOptions, ModelConfig, ModelSource, Overrides, Weights, resolve_parts,
 };
 
-use super::common::{assert_close, expected, fixture, folder, image, load, loader, resolve};
+use super::common::{
+    assert_close, demo_config, demo_weights, expected, fixture, folder, image, load, loader,
+    resolve,
+};
 
 #[test]
 fn a_folder_gives_timms_network_labels_and_preparation() {
@@ -243,8 +246,8 @@ fn folders_without_weights_or_config_say_so() {
 #[test]
 fn the_demo_model_gives_timms_logits() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("config.json"), resnest::demo::CONFIG).unwrap();
-    std::fs::write(dir.path().join("model.safetensors"), resnest::demo::WEIGHTS).unwrap();
+    std::fs::write(dir.path().join("config.json"), demo_config()).unwrap();
+    std::fs::write(dir.path().join("model.safetensors"), demo_weights()).unwrap();
     let source = ModelSource::LocalDir(dir.path().into());
     let resolved = resolve(&source, &Overrides::default());
     assert_eq!(resolved.config.layers, [1, 2, 2, 1]);
