@@ -1,6 +1,6 @@
 //! The one pixel container that passes between the steps.
 
-use crate::{Error, Result};
+use crate::{ColorMode, Error, Result, decode};
 
 /// Decoded pixels: u8, rows top to bottom, channels interleaved (H, W, C).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,5 +55,17 @@ impl Image {
             channels,
             len,
         })
+    }
+
+    /// The same picture in RGB or luma: Pillow's `convert("RGB")` or `convert("L")`.
+    ///
+    /// # Errors
+    /// As [`Image::new`], and [`Error::OutOfMemory`].
+    pub fn into_mode(self, mode: ColorMode) -> Result<Self> {
+        self.check()?;
+        match self.channels == mode.channels() {
+            true => Ok(self),
+            false => decode::convert(self, mode),
+        }
     }
 }
