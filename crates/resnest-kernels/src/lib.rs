@@ -25,34 +25,46 @@
 //!   RESNEST_TEST_CASES=0.2 cargo test --release -p resnest-kernels --no-default-features
 //!   --target aarch64-unknown-linux-gnu --test conv --test rest --test attention`
 
-mod allocator;
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code, reason = "SIMD, and pointers whose bounds were checked")]
 pub mod arch;
 pub mod attention;
-mod buffer;
 pub mod conv;
 mod error;
 pub mod fold;
 pub mod gate;
 pub mod layout;
-mod map;
+#[allow(
+    unsafe_code,
+    reason = "memory without values, chunks of weights, outputs that several tasks write, glibc's settings"
+)]
+mod memory;
 pub mod naive;
+mod partition;
 pub mod plan;
 pub mod pool;
 pub mod shape;
-mod share;
+#[allow(
+    unsafe_code,
+    reason = "convolutions write one map between them, and a chained one reads what the one before wrote"
+)]
 pub mod splits;
 #[cfg(feature = "candle")]
 pub mod tensor;
 pub mod threads;
+mod tuning;
 
-pub use allocator::keep_freed_memory;
 pub use arch::{Isa, IsaKind};
 pub use attention::{PackedSplitAttention, SplitAttentionWeights};
-pub use buffer::settle_weights;
-pub use conv::{Algorithm, Epilogue, PackedConv};
+pub use conv::{
+    Algorithm, ConvInput, ConvOutput, ConvPair, Epilogue, MapChannels, PackedConv, WeightedSplits,
+};
 pub use error::Error;
 pub use fold::{BatchNorm, all_finite, fold_batch_norm};
-pub use map::Map;
+pub use memory::allocator::keep_freed_memory;
+pub use memory::buffer::settle_weights;
+pub use memory::map::Map;
 pub use plan::{Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};

@@ -20,7 +20,7 @@ fn mask(n: usize) -> __m256i {
 }
 
 // SAFETY (for every intrinsic below): a value or the caller proves that the CPU has avx2 and fma (see
-// `super::Vector`).
+// `super::vector::Vector`).
 impl Vector for F32x8 {
     const LANES: usize = 8;
 
@@ -111,4 +111,4 @@ impl Vector for F32x8 {
     }
 }
 
-super::kernel_table!(F32x8, "avx2", [target_feature(enable = "avx2,fma")]);
+super::table::kernel_table!(F32x8, "avx2", [target_feature(enable = "avx2,fma")]);

@@ -4,7 +4,7 @@
 ///
 /// Whoever holds a value may use it: the functions that make one of nothing are unsafe and ask for a CPU
 /// that has the instruction set, so a value proves that it does, and the methods that take one need ask
-/// no more. The type is only named in kernels, which the tables of [`super::Kernels`] hand out compiled
+/// no more. The type is only named in kernels, which the tables of [`Kernels`](super::table::Kernels) hand out compiled
 /// with the set's target features; all methods must inline into them.
 pub(crate) trait Vector: Copy {
     /// Values in a register.

@@ -1,5 +1,6 @@
 //! Memory for weights and for scratch.
 
+use crate::tuning::{LINE, SHARED_WEIGHTS_FROM, WEIGHTS_CHUNK};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,13 +21,6 @@ enum Memory {
     Own(Vec<f32>),
     Shared(Arc<Chunk>),
 }
-
-/// Fewer values than this (256 KB) are not worth a place in a chunk.
-const SHARED_FROM: usize = if cfg!(miri) { 64 } else { 64 * 1024 };
-/// Values of a chunk: 32 MB.
-const CHUNK: usize = if cfg!(miri) { 1024 } else { 8 * 1024 * 1024 };
-/// Values of a cache line.
-pub(crate) const LINE: usize = 16;
 
 /// Memory for the weights of several layers.
 ///
@@ -128,7 +122,7 @@ impl Chunk {
     /// Memory of at least `len` zeros, or `None` where the system has no such thing.
     fn new(len: usize) -> Option<Arc<Self>> {
         Some(Arc::new(Chunk {
-            map: Zeros::new(len.max(CHUNK))?,
+            map: Zeros::new(len.max(WEIGHTS_CHUNK))?,
             settled: AtomicBool::new(false),
         }))
     }
@@ -138,7 +132,7 @@ impl Chunk {
         let mut chunks = CHUNKS.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = len.next_multiple_of(LINE);
         if let Some(chunk) = chunks.all.last().and_then(Weak::upgrade)
-            && chunks.used + wanted <= CHUNK
+            && chunks.used + wanted <= WEIGHTS_CHUNK
         {
             chunks.used += wanted;
             return Some((chunk, chunks.used - wanted));
@@ -160,7 +154,7 @@ impl Chunk {
 impl Aligned {
     /// `len` zeros, to be kept: weights.
     pub fn zeros(len: usize) -> Self {
-        if len >= SHARED_FROM
+        if len >= SHARED_WEIGHTS_FROM
             && let Some((chunk, start)) = Chunk::take(len)
         {
             let memory = Memory::Shared(chunk);
@@ -229,12 +223,12 @@ mod tests {
         let sizes = [
             1,
             17,
-            SHARED_FROM,
-            SHARED_FROM + 5,
-            CHUNK + 3,
-            SHARED_FROM,
-            3 * CHUNK / 4,
-            CHUNK / 2,
+            SHARED_WEIGHTS_FROM,
+            SHARED_WEIGHTS_FROM + 5,
+            WEIGHTS_CHUNK + 3,
+            SHARED_WEIGHTS_FROM,
+            3 * WEIGHTS_CHUNK / 4,
+            WEIGHTS_CHUNK / 2,
         ];
         let mut all: Vec<Aligned> = sizes.map(Aligned::zeros).into();
         for (i, values) in all.iter_mut().enumerate() {
@@ -261,7 +255,7 @@ mod tests {
                 scope.spawn(move || {
                     let mut kept: Vec<Aligned> = Vec::new();
                     for round in 0..rounds {
-                        let mut values = Aligned::zeros(SHARED_FROM + 7 * writer);
+                        let mut values = Aligned::zeros(SHARED_WEIGHTS_FROM + 7 * writer);
                         assert!(values.as_slice().iter().all(|&v| v == 0.0));
                         values.as_mut_slice().fill((writer * rounds + round) as f32);
                         kept.push(values);

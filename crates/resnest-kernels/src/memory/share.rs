@@ -8,9 +8,12 @@ use std::mem::MaybeUninit;
 /// It hands out raw pointers and sub-slices; that no two tasks take the same place is the promise of
 /// the (unsafe) taker. Its memory may hold nothing yet: then places are [`fresh`](Self::fresh) until
 /// they have been written, for there is no reference to an `f32` that is none.
+#[derive(Debug)]
 pub(crate) struct SharedMut<'a> {
     start: *mut f32,
     len: usize,
+    /// Whether there are values in all of it.
+    holds_values: bool,
     _borrow: PhantomData<&'a mut [f32]>,
 }
 
@@ -25,6 +28,7 @@ impl<'a> SharedMut<'a> {
         SharedMut {
             start: slice.as_mut_ptr(),
             len: slice.len(),
+            holds_values: true,
             _borrow: PhantomData,
         }
     }
@@ -34,6 +38,7 @@ impl<'a> SharedMut<'a> {
         SharedMut {
             start: slice.as_mut_ptr().cast(),
             len: slice.len(),
+            holds_values: false,
             _borrow: PhantomData,
         }
     }
@@ -42,16 +47,22 @@ impl<'a> SharedMut<'a> {
         self.len
     }
 
+    /// Whether it was made of values, and not of memory that holds none yet.
+    pub fn holds_values(&self) -> bool {
+        self.holds_values
+    }
+
     pub fn as_ptr(&self) -> *mut f32 {
         self.start
     }
 
     /// All values from `start` on, to be shared like the whole.
-    pub fn after(&self, start: usize) -> SharedMut<'_> {
+    pub fn after(&mut self, start: usize) -> SharedMut<'_> {
         assert!(start <= self.len, "outside the shared slice");
         SharedMut {
             start: self.start.wrapping_add(start),
             len: self.len - start,
+            holds_values: self.holds_values,
             _borrow: PhantomData,
         }
     }

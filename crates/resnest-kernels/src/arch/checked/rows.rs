@@ -1,11 +1,8 @@
-//! The safe way to the row kernels.
+//! Kernels over rows of channels: windows of pixels, weighted sums, columns, gates.
 
-use super::Isa;
-use super::rows::{ColumnArgs, GateArgs, Reduce, ReduceArgs, WeightedArgs};
-use crate::share::SharedMut;
-
-/// Where values go: the memory, where in it the first lies, and how many there are.
-pub(crate) type Place<'a> = (&'a SharedMut<'a>, usize, usize);
+use crate::arch::isa::Isa;
+pub(crate) use crate::arch::kernels::rows::Reduce;
+use crate::arch::kernels::rows::{ColumnArgs, GateArgs, ReduceArgs, WeightedArgs};
 
 /// The pixels under one window and the rows of weights that go with them.
 #[derive(Default)]
@@ -34,37 +31,30 @@ impl Window {
     }
 
     /// Reduces the window to `out`; an empty window has the sum 0.
-    ///
-    /// # Safety
-    /// Nobody else may touch these places of `out` meanwhile.
-    pub unsafe fn reduce(&self, isa: Isa, kind: Reduce, x: &[f32], out: Place, scale: f32) {
-        // SAFETY: passed on to the caller.
-        unsafe { self.run(isa, kind, x, out, scale, &[], &[]) };
+    pub fn reduce(&self, isa: Isa, kind: Reduce, x: &[f32], out: &mut [f32], scale: f32) {
+        self.run(isa, kind, x, out, scale, &[], &[]);
     }
 
     /// Sum of the pixels weighted with their rows of `weights`, `[tap][channels]`.
-    ///
-    /// # Safety
-    /// Nobody else may touch these places of `out` meanwhile.
-    pub unsafe fn dot(&self, isa: Isa, x: &[f32], weights: &[f32], bias: &[f32], out: Place) {
-        // SAFETY: passed on to the caller.
-        unsafe { self.run(isa, Reduce::Dot, x, out, 1.0, weights, bias) };
+    pub fn dot(&self, isa: Isa, x: &[f32], weights: &[f32], bias: &[f32], out: &mut [f32]) {
+        self.run(isa, Reduce::Dot, x, out, 1.0, weights, bias);
     }
 
     #[expect(
         clippy::too_many_arguments,
         reason = "the union of the two callers above"
     )]
-    unsafe fn run(
+    fn run(
         &self,
         isa: Isa,
         kind: Reduce,
         x: &[f32],
-        (out, at, channels): Place,
+        out: &mut [f32],
         scale: f32,
         weights: &[f32],
         bias: &[f32],
     ) {
+        let channels = out.len();
         assert!(
             self.len() == 0 || self.max + channels <= x.len(),
             "input too short"
@@ -79,7 +69,7 @@ impl Window {
             offsets: self.offsets.as_ptr(),
             taps: self.len(),
             channels,
-            out: out.place(at, channels),
+            out: out.as_mut_ptr(),
             scale,
             weights: weights.as_ptr(),
             rows: self.rows.as_ptr(),
@@ -89,32 +79,27 @@ impl Window {
                 bias.as_ptr()
             },
         };
-        // SAFETY: bounded above, and the caller has the places; the Isa proves the CPU has it.
+        // SAFETY: every range is bounded above; the Isa proves the CPU has it.
         unsafe { isa.kernels().reduce[kind as usize](&args) }
     }
 }
 
 /// `out[p][c] = Σ_r weights[r][c] · x[p][r][c]`.
-///
-/// # Safety
-/// Nobody else may touch these places of `out` meanwhile.
-pub(crate) unsafe fn weighted(isa: Isa, x: &[f32], weights: &[f32], radix: usize, out: Place) {
-    let (out, at, len) = out;
+pub(crate) fn weighted(isa: Isa, x: &[f32], weights: &[f32], radix: usize, out: &mut [f32]) {
     let channels = weights.len() / radix;
-    let pixels = len.checked_div(channels).unwrap_or(0);
+    let pixels = out.len().checked_div(channels).unwrap_or(0);
     assert_eq!(weights.len(), radix * channels, "weights");
-    assert_eq!(len, pixels * channels, "output");
+    assert_eq!(out.len(), pixels * channels, "output");
     assert_eq!(x.len(), pixels * radix * channels, "input");
     let args = WeightedArgs {
         x: x.as_ptr(),
         weights: weights.as_ptr(),
-        out: out.place(at, len),
+        out: out.as_mut_ptr(),
         pixels,
         channels,
         radix,
     };
-    // SAFETY: the lengths are those the kernel asks for, and the caller has the places; the Isa proves
-    // the CPU has it.
+    // SAFETY: the lengths are those the kernel asks for; the Isa proves the CPU has it.
     unsafe { (isa.kernels().weighted)(&args) }
 }
 

@@ -1,49 +1,14 @@
-//! The safe way to the micro-kernels: one panel of output channels over a run of pixels.
-//!
-//! Bounds are checked here once per panel, so that the kernels need not.
+//! The micro-kernel over one panel of output channels and a run of pixels.
 
-use super::Isa;
-use super::fetch::fetch_for_writing;
-use super::narrow::NarrowArgs;
-use super::tile::{TileArgs, TileFn};
-use super::window::Place;
-use crate::buffer::LINE;
-use crate::share::SharedMut;
+use super::offsets::OffsetTable;
+use crate::arch::fetch::fetch_for_writing;
+use crate::arch::isa::Isa;
+use crate::arch::kernels::tile::{TileArgs, TileFn};
+use crate::memory::share::SharedMut;
+use crate::tuning::{FAR_OUTPUT, LINE, MAX_BLOCK};
 
-/// Most channels in a block of k: what a pixel in the padding must find as zeros.
-pub(crate) const MAX_BLOCK: usize = 576;
+/// What a pixel in the padding reads: a block of k of zeros.
 static ZEROS: [f32; MAX_BLOCK] = [0.0; MAX_BLOCK];
-
-/// Where the input pixel of each output pixel lies under each tap; negative in the padding.
-#[derive(Default)]
-pub(crate) struct OffsetTable {
-    /// `[tap][pixel]`
-    offsets: Vec<isize>,
-    pixels: usize,
-    taps: usize,
-    max: isize,
-}
-
-impl OffsetTable {
-    /// Refills the table: `push(tap, offsets)` appends each pixel's element offset, or a negative
-    /// number.
-    pub fn fill(&mut self, taps: usize, pixels: usize, push: impl Fn(usize, &mut Vec<isize>)) {
-        self.offsets.clear();
-        self.offsets.reserve(taps * pixels);
-        (0..taps).for_each(|tap| push(tap, &mut self.offsets));
-        let max = self.offsets.iter().copied().max();
-        (self.taps, self.pixels, self.max) = (taps, pixels, max.unwrap_or(-1));
-    }
-
-    /// One tap; pixel `i` lies at `i * stride`.
-    pub fn fill_rows(&mut self, pixels: usize, start: usize, stride: usize) {
-        self.offsets.clear();
-        self.offsets
-            .extend((0..pixels).map(|i| (start + i * stride) as isize));
-        (self.taps, self.pixels) = (1, pixels);
-        self.max = self.offsets.last().copied().unwrap_or(-1);
-    }
-}
 
 /// One panel of output channels over the pixels of an offset table.
 ///
@@ -79,7 +44,7 @@ pub(crate) struct Panel<'a> {
     pub row_stride: usize,
     pub residual: Option<&'a [f32]>,
     /// The residual is what `out` holds: `k <= k_block` then.
-    pub onto: bool,
+    pub accumulate: bool,
     pub relu: bool,
     /// What will be written next.
     pub upcoming: Upcoming<'a>,
@@ -117,15 +82,12 @@ impl Upcoming<'_> {
     }
 }
 
-/// From this many values on (2 MB) an output is thought to lie farther away than a core's own cache.
-const FAR: usize = 512 * 1024;
-
 impl Panel<'_> {
     /// Computes the panel; with `sums`, adds the column sums of the finished values to them, `[batch][width]`.
     ///
     /// # Safety
     /// Nobody else may touch the written ranges of `out` meanwhile, and unless `k <= k_block`
-    /// they are read too, but only after having been written here. With `onto` they hold values.
+    /// they are read too, but only after having been written here. With `accumulate` they hold values.
     pub unsafe fn run(&self, isa: Isa, sums: Option<&mut [f32]>) {
         let width = self.registers * isa.kernels().lanes;
         self.check(width, sums.as_deref());
@@ -189,7 +151,7 @@ impl Panel<'_> {
             "panel weights"
         );
         assert!(
-            !self.onto || self.k <= self.k_block && self.residual.is_none(),
+            !self.accumulate || self.k <= self.k_block && self.residual.is_none(),
             "the output is needed for parts of the sums"
         );
         let lanes = width / self.registers;
@@ -267,7 +229,7 @@ impl Tiles {
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),
                 relu: panel.relu,
-                far: panel.out.len() >= FAR,
+                far: panel.out.len() >= FAR_OUTPUT,
                 sums: std::ptr::null_mut(),
                 prefetch: std::ptr::null(),
                 prefetch_step: 0,
@@ -317,7 +279,7 @@ impl Tiles {
             (args.bias, args.sums) = (block.bias, block.sums);
             if let Some(residual) = panel.residual {
                 args.residual = residual.as_ptr().wrapping_add(at);
-            } else if panel.onto {
+            } else if panel.accumulate {
                 args.residual = args.out;
             }
             (args.prefetch, args.prefetch_step) = (prefetch, self.step);
@@ -325,74 +287,5 @@ impl Tiles {
             // SAFETY: `check` bounds all pixels; holding an Isa proves the CPU has it.
             unsafe { kernel(args) };
         }
-    }
-}
-
-/// Some pixels of a convolution in narrow groups.
-pub(crate) struct NarrowBlock<'a> {
-    /// Channels of a group, in and out: 2, 4 or 8.
-    pub group: usize,
-    pub channels: usize,
-    pub x: &'a [f32],
-    pub table: &'a OffsetTable,
-    /// `[register of channels][tap][input channel of the group][lane]`
-    pub weights: &'a [f32],
-    /// `channels`, rounded up to whole registers.
-    pub bias: &'a [f32],
-    /// Laid out like the output.
-    pub residual: Option<&'a [f32]>,
-    pub relu: bool,
-}
-
-impl NarrowBlock<'_> {
-    /// Writes the pixels of the table, (pixels, channels).
-    ///
-    /// # Safety
-    /// Nobody else may touch these places of `out` meanwhile.
-    pub unsafe fn run(&self, isa: Isa, (out, at, len): Place) {
-        let kernels = isa.kernels();
-        let t = self.table;
-        let width = self.channels.next_multiple_of(kernels.lanes);
-        assert!(
-            kernels.lanes.is_multiple_of(self.group) && self.channels.is_multiple_of(self.group),
-            "groups of {} channels",
-            self.group
-        );
-        assert!(
-            t.offsets.len() == t.taps * t.pixels,
-            "offset table incomplete"
-        );
-        assert!(
-            t.max < 0 || t.max as usize + self.channels <= self.x.len(),
-            "input too short"
-        );
-        assert_eq!(
-            self.weights.len(),
-            width * t.taps * self.group,
-            "narrow weights"
-        );
-        assert_eq!(self.bias.len(), width, "bias");
-        assert_eq!(len, t.pixels * self.channels, "output");
-        assert!(
-            self.residual.is_none_or(|r| r.len() == len),
-            "residual length"
-        );
-        let args = NarrowArgs {
-            x: self.x.as_ptr(),
-            offsets: t.offsets.as_ptr(),
-            offsets_stride: t.pixels,
-            taps: t.taps,
-            pixels: t.pixels,
-            channels: self.channels,
-            weights: self.weights.as_ptr(),
-            bias: self.bias.as_ptr(),
-            out: out.place(at, len),
-            residual: self.residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
-            relu: self.relu,
-        };
-        let kernel = kernels.narrow[self.group.trailing_zeros() as usize - 1];
-        // SAFETY: every range is bounded above, and the caller has the places; the Isa proves the CPU
-        // has it.
-        unsafe { kernel(&args) }
     }
 }

@@ -1,9 +1,9 @@
-//! The safe way to the Winograd transforms: bounds are checked once per tile.
+//! Winograd's transforms of input and output tiles.
 
-use super::Isa;
-use super::form::Form;
-use super::winograd::{InputArgs, OutputArgs};
-use crate::share::SharedMut;
+use crate::arch::form::Form;
+use crate::arch::isa::Isa;
+use crate::arch::kernels::winograd::{InputArgs, OutputArgs};
+use crate::memory::share::SharedMut;
 
 /// Most pixels of a form's input tile.
 pub(crate) const MAX_PIXELS: usize = 81;
@@ -33,17 +33,13 @@ pub(crate) enum TilePixels {
 }
 
 impl InputTile<'_> {
-    /// Writes product p's terms of channels, rounded up to whole registers, to
-    /// `out[start + p * stride..]`.
-    ///
-    /// # Safety
-    /// Nobody else may touch these ranges of `out` meanwhile.
-    pub unsafe fn transform(&self, isa: Isa, out: &SharedMut, start: usize, stride: usize) {
+    /// Writes product p's terms of channels, rounded up to whole registers, to `out[p * stride..]`.
+    pub fn transform(&self, isa: Isa, out: &mut [f32], stride: usize) {
         let products = self.form.products();
         let terms = if self.form.strided() { 4 } else { 1 };
         let written = terms * self.channels.next_multiple_of(isa.kernels().lanes);
         assert!(
-            start + (products - 1) * stride + written <= out.len(),
+            (products - 1) * stride + written <= out.len(),
             "V too short"
         );
         let mut args = InputArgs {
@@ -52,7 +48,7 @@ impl InputTile<'_> {
             row_stride: 0,
             pixel_stride: 0,
             channels: self.channels,
-            out: out.as_ptr().wrapping_add(start),
+            out: out.as_mut_ptr(),
             stride,
         };
         let last = match &self.pixels {

@@ -5,7 +5,8 @@
 //! its group, so every lane multiplies.
 
 use super::rows::{load, store};
-use super::vector::Vector;
+use crate::arch::vector::Vector;
+use crate::tuning::NARROW_PIXELS;
 
 /// Some pixels of all channels.
 pub(crate) struct NarrowArgs {
@@ -29,9 +30,6 @@ pub(crate) struct NarrowArgs {
 /// A kernel for one group size.
 pub(crate) type NarrowFn = unsafe fn(&NarrowArgs);
 
-/// Pixels computed together: each weight is loaded once for all of them.
-const TOGETHER: usize = 4;
-
 /// Groups of `G` channels in and out.
 ///
 /// # Safety
@@ -44,9 +42,9 @@ pub(crate) unsafe fn narrow<V: Vector, const G: usize>(a: &NarrowArgs) {
         while pixel < a.pixels {
             // SAFETY: the promises above, for these pixels of this register.
             unsafe {
-                if pixel + TOGETHER <= a.pixels {
-                    tile::<V, G, TOGETHER>(a, register, pixel);
-                    pixel += TOGETHER;
+                if pixel + NARROW_PIXELS <= a.pixels {
+                    tile::<V, G, NARROW_PIXELS>(a, register, pixel);
+                    pixel += NARROW_PIXELS;
                 } else {
                     tile::<V, G, 1>(a, register, pixel);
                     pixel += 1;

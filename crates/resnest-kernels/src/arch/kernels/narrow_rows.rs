@@ -8,18 +8,11 @@
 //! channels apart, a power of two as a rule, and the few sets of the L1 cache that such steps reach do not
 //! hold what a row of taps needs.
 
-use super::Isa;
-use super::fetch::{fetch_far, fetch_for_writing};
 use super::rows::{load, store};
-use super::vector::Vector;
-use crate::buffer::LINE;
-use crate::share::SharedMut;
+use crate::arch::fetch::{fetch_far, fetch_for_writing};
+use crate::arch::vector::Vector;
+use crate::tuning::{LINE, NARROW_ROW_PAIRED_PIXELS, NARROW_ROW_PIXELS};
 use std::sync::atomic::{Ordering, compiler_fence};
-
-/// Most pixels computed together.
-const MOST: usize = 10;
-/// The same of a group that takes two registers.
-const MOST_PAIRED: usize = 6;
 
 /// One output row of a block.
 pub(crate) struct RowArgs {
@@ -59,7 +52,11 @@ pub(crate) type RowFn = unsafe fn(&RowArgs);
 /// `(pixels - 1) * S + 3` columns under the row; the rest is as large as [`RowArgs`] says.
 #[inline(always)]
 pub(crate) unsafe fn narrow_row<V: Vector, const G: usize, const S: usize>(a: &RowArgs) {
-    let most = if G == 2 * V::LANES { MOST_PAIRED } else { MOST };
+    let most = if G == 2 * V::LANES {
+        NARROW_ROW_PAIRED_PIXELS
+    } else {
+        NARROW_ROW_PIXELS
+    };
     let tiles = a.pixels.div_ceil(most).max(1);
     let (size, larger) = (a.pixels / tiles, a.pixels % tiles);
     let mut pixel = 0;
@@ -130,7 +127,7 @@ unsafe fn row_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
     unsafe {
         let mut acc = [V::load(a.bias.add(c)); M];
         // Where the register's first group begins.
-        // (Without a row of taps it leads nowhere, and is not read.)
+        // (Without a row of taps it is out of bounds, and is not read.)
         let mut x = a.x.wrapping_add(pixel * S * LINE + c / G * G);
         let mut weights = a.weights.add(c * 9 * G);
         for _ in 0..a.taps {
@@ -220,7 +217,7 @@ unsafe fn finish<V: Vector>(a: &RowArgs, mut value: V, at: usize, valid: usize) 
 /// Input channel `I` of every group, if there is one, under the taps of a row.
 ///
 /// # Safety
-/// The CPU has the instruction set; `weights` leads to those of the row's taps, `x` to the packed columns under them.
+/// The CPU has the instruction set; `weights` points to those of the row's taps, `x` to the packed columns under them.
 #[inline(always)]
 unsafe fn channel<V, const G: usize, const S: usize, const M: usize, const I: usize>(
     acc: &mut [V; M],
@@ -241,7 +238,7 @@ unsafe fn channel<V, const G: usize, const S: usize, const M: usize, const I: us
 /// Adds one channel, whose column `j` is `x(j)` in the lanes it goes to.
 ///
 /// # Safety
-/// The CPU has the instruction set; `weights` leads to the channel's weights for the first of three taps.
+/// The CPU has the instruction set; `weights` points to the channel's weights for the first of three taps.
 #[inline(always)]
 unsafe fn three_taps<V: Vector, const G: usize, const S: usize, const M: usize>(
     acc: &mut [V; M],
@@ -257,103 +254,5 @@ unsafe fn three_taps<V: Vector, const G: usize, const S: usize, const M: usize>(
                 acc[m] = x(m * S + kx).mul_add(*w, acc[m]);
             }
         }
-    }
-}
-
-/// One output row of a block of a 3x3 convolution in narrow groups, safely.
-pub(crate) struct NarrowRow<'a> {
-    /// Channels of a group, in and out: 2, 4, 8 or 16.
-    pub group: usize,
-    /// 1 or 2.
-    pub stride: usize,
-    /// Channels of the block, at most [`LINE`].
-    pub channels: usize,
-    /// The packed block from the first row under the taps on, `[row][column][LINE]`.
-    pub x: &'a [f32],
-    /// Columns of a packed row.
-    pub columns: usize,
-    /// The first row of taps that does not lie in the padding, and how many do not.
-    pub first_tap: usize,
-    pub taps: usize,
-    pub pixels: usize,
-    /// Where in `out` the block's part of the row begins, and values from one pixel to the next.
-    pub start: usize,
-    pub out_pixel: usize,
-    /// The block's, `[register of channels][tap][input channel of the group][lane]`.
-    pub weights: &'a [f32],
-    /// The block's, `channels` rounded up to whole registers.
-    pub bias: &'a [f32],
-    /// Laid out like the output.
-    pub residual: Option<&'a [f32]>,
-    pub relu: bool,
-    /// Whether the row below comes next.
-    pub more: bool,
-    /// The map that the block was packed from, and values from one pixel to the next.
-    pub map: &'a [f32],
-    pub map_pixel: usize,
-    /// Where in the map rows begin that are to be fetched meanwhile, as wide as those under the row.
-    pub upcoming: [Option<usize>; 4],
-}
-
-impl NarrowRow<'_> {
-    /// # Safety
-    /// Nobody else may touch these channels of the row in `out` meanwhile.
-    pub unsafe fn run(&self, isa: Isa, out: &SharedMut) {
-        let kernels = isa.kernels();
-        let (lanes, row_len) = (kernels.lanes, self.columns * LINE);
-        let width = self.channels.next_multiple_of(lanes);
-        assert!(
-            (lanes.is_multiple_of(self.group) || self.group.is_multiple_of(lanes))
-                && self.channels.is_multiple_of(self.group)
-                && (1..=LINE).contains(&self.channels),
-            "{} channels in groups of {}",
-            self.channels,
-            self.group
-        );
-        assert!(matches!(self.stride, 1 | 2), "stride {}", self.stride);
-        assert!(
-            self.taps == 0 || self.first_tap + self.taps <= 3,
-            "rows of taps"
-        );
-        assert!(
-            self.taps * row_len <= self.x.len()
-                && self.columns >= self.pixels.saturating_sub(1) * self.stride + 3,
-            "input too short"
-        );
-        assert_eq!(self.weights.len(), width * 9 * self.group, "narrow weights");
-        assert_eq!(self.bias.len(), width, "bias");
-        let last = self.pixels.saturating_sub(1) * self.out_pixel;
-        assert!(
-            self.start + last + self.channels <= out.len(),
-            "output too short"
-        );
-        assert!(
-            self.residual.is_none_or(|r| r.len() == out.len()),
-            "residual length"
-        );
-        let first = self.first_tap * 3 * self.group * lanes;
-        let args = RowArgs {
-            x: self.x.as_ptr(),
-            x_row: row_len,
-            taps: self.taps,
-            pixels: self.pixels,
-            channels: self.channels,
-            weights: self.weights.as_ptr().wrapping_add(first),
-            bias: self.bias.as_ptr(),
-            out: out.as_ptr().wrapping_add(self.start),
-            out_pixel: self.out_pixel,
-            residual: self
-                .residual
-                .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(self.start)),
-            relu: self.relu,
-            more: self.more,
-            upcoming: self
-                .upcoming
-                .map(|row| row.map_or(std::ptr::null(), |at| self.map.as_ptr().wrapping_add(at))),
-            upcoming_pixel: self.map_pixel,
-        };
-        let kernel = kernels.narrow_row[self.group.trailing_zeros() as usize - 1][self.stride - 1];
-        // SAFETY: every range is bounded above; the Isa proves the CPU has it.
-        unsafe { kernel(&args) }
     }
 }

@@ -1,6 +1,6 @@
 //! Kernels over rows of channels: pools, depthwise convolution, weighted sums.
 
-use super::vector::Vector;
+use crate::arch::vector::Vector;
 
 /// What `reduce` does with the pixels under a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! The micro-kernel: M pixels times N registers of output channels, all taps, one block of k.
 
-use super::fetch::{fetch_for_writing, fetch_near};
-use super::vector::Vector;
-use crate::buffer::LINE;
+use crate::arch::fetch::{fetch_for_writing, fetch_near};
+use crate::arch::vector::Vector;
+use crate::tuning::{LINE, UNROLL};
 use std::sync::atomic::{Ordering, compiler_fence};
 
 /// Everything one call of the micro-kernel reads and writes.
 ///
-/// The driver in `block.rs` keeps the promises: each `offsets` entry is negative (a pixel in the
+/// `checked/tile.rs` keeps the promises: each `offsets` entry is negative (a pixel in the
 /// padding) or leaves `kc` readable values at `x`; `w` holds `taps * kc` rows of the panel's
 /// width; `out` and `residual` have `tiles * M` rows of `cols` values, `row_stride`
 /// apart.
@@ -104,9 +104,6 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
         }
     }
 }
-
-/// Steps of k without a test between them, and mostly with one fetch: both cost some 3% on AVX2.
-pub(crate) const UNROLL: usize = 4;
 
 /// Adds the products of one k, whose row of weights is at `w`.
 ///

@@ -1,8 +1,8 @@
 //! Winograd's transforms of input and output tiles, vectorised over channels.
 
-use super::form::{StridedTransform, Transform};
 use super::rows::{load, store};
-use super::vector::Vector;
+use crate::arch::form::{StridedTransform, Transform};
+use crate::arch::vector::Vector;
 use std::mem::MaybeUninit;
 
 /// A tile transformed one way, to be read the other way: R rows of C values, not set to zero first,

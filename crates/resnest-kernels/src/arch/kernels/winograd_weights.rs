@@ -2,8 +2,7 @@
 //!
 //! Plain loops, compiled for each instruction set.
 
-use super::Isa;
-use super::form::{Form, Term};
+use crate::arch::form::{Form, Term};
 
 /// Output channels transformed at once: a cache line of results.
 const COLUMNS: usize = 16;
@@ -27,16 +26,10 @@ pub(crate) struct Weights<'a> {
     pub width: usize,
 }
 
+/// The transform compiled for one instruction set.
 pub(crate) type WeightsFn = unsafe fn(&mut Weights);
 
-impl Weights<'_> {
-    /// Writes them to `u`.
-    pub fn transform(&mut self, isa: Isa) {
-        // SAFETY: the Isa proves the CPU has it; the loops are safe ones.
-        unsafe { (isa.kernels().winograd_weights)(self) }
-    }
-}
-
+/// Writes `w.u`.
 #[inline(always)]
 pub(crate) fn transform(w: &mut Weights) {
     let count = w.channels.len() / (w.inputs * 9);
