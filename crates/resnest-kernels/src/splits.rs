@@ -13,7 +13,7 @@ use crate::shape::Nhwc;
 /// Tasks that add what one convolution put out to what the next reads.
 const SUM_TASKS: usize = 8;
 
-/// What the splits are to each other.
+/// What the convolutions read, and what happens to the splits that none reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// Each convolution reads its split plus what the one before put out; splits without a
@@ -31,7 +31,7 @@ pub enum Rest {
 pub struct SplitConvs<'a> {
     /// One for each split but the last; all of the same shape.
     pub convs: Vec<&'a PackedConv>,
-    /// How they hang together, and what happens to the other splits.
+    /// What each convolution reads, and what happens to the splits that none reads.
     pub rest: Rest,
 }
 

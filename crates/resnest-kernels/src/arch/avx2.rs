@@ -1,6 +1,6 @@
 //! AVX2 + FMA: x86-64 from Haswell and Zen on.
 
-use super::fetch::fetch_near;
+use super::prefetch::prefetch_near;
 use super::vector::Vector;
 use std::arch::x86_64::*;
 
@@ -107,7 +107,7 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn prefetch(p: *const f32) {
-        fetch_near(p);
+        prefetch_near(p);
     }
 }
 

@@ -22,13 +22,13 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod checked;
-mod fetch;
 pub(crate) mod form;
 pub(crate) mod isa;
 mod kernels;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod prefetch;
 mod table;
 pub(crate) mod vector;
 

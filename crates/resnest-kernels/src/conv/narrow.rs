@@ -143,7 +143,7 @@ impl Narrow {
                         more: row + 1 < end,
                         map: x,
                         map_pixel: g.x_pixel,
-                        upcoming: beside(g, image, row, channels.start),
+                        prefetch: beside(g, image, row, channels.start),
                     };
                     // SAFETY: tasks differ in rows or in channels.
                     unsafe { narrow.run(g.isa, out) };

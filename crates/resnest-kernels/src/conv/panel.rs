@@ -137,7 +137,7 @@ impl PanelWeights {
     }
 
     /// The first of some panels and those after it that have its shape.
-    pub fn alike(&self, panels: Range<usize>) -> Range<usize> {
+    pub fn of_one_shape(&self, panels: Range<usize>) -> Range<usize> {
         let PanelShape {
             cols, registers, ..
         } = self.list[panels.start];

@@ -95,7 +95,8 @@ impl<'a> Rows<'a> {
     /// Values of rows that have not been given away.
     fn values(&self, start: usize, len: usize) -> &'a mut [f32] {
         // SAFETY: `for_each_share` has borrowed the memory for itself alone. Its shares do not overlap, nor do rows,
-        // and each is given away once; so nobody else has these places. They are read only after they were written: here, or before.
+        // and each is given away once; so nobody else has these places. They are read only after they were written:
+        // here, or before.
         unsafe {
             if !self.out.holds_values() {
                 self.out

@@ -37,7 +37,7 @@ pub(crate) struct NarrowRow<'a> {
     pub map: &'a [f32],
     pub map_pixel: usize,
     /// Where in the map rows begin that are to be fetched meanwhile, as wide as those under the row.
-    pub upcoming: [Option<usize>; 4],
+    pub prefetch: [Option<usize>; 4],
 }
 
 impl NarrowRow<'_> {
@@ -92,10 +92,10 @@ impl NarrowRow<'_> {
                 .map_or(std::ptr::null(), |r| r.as_ptr().wrapping_add(self.start)),
             relu: self.relu,
             more: self.more,
-            upcoming: self
-                .upcoming
+            prefetch: self
+                .prefetch
                 .map(|row| row.map_or(std::ptr::null(), |at| self.map.as_ptr().wrapping_add(at))),
-            upcoming_pixel: self.map_pixel,
+            prefetch_pixel: self.map_pixel,
         };
         let kernel = kernels.narrow_row[self.group.trailing_zeros() as usize - 1][self.stride - 1];
         // SAFETY: every range is bounded above; the Isa proves the CPU has it.

@@ -1,9 +1,9 @@
 //! The micro-kernel over one panel of output channels and a run of pixels.
 
 use super::offsets::OffsetTable;
-use crate::arch::fetch::fetch_for_writing;
 use crate::arch::isa::Isa;
 use crate::arch::kernels::tile::{TileArgs, TileFn};
+use crate::arch::prefetch::prefetch_for_writing;
 use crate::memory::share::SharedMut;
 use crate::tuning::{FAR_OUTPUT, LINE, MAX_BLOCK};
 
@@ -47,13 +47,13 @@ pub(crate) struct Panel<'a> {
     pub accumulate: bool,
     pub relu: bool,
     /// What will be written next.
-    pub upcoming: Upcoming<'a>,
+    pub prefetch_output: OutputPrefetch<'a>,
 }
 
 /// Pixels of an output that are soon to be written: they are fetched into the cache between the
 /// batches. A store whose line is far away would hold up all later ones.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Upcoming<'a> {
+pub(crate) struct OutputPrefetch<'a> {
     pub out: Option<&'a SharedMut<'a>>,
     /// Pixels in a row: where the first starts, and how many there are.
     pub rows: &'a [(usize, usize)],
@@ -65,7 +65,7 @@ pub(crate) struct Upcoming<'a> {
     pub cols: usize,
 }
 
-impl Upcoming<'_> {
+impl OutputPrefetch<'_> {
     /// Fetches the `index`-th of `parts` shares.
     fn fetch(&self, index: usize, parts: usize) {
         let Some(out) = self.out else { return };
@@ -74,7 +74,7 @@ impl Upcoming<'_> {
             let mut pixel = out.as_ptr().wrapping_add(start + self.offset);
             for _ in 0..*pixels {
                 for at in (0..self.cols).step_by(LINE) {
-                    fetch_for_writing(pixel.wrapping_add(at));
+                    prefetch_for_writing(pixel.wrapping_add(at));
                 }
                 pixel = pixel.wrapping_add(self.pixel_stride);
             }
@@ -95,7 +95,7 @@ impl Panel<'_> {
         let mut tiles = Tiles::new(self, isa);
         let mut rest = self.weights;
         for batch in 0..self.batches {
-            self.upcoming.fetch(batch, self.batches);
+            self.prefetch_output.fetch(batch, self.batches);
             let x = self.x_start + batch * self.x_batch;
             let out = self.out_start + batch * self.out_batch;
             let column = batch * width;

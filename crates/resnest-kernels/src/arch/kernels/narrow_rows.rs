@@ -9,7 +9,7 @@
 //! hold what a row of taps needs.
 
 use super::rows::{load, store};
-use crate::arch::fetch::{fetch_far, fetch_for_writing};
+use crate::arch::prefetch::{prefetch_far, prefetch_for_writing};
 use crate::arch::vector::Vector;
 use crate::tuning::{LINE, NARROW_ROW_PAIRED_PIXELS, NARROW_ROW_PIXELS};
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -38,8 +38,8 @@ pub(crate) struct RowArgs {
     /// Whether the row below comes next.
     pub more: bool,
     /// Rows of the map to fetch meanwhile, or null, and values from one of their pixels to the next.
-    pub upcoming: [*const f32; 4],
-    pub upcoming_pixel: usize,
+    pub prefetch: [*const f32; 4],
+    pub prefetch_pixel: usize,
 }
 
 /// A kernel for one group size and stride.
@@ -62,16 +62,16 @@ pub(crate) unsafe fn narrow_row<V: Vector, const G: usize, const S: usize>(a: &R
     let mut pixel = 0;
     for tile in 0..tiles {
         let count = size + usize::from(tile < larger);
-        for row in a.upcoming {
+        for row in a.prefetch {
             if !row.is_null() {
                 for column in pixel * S..(pixel + count) * S {
-                    fetch_far(row.wrapping_add(column * a.upcoming_pixel));
+                    prefetch_far(row.wrapping_add(column * a.prefetch_pixel));
                 }
             }
         }
         if a.more {
             for below in a.pixels + pixel..a.pixels + pixel + count {
-                fetch_for_writing(a.out.wrapping_add(below * a.out_pixel));
+                prefetch_for_writing(a.out.wrapping_add(below * a.out_pixel));
             }
         }
         if G == 2 * V::LANES {
@@ -151,7 +151,7 @@ unsafe fn row_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
             weights = weights.add(3 * G * V::LANES);
         }
         for (m, value) in acc.into_iter().enumerate() {
-            finish(a, value, (pixel + m) * a.out_pixel + c, valid);
+            epilogue(a, value, (pixel + m) * a.out_pixel + c, valid);
         }
     }
 }
@@ -190,7 +190,7 @@ unsafe fn pair_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
         for (m, values) in acc.into_iter().enumerate() {
             for (n, value) in values.into_iter().enumerate() {
                 let at = (pixel + m) * a.out_pixel + c + n * V::LANES;
-                finish(a, value, at, V::LANES);
+                epilogue(a, value, at, V::LANES);
             }
         }
     }
@@ -201,7 +201,7 @@ unsafe fn pair_tile<V: Vector, const G: usize, const S: usize, const M: usize>(
 /// # Safety
 /// `valid` values can be written at `at` of the output, and read there of a residual.
 #[inline(always)]
-unsafe fn finish<V: Vector>(a: &RowArgs, mut value: V, at: usize, valid: usize) {
+unsafe fn epilogue<V: Vector>(a: &RowArgs, mut value: V, at: usize, valid: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         if !a.residual.is_null() {

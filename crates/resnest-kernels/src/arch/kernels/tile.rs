@@ -1,6 +1,6 @@
 //! The micro-kernel: M pixels times N registers of output channels, all taps, one block of k.
 
-use crate::arch::fetch::{fetch_for_writing, fetch_near};
+use crate::arch::prefetch::{prefetch_for_writing, prefetch_near};
 use crate::arch::vector::Vector;
 use crate::tuning::{LINE, UNROLL};
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -63,7 +63,7 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
         // SAFETY: all pointers stay inside the ranges that TileArgs promises.
         unsafe {
             let mut acc = [[V::splat(0.0); N]; M];
-            fetch_rows::<V, M, N>(a, tile * M * a.row_stride);
+            prefetch_rows::<V, M, N>(a, tile * M * a.row_stride);
             let mut w = a.w;
             for tap in 0..a.taps {
                 let offsets = a.offsets.add(tap * a.offsets_stride + tile * M);
@@ -100,7 +100,7 @@ pub(crate) unsafe fn tile<V: Vector, const M: usize, const N: usize>(a: &TileArg
                     k += 1;
                 }
             }
-            finish::<V, M, N>(a, tile * M * a.row_stride, &mut acc);
+            epilogue::<V, M, N>(a, tile * M * a.row_stride, &mut acc);
         }
     }
 }
@@ -131,18 +131,18 @@ unsafe fn multiply<V: Vector, const M: usize, const N: usize>(
     }
 }
 
-/// Asks for the rows that `finish` will read and write.
+/// Prefetches the rows that `epilogue` will read and write.
 ///
 /// Of maps that stay in a cache their first lines will do; more cost more than they save.
 #[inline(always)]
-fn fetch_rows<V: Vector, const M: usize, const N: usize>(a: &TileArgs, at: usize) {
+fn prefetch_rows<V: Vector, const M: usize, const N: usize>(a: &TileArgs, at: usize) {
     for m in 0..M {
         let row = at + m * a.row_stride;
         if a.far {
             for register in (0..N).map(|n| row + n * V::LANES) {
-                fetch_for_writing(a.out.wrapping_add(register));
+                prefetch_for_writing(a.out.wrapping_add(register));
                 if !a.residual.is_null() {
-                    fetch_near(a.residual.wrapping_add(register));
+                    prefetch_near(a.residual.wrapping_add(register));
                 }
             }
             continue;
@@ -159,7 +159,7 @@ fn fetch_rows<V: Vector, const M: usize, const N: usize>(a: &TileArgs, at: usize
 /// Each block of k is summed on its own and added at its end: rounding errors grow with the
 /// length of a block, not of the whole sum.
 #[inline(always)]
-unsafe fn finish<V: Vector, const M: usize, const N: usize>(
+unsafe fn epilogue<V: Vector, const M: usize, const N: usize>(
     a: &TileArgs,
     at: usize,
     acc: &mut [[V; N]; M],

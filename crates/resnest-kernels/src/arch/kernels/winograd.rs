@@ -300,7 +300,7 @@ unsafe fn output_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
             for (j, value) in pixels.iter().enumerate() {
                 if j < columns {
                     let offset = i * a.row_stride + j * a.pixel_stride + at;
-                    sums[j] = sums[j].add(finish(a, *value, offset, valid));
+                    sums[j] = sums[j].add(epilogue(a, *value, offset, valid));
                 }
             }
         }
@@ -319,7 +319,7 @@ unsafe fn output_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
 /// # Safety
 /// `offset` is a pixel inside the output, `valid` its columns in this register.
 #[inline(always)]
-unsafe fn finish<V: Vector>(a: &OutputArgs, mut value: V, offset: usize, valid: usize) -> V {
+unsafe fn epilogue<V: Vector>(a: &OutputArgs, mut value: V, offset: usize, valid: usize) -> V {
     // SAFETY: the caller's promise.
     unsafe {
         if !a.residual.is_null() {

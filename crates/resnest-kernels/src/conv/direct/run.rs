@@ -4,7 +4,7 @@ use super::im2col::{fill_framed, frame, framed, gather};
 use super::tasks::Task;
 use super::weights::{Direct, Taps};
 use crate::arch::checked::offsets::OffsetTable;
-use crate::arch::checked::tile::{Panel, Upcoming};
+use crate::arch::checked::tile::{OutputPrefetch, Panel};
 use crate::conv::geometry::Geometry;
 use crate::conv::operands::{Source, TileEpilogue};
 use crate::conv::sums::add_parts;
@@ -180,7 +180,7 @@ impl Run<'_> {
         let (g, packed) = (self.g, &self.direct.panels);
         let mut left = task.panels.clone();
         while !left.is_empty() {
-            let panels = packed.alike(left.clone());
+            let panels = packed.of_one_shape(left.clone());
             left.start = panels.end;
             let shape = packed.list[panels.start];
             let channel = task.group * g.spec.group_out() + shape.first;
@@ -208,7 +208,7 @@ impl Run<'_> {
                 residual: self.epilogue.residual,
                 accumulate: self.epilogue.accumulate,
                 relu: self.epilogue.relu,
-                upcoming: Upcoming::default(),
+                prefetch_output: OutputPrefetch::default(),
             };
             let Some(sums) = self.partial_sums else {
                 // SAFETY: tasks differ in pixels or in channels, so no two write the same values.

@@ -1,7 +1,6 @@
 //! Winograd convolution of 3x3 kernels: transform, multiply, transform back.
 //!
-//! Pixels `dilation` apart know nothing of those between them: with a dilation, tiles take every
-//! `dilation`-th pixel, and with a stride of the dilation's size, outputs are neighbours again.
+//! With a dilation, outputs depend on every `dilation`-th pixel only: tiles take every `dilation`-th pixel, and with a stride of the dilation's size, outputs are neighbours again.
 //!
 //! With a stride of 2, each tap reads pixels of one parity, and products are sums over up to
 //! four terms.

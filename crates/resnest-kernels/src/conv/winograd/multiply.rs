@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use crate::arch::checked::offsets::OffsetTable;
-use crate::arch::checked::tile::{Panel, Upcoming};
+use crate::arch::checked::tile::{OutputPrefetch, Panel};
 use crate::arch::checked::winograd::OutputTile;
 use crate::conv::panel::{MAX_WIDTH, PanelShape};
 use crate::memory::buffer::with_scratch;
@@ -42,7 +42,7 @@ impl Run<'_> {
                     let k = band.terms * packed.k;
                     let (_, weights) = weights.split_at(band.before * packed.k * width);
                     let (weights, after) = weights.split_at(band.count * k * width);
-                    let upcoming = Upcoming {
+                    let prefetch_output = OutputPrefetch {
                         out: (i == 0).then_some(self.out),
                         rows: &rows,
                         pixel_stride: self.tiling.step * self.g.out_pixel,
@@ -69,7 +69,7 @@ impl Run<'_> {
                         residual: None,
                         accumulate: false,
                         relu: false,
-                        upcoming,
+                        prefetch_output,
                     };
                     // SAFETY: m is this task's own.
                     unsafe { panel.run(self.g.isa, None) };

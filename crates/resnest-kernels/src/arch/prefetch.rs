@@ -1,8 +1,8 @@
-//! Asking for cache lines ahead of their use, at any address; nothing where it is not known how.
+//! Prefetches of cache lines, at any address; nothing where no instruction for it is used.
 
-/// Asks for the line at `p`, to be read soon: into the nearest cache.
+/// The line at `p`, to be read soon: into the L1 cache.
 #[inline(always)]
-pub(crate) fn fetch_near(p: *const f32) {
+pub(crate) fn prefetch_near(p: *const f32) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch never faults.
     unsafe {
@@ -13,9 +13,9 @@ pub(crate) fn fetch_near(p: *const f32) {
     let _ = p;
 }
 
-/// Asks for the line at `p`, to be written: no other core keeps it.
+/// The line at `p`, to be written: it leaves the caches of other cores.
 #[inline(always)]
-pub(crate) fn fetch_for_writing(p: *mut f32) {
+pub(crate) fn prefetch_for_writing(p: *mut f32) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch never faults.
     unsafe {
@@ -25,9 +25,9 @@ pub(crate) fn fetch_for_writing(p: *mut f32) {
     let _ = p;
 }
 
-/// Asks for the line at `p`, to be read later: into the second cache.
+/// The line at `p`, to be read later: into the L2 cache.
 #[inline(always)]
-pub(crate) fn fetch_far(p: *const f32) {
+pub(crate) fn prefetch_far(p: *const f32) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch never faults.
     unsafe {
