@@ -1,6 +1,6 @@
-//! The networks against the real timm: recorded activations and logits of small ResNeSts that use
-//! every option, and of the eight full-size ones. `golden/make_small.py` and `golden/make_full.py`
-//! made the files and say how.
+//! The networks against the real timm: recorded activations and logits of small ResNeSts that use every option, and of
+//! the eight full-size ones. The files, which other crates' tests read too, are in `tests/golden` at the top level, with
+//! the scripts `make_small.py` and `make_full.py` that made them and say how.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,13 +8,13 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{DType, Device, Tensor};
 use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig, TestTimePoolHead, with_threads};
 
-#[path = "golden/fixture.rs"]
+#[path = "../../../tests/golden/fixture.rs"]
 mod fixture;
-#[path = "golden/formula.rs"]
+#[path = "../../../tests/golden/formula.rs"]
 mod formula;
-#[path = "golden/modes.rs"]
+#[path = "../../../tests/golden/modes.rs"]
 mod modes;
-#[path = "golden/small_model.rs"]
+#[path = "../../../tests/golden/small_model.rs"]
 mod small_model;
 
 use fixture::{Fixture, first_departure, folder, max_abs, max_diff, values};

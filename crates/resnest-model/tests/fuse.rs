@@ -13,7 +13,7 @@ use resnest_model::{
     with_threads,
 };
 
-#[path = "golden/formula.rs"]
+#[path = "../../../tests/golden/formula.rs"]
 mod formula;
 
 use formula::Formula;

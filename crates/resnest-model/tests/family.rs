@@ -1,6 +1,7 @@
-//! The whole family against the real timm: every architecture's state dict; logits and stages of one
-//! network for each row of the family's table and for each quirk at native size, of all others at
-//! 64x64, and of forty ResNets of random options. The scripts in `python/` made the files and say how.
+//! The whole family against the real timm: every architecture's state dict; logits and stages of one network for each row
+//! of the family's table and for each quirk at native size, of all others at 64x64, and of forty ResNets of random
+//! options. The files, which other crates' tests read too, are in `tests/family` at the top level; `make_family.py`,
+//! `make_options.py` and `make_tensors.py` in `tests/python` made them and say how.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -9,17 +10,17 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig, parameter_count};
 
-#[path = "golden/fixture.rs"]
+#[path = "../../../tests/golden/fixture.rs"]
 mod fixture;
-#[path = "golden/formula.rs"]
+#[path = "../../../tests/golden/formula.rs"]
 mod formula;
-#[path = "family/listing.rs"]
+#[path = "../../../tests/family/listing.rs"]
 mod listing;
-#[path = "golden/modes.rs"]
+#[path = "../../../tests/golden/modes.rs"]
 mod modes;
-#[path = "family/options.rs"]
+#[path = "../../../tests/family/options.rs"]
 mod options;
-#[path = "family/weights.rs"]
+#[path = "../../../tests/family/weights.rs"]
 mod weights;
 
 use fixture::Fixture;
