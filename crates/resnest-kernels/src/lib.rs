@@ -70,5 +70,7 @@ pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};
 pub use splits::{Rest, SplitConvs};
 #[cfg(feature = "candle")]
-pub use tensor::{from_channels_last, gate_add_relu, gated_sum, join_images, to_channels_last};
+pub use tensor::{
+    Residual, from_channels_last, gate_add_relu, gated_sum, join_images, to_channels_last,
+};
 pub use threads::{current_threads, default_threads, parallel_map, with_threads};

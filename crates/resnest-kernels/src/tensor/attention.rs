@@ -40,7 +40,7 @@ impl PackedSplitAttention {
     ///
     /// # Errors
     /// When shapes do not fit or a tensor is not f32 on the CPU.
-    pub fn convolve_then(
+    pub fn forward_then(
         &self,
         x: &Tensor,
         next: &PackedConv,
@@ -53,7 +53,7 @@ impl PackedSplitAttention {
             self.add_to(map, x, next, relu)?;
             return Ok(map.clone());
         }
-        let residual = residual.as_ref().map(Residual::tensor);
+        let residual = residual.as_deref();
         apply_with(
             x,
             residual,
@@ -89,29 +89,5 @@ impl PackedSplitAttention {
                 Ok(())
             },
         )
-    }
-}
-
-// Kept until the model crate's layers call the above.
-impl PackedSplitAttention {
-    #[expect(missing_docs, reason = "to be removed")]
-    pub fn forward_then(
-        &self,
-        x: &Tensor,
-        next: &PackedConv,
-        residual: Option<&Tensor>,
-        relu: bool,
-    ) -> Result<Tensor> {
-        self.convolve_then(x, next, residual.map(Residual::Borrowed), relu)
-    }
-    #[expect(missing_docs, reason = "to be removed")]
-    pub fn forward_then_onto(
-        &self,
-        x: &Tensor,
-        next: &PackedConv,
-        residual: Tensor,
-        relu: bool,
-    ) -> Result<Tensor> {
-        self.convolve_then(x, next, Some(Residual::Owned(residual)), relu)
     }
 }

@@ -6,26 +6,31 @@ use crate::conv::{ConvInput, ConvOutput, ConvPair, Epilogue, PackedConv};
 use crate::error::Error;
 use crate::shape::Nhwc;
 use candle_core::{Device, Result, Tensor};
+use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
-/// What is added to the result of a convolution, of its shape.
+/// A map (N, C, H, W) that is added to a result of its shape.
 #[derive(Clone, Debug)]
 pub enum Residual<'a> {
-    /// Others may read it later.
+    /// Others hold it too and may still read it.
     Borrowed(&'a Tensor),
-    /// Nobody else has it, so the result is written over it where that can be: the memory of a map and the time to
-    /// read it are saved. It must be the only tensor of its memory: a map that an operation has just put out.
+    /// Nobody else holds it: the result is written over it where that can be done, which saves the memory of a map
+    /// and the time to read it. It must be the only tensor of its memory: a map that an operation has just put out.
     Owned(Tensor),
 }
 
-impl Residual<'_> {
-    pub(super) fn tensor(&self) -> &Tensor {
+impl Deref for Residual<'_> {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
         match self {
             Residual::Borrowed(map) => map,
             Residual::Owned(map) => map,
         }
     }
+}
 
+impl Residual<'_> {
     /// The map to be written over by `conv`, if that can add to what is there without changing `x`.
     pub(super) fn over(&self, conv: &PackedConv, x: &Tensor) -> Result<Option<&Tensor>> {
         match self {
@@ -50,10 +55,10 @@ impl PackedConv {
     ///
     /// # Errors
     /// When shapes do not fit or a tensor is not f32 on the CPU.
-    pub fn convolve(&self, x: &Tensor, residual: Option<Residual>, relu: bool) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, residual: Option<Residual>, relu: bool) -> Result<Tensor> {
         if x.rank() == 2 {
             let pixels = x.unsqueeze(2)?.unsqueeze(3)?;
-            return self.convolve(&pixels, residual, relu)?.flatten_from(1);
+            return self.forward(&pixels, residual, relu)?.flatten_from(1);
         }
         if let Some(residual) = &residual
             && let Some(map) = residual.over(self, x)?
@@ -61,7 +66,7 @@ impl PackedConv {
             self.add_to(map, x, relu)?;
             return Ok(map.clone());
         }
-        let residual = residual.as_ref().map(Residual::tensor);
+        let residual = residual.as_deref();
         apply_with(x, residual, "resnest-conv", |x, input, residual| {
             let epilogue = Epilogue {
                 relu,
@@ -122,32 +127,5 @@ impl ConvPair<'_> {
         apply(x, "resnest-conv-conv", |x, input| {
             Ok((self.run(x, input, relu)?, self.output(input)?))
         })
-    }
-}
-
-// Kept until the model crate's layers call the above.
-impl PackedConv {
-    #[expect(missing_docs, reason = "to be removed")]
-    pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
-        self.convolve(x, residual.map(Residual::Borrowed), relu)
-    }
-    #[expect(missing_docs, reason = "to be removed")]
-    pub fn forward_onto(&self, x: &Tensor, residual: Tensor, relu: bool) -> Result<Tensor> {
-        self.convolve(x, Some(Residual::Owned(residual)), relu)
-    }
-    #[expect(missing_docs, reason = "to be removed")]
-    pub fn leads_to(&self, next: &PackedConv) -> bool {
-        ConvPair::new(self, next).is_some()
-    }
-    #[expect(missing_docs, reason = "to be removed")]
-    pub fn forward_before(&self, next: &Self, x: &Tensor, relu: [bool; 2]) -> Result<Tensor> {
-        match ConvPair::new(self, next) {
-            Some(pair) => pair.forward(x, relu),
-            None => candle_core::bail!("no pair"),
-        }
-    }
-    #[expect(missing_docs, reason = "to be removed")]
-    pub fn forward_rows(&self, x: &Tensor) -> Result<Tensor> {
-        self.convolve(x, None, false)
     }
 }
