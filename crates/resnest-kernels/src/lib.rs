@@ -1,9 +1,15 @@
 //! Fast CPU convolutions and pools for residual networks, as candle custom operations.
 //!
-//! - [`arch`]: instruction sets; the only SIMD
-//! - [`conv`]: convolutions, packed once
+//! - [`conv`]: convolutions, packed once and run with [`PackedConv::run`]; [`plan`] chooses among their algorithms
+//! - [`attention`] and [`splits`]: layers of several convolutions, as one; [`pool`], [`gate`], [`layout`]: the rest
+//! - `tensor/` (feature `candle`): all of these on candle's tensors
 //! - [`naive`]: every operation as its obvious loop: the specification
-//! - [`threads`]: the pool behind all of them
+//! - [`arch`]: instruction sets; the only SIMD
+//! - [`threads`]: the pool behind all of them; `memory/`: weights, scratch, maps, and outputs that tasks share
+//! - `tuning.rs`: every number that was measured, and on what
+//!
+//! A file imports from floors below its own and never in a circle (`tests/floors.rs`). `unsafe` is denied outside
+//! `arch/`, `memory/` and the modules that name their reason where they are declared.
 //!
 //! # How it is checked
 //!

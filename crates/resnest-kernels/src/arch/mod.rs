@@ -1,6 +1,6 @@
 //! Instruction sets: one vector type each, and the same kernels compiled for every one of them.
 //!
-//! - [`isa`] asks the CPU; an [`Isa`] proves that it can run a set's kernels.
+//! - `isa.rs` asks the CPU; an [`Isa`] proves that it can run a set's kernels.
 //! - `vector.rs` is the trait of a register; `portable.rs`, `avx2.rs`, `avx512.rs` and `neon.rs` implement it and
 //!   instantiate the kernels under their target features into a table (`table.rs`).
 //!
@@ -8,13 +8,13 @@
 //!
 //! Two folders whose files have the same names:
 //!
-//! - `kernels/`: raw pointers in, generic over [`vector::Vector`], unsafe to call; what must hold is said on
+//! - `kernels/`: raw pointers in, generic over `Vector`, unsafe to call; what must hold is said on
 //!   their `…Args`.
 //! - `checked/`: slices in. Bounds are checked here, once per panel, row or tile, and then the kernel of the
 //!   caller's `Isa` is called. The rest of the crate knows these alone.
 //!
 //! What `checked/` cannot know is whether another task writes the same values at the same time: functions that
-//! write to memory that tasks share ([`SharedMut`](crate::memory::share::SharedMut)) stay unsafe for that one
+//! write to memory that tasks share (`memory/share.rs`) stay unsafe for that one
 //! reason, the others are safe.
 
 #[cfg(target_arch = "x86_64")]
