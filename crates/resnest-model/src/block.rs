@@ -10,6 +10,7 @@ use std::fmt::Debug;
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
 use crate::config::{AaLayer, NormLayer};
 use crate::error::Result as ModelResult;
@@ -20,7 +21,6 @@ use crate::layers::conv::{Conv2d, Conv2dConfig};
 use crate::layers::conv_bn_act::conv_norm_act;
 use crate::layers::norm::{Norm, Normalise};
 use crate::layers::pool::{AvgPool2d, AvgPoolRule};
-use crate::layers::residual::Residual;
 use crate::trace::Trace;
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').

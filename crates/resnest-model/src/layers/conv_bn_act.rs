@@ -7,13 +7,13 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::{ConvPair, Residual};
 
 use super::act::Act;
 use super::blur_pool::{Aa, create_aa};
 use super::conv::{Conv2d, Conv2dConfig};
 use super::nan::relu;
 use super::norm::{Norm, Normalise};
-use super::residual::Residual;
 use super::weights::Weights;
 use crate::config::{AaLayer, NormLayer};
 use crate::error::Result as ModelResult;
@@ -53,10 +53,9 @@ pub(crate) fn conv_norm_add_act(
 ) -> Result<Tensor> {
     trace.input(conv.path(), || conv.spec(), x);
     let y = match conv.weights() {
-        Weights::Packed(kernel) if norm.foldable().is_some() => match shortcut {
-            Residual::Borrowed(shortcut) => kernel.forward(x, Some(shortcut), true)?,
-            Residual::Owned(shortcut) => kernel.forward_onto(x, shortcut, true)?,
-        },
+        Weights::Packed(kernel) if norm.foldable().is_some() => {
+            kernel.forward(x, Some(shortcut), true)?
+        }
         Weights::Packed(kernel) => {
             relu(&(norm.forward(kernel.forward(x, None, false)?)? + &*shortcut)?)?
         }
@@ -94,10 +93,10 @@ pub(crate) fn conv_norm_act_twice<'a, N: Normalise>(
     let folded = |conv: &'a Conv2d, norm: &N| conv.packed().filter(|_| norm.foldable().is_some());
     if !trace.is_on()
         && let (Some(kernel), Some(next)) = (folded(first.0, first.1), folded(second.0, second.1))
-        && kernel.leads_to(next)
+        && let Some(pair) = ConvPair::new(kernel, next)
     {
         let relu = [first.2, second.2].map(|act| act == Act::Relu);
-        return kernel.forward_before(next, x, relu);
+        return pair.forward(x, relu);
     }
     let (conv, norm, act) = first;
     let between = conv_norm_act(conv, norm, act, x, trace)?;

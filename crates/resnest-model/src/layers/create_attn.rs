@@ -4,6 +4,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
 use super::act::Act;
 use super::conv::Conv2d;
@@ -12,7 +13,6 @@ use super::eca::EcaModule;
 use super::gate::{ChannelGate, conv_norm_act_gate_add_relu};
 use super::norm::Normalise;
 use super::pool::GlobalAvg;
-use super::residual::Residual;
 use super::squeeze_excite::{SeModule, rd_channels};
 use crate::config::AttnLayer;
 use crate::error::Result as ModelResult;

@@ -90,7 +90,7 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         trace.input(&self.path, || self.spec(), x);
         let y = match &self.weights {
-            Weights::Packed(kernel) => kernel.forward_rows(x)?,
+            Weights::Packed(kernel) => kernel.forward(x, None, false)?,
             Weights::Plain { weight, bias } => self.compute(weight, bias.as_ref(), x)?,
         };
         trace.multiply(&self.path, || "linear".to_owned(), &y, self.in_features);
@@ -106,8 +106,8 @@ impl Linear {
             // A packed bias cannot be left out; the layer's answer to zeros is the bias alone.
             Weights::Packed(kernel) => {
                 let nothing = Tensor::zeros((1, c), map.dtype(), map.device())?;
-                let bias = kernel.forward_rows(&nothing)?;
-                kernel.forward_rows(&rows)?.broadcast_sub(&bias)?
+                let bias = kernel.forward(&nothing, None, false)?;
+                kernel.forward(&rows, None, false)?.broadcast_sub(&bias)?
             }
         };
         y.reshape((n, h, w, self.out_features))?

@@ -14,7 +14,6 @@ pub(crate) mod linear;
 pub(crate) mod nan;
 pub(crate) mod norm;
 pub(crate) mod pool;
-pub(crate) mod residual;
 pub(crate) mod selective_kernel;
 pub(crate) mod split_attn;
 pub(crate) mod squeeze_excite;

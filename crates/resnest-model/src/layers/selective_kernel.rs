@@ -8,7 +8,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::softmax;
-use resnest_kernels::PackedSplitAttention;
+use resnest_kernels::{PackedSplitAttention, Residual};
 
 use super::act::Act;
 use super::conv::{Conv2d, Conv2dConfig};
@@ -16,7 +16,6 @@ use super::conv_bn_act::{ConvNormAct, conv_norm_act, conv_norm_add_act};
 use super::gate::gated_sum;
 use super::norm::{BatchNorm2d, Normalise};
 use super::pool::GlobalAvg;
-use super::residual::Residual;
 use crate::config::{AaLayer, NormLayer, SkArgs};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
@@ -122,12 +121,7 @@ impl SelectiveKernel {
     ) -> Result<Tensor> {
         let next = last.bn.foldable().and(last.conv.packed());
         if let (Some(kernel), Some(next)) = (&self.kernel, next) {
-            let y = match shortcut {
-                Residual::Borrowed(shortcut) => {
-                    kernel.forward_then(x, next, Some(shortcut), true)?
-                }
-                Residual::Owned(shortcut) => kernel.forward_then_onto(x, next, shortcut, true)?,
-            };
+            let y = kernel.forward_then(x, next, Some(shortcut), true)?;
             let operation = || {
                 let (selection, last) = (self.describe(), next.spec());
                 format!("{selection}, then {last}, norm, + shortcut, relu")

@@ -8,14 +8,13 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::{sigmoid, softmax};
-use resnest_kernels::{PackedSplitAttention, SplitAttentionWeights};
+use resnest_kernels::{PackedSplitAttention, Residual, SplitAttentionWeights};
 
 use super::act::Act;
 use super::conv::{Conv2d, Conv2dConfig};
 use super::conv_bn_act::{conv_norm_act, conv_norm_add_act};
 use super::norm::BatchNorm2d;
 use super::pool::mean_hw;
-use super::residual::Residual;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::make_divisible;
@@ -148,14 +147,7 @@ impl SplitAttn {
     ) -> Result<Tensor> {
         if let (How::Fused(fused), Some(next)) = (&self.how, conv.packed()) {
             trace.attention(&self.path, || fused.kernel.attention(x))?;
-            let y = match shortcut {
-                Residual::Borrowed(shortcut) => {
-                    fused.kernel.forward_then(x, next, Some(shortcut), true)?
-                }
-                Residual::Owned(shortcut) => {
-                    fused.kernel.forward_then_onto(x, next, shortcut, true)?
-                }
-            };
+            let y = fused.kernel.forward_then(x, next, Some(shortcut), true)?;
             let operation = || fused.describe() + ", then conv3, norm, + shortcut, relu";
             let macs = || fused.macs(&y).saturating_add(per_image(&y, conv.taps()));
             let layers = [fused.conv_path.as_str(), conv.path()];

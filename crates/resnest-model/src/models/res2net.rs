@@ -7,7 +7,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use resnest_kernels::{Rest, SplitConvs};
+use resnest_kernels::{Residual, Rest, SplitConvs};
 
 use crate::block::{BlockSpec, Downsample, ResidualBlock};
 use crate::config::{Block, Res2NetArgs, ResNetConfig};
@@ -18,7 +18,6 @@ use crate::layers::conv::{Conv2d, Conv2dConfig};
 use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_add_act};
 use crate::layers::norm::{Norm, Normalise};
 use crate::layers::pool::{AvgPool2d, AvgPoolRule};
-use crate::layers::residual::Residual;
 use crate::models::Named;
 use crate::trace::Trace;
 

@@ -9,6 +9,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
 use crate::block::{BlockSpec, Downsample, ResidualBlock};
 use crate::config::{Block, ResNetConfig, SeNetArgs, SeNetBlock, StemType};
@@ -20,7 +21,6 @@ use crate::layers::conv::{Conv2d, Conv2dConfig};
 use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_act_twice};
 use crate::layers::gate::conv_norm_act_gate_add_relu;
 use crate::layers::norm::BatchNorm2d;
-use crate::layers::residual::Residual;
 use crate::layers::squeeze_excite::SeModule;
 use crate::models::Named;
 use crate::trace::Trace;

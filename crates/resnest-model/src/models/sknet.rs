@@ -7,6 +7,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
 use crate::block::{BlockSpec, Downsample, ResidualBlock};
 use crate::config::{Block, ResNetConfig, SkArgs};
@@ -15,7 +16,6 @@ use crate::fuse::Fuser;
 use crate::layers::act::Act;
 use crate::layers::conv::Conv2dConfig;
 use crate::layers::conv_bn_act::ConvNormAct;
-use crate::layers::residual::Residual;
 use crate::layers::selective_kernel::SelectiveKernel;
 use crate::models::Named;
 use crate::trace::Trace;

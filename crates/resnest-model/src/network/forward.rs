@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use candle_core::{Result, Tensor};
-use resnest_kernels::join_images;
+use resnest_kernels::{Residual, join_images};
 
 use super::ResNet;
 use super::features;
 use crate::error::{Error, Result as ModelResult};
-use crate::layers::residual::Residual;
 use crate::trace::{TimedStep, Trace};
 
 /// Bytes of the first stage's map to compute at once: several such maps stay in a last-level cache of 16 MB. With

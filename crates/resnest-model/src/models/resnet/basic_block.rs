@@ -7,6 +7,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
 use crate::block::{BlockSpec, Downsample, ResidualBlock};
 use crate::config::BlockArgs;
@@ -18,7 +19,6 @@ use crate::layers::conv::{Conv2d, Conv2dConfig};
 use crate::layers::conv_bn_act::conv_norm_act;
 use crate::layers::create_attn::{Attn, conv_norm_attn_add_act};
 use crate::layers::norm::{Norm, Normalise};
-use crate::layers::residual::Residual;
 use crate::trace::Trace;
 
 /// The block of ResNet-18 and ResNet-34.
