@@ -12,19 +12,19 @@ pub enum Error {
     Preprocessing(resnest_image::Error),
     /// No model is called so, or the hub has no such repository or revision.
     #[error(transparent)]
-    UnknownModel(resnest_loader::Error),
+    UnknownModel(Box<resnest_loader::Error>),
     /// The hub could not be reached, or was not to be (offline), and the cache does not have it.
     #[error(transparent)]
-    Unreachable(resnest_loader::Error),
+    Unreachable(Box<resnest_loader::Error>),
     /// A file or folder that is not there.
     #[error(transparent)]
-    NotFound(resnest_loader::Error),
+    NotFound(Box<resnest_loader::Error>),
     /// Weights that cannot be read, or do not fit the network.
     #[error(transparent)]
-    Checkpoint(resnest_loader::Error),
+    Checkpoint(Box<resnest_loader::Error>),
     /// The model could not be had for another reason: a setting, a configuration, the system.
     #[error(transparent)]
-    Load(resnest_loader::Error),
+    Load(Box<resnest_loader::Error>),
     /// The model refused its configuration or its input.
     #[error(transparent)]
     Model(#[from] resnest_model::Error),
@@ -201,11 +201,11 @@ impl Error {
 impl From<resnest_loader::Error> for Error {
     fn from(error: resnest_loader::Error) -> Self {
         match error {
-            error if error.is_unknown_model() => Self::UnknownModel(error),
-            error if error.is_unreachable() => Self::Unreachable(error),
-            error if error.is_not_found() => Self::NotFound(error),
-            error if error.is_bad_checkpoint() => Self::Checkpoint(error),
-            error => Self::Load(error),
+            error if error.is_unknown_model() => Self::UnknownModel(error.into()),
+            error if error.is_unreachable() => Self::Unreachable(error.into()),
+            error if error.is_not_found() => Self::NotFound(error.into()),
+            error if error.is_bad_checkpoint() => Self::Checkpoint(error.into()),
+            error => Self::Load(error.into()),
         }
     }
 }
