@@ -89,11 +89,9 @@ fn build(
         return ResNet::new(config, weights).unwrap();
     };
     let (_, _, h, w) = x.dims4().unwrap();
-    let options = FuseOptions {
-        precision,
-        input_size: (h, w),
-        ..FuseOptions::default()
-    };
+    let mut options = FuseOptions::default();
+    options.precision = precision;
+    options.input_size = (h, w);
     ResNet::fused(config, weights, &options).unwrap()
 }
 
