@@ -16,7 +16,7 @@ use resnest_kernels::{
 };
 
 use crate::error::{Error, Result};
-use crate::layers::describe;
+use crate::layers::conv::describe;
 use crate::trace::Met;
 
 /// What a network is fused for.

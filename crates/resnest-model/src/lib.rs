@@ -43,31 +43,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod blur_pool;
+mod block;
 mod config;
-mod conv_bn_act;
-mod create_attn;
-mod eca;
 mod error;
-mod explain;
-mod feature;
 mod fuse;
-mod gate;
 mod helpers;
 mod init;
 mod layers;
-mod nan;
-mod norm;
-mod pool;
-mod res2net;
-mod resnest;
-mod resnet;
-mod selective_kernel;
-mod senet;
-mod sknet;
+mod models;
+mod network;
 mod spec;
-mod split_attn;
-mod squeeze_excite;
 mod test_time_pool;
 mod trace;
 
@@ -76,14 +61,12 @@ pub use config::{
     ResNetConfig, SeNetArgs, SeNetBlock, SkArgs, StemType,
 };
 pub use error::{Error, Result};
-pub use explain::SplitWeights;
-pub use feature::FeatureInfo;
 pub use fuse::{FuseOptions, PlannedLayer};
 pub use init::random_weights;
+pub use network::{FeatureInfo, ResNet, SplitWeights};
 pub use resnest_kernels::{
     Algorithm, Isa, IsaKind, Precision, current_threads, keep_freed_memory, with_threads,
 };
-pub use resnet::ResNet;
 pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, plan, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;
 pub use trace::{Step, TimedStep};

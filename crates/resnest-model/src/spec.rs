@@ -10,7 +10,7 @@ use candle_nn::{Init, VarBuilder};
 use crate::config::ResNetConfig;
 use crate::error::Result;
 use crate::fuse::{FuseOptions, PlannedLayer};
-use crate::resnet::ResNet;
+use crate::network::ResNet;
 use crate::trace::{Step, Trace};
 
 /// A tensor that a network reads from its checkpoint.

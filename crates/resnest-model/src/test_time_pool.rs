@@ -5,9 +5,9 @@ use resnest_kernels::PoolSpec;
 
 use crate::config::PoolType;
 use crate::error::{Error, Result};
-use crate::layers::Conv2d;
-use crate::pool::avgmax_hw;
-use crate::resnet::ResNet;
+use crate::layers::conv::Conv2d;
+use crate::layers::pool::avgmax_hw;
+use crate::network::ResNet;
 use crate::trace::Trace;
 
 /// A network whose classifier looks at every window of the size it was trained with; the logits of

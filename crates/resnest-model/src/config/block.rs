@@ -1,10 +1,10 @@
 //! The kinds of residual block, each with the options that only it knows.
 
-use crate::res2net::Bottle2neck;
-use crate::resnest;
-use crate::resnet::{BasicBlock, Bottleneck};
-use crate::senet;
-use crate::sknet::{SelectiveKernelBasic, SelectiveKernelBottleneck};
+use crate::models::res2net::Bottle2neck;
+use crate::models::resnest;
+use crate::models::resnet::{BasicBlock, Bottleneck};
+use crate::models::senet;
+use crate::models::sknet::{SelectiveKernelBasic, SelectiveKernelBottleneck};
 
 /// A kind of residual block, with its own options.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,16 +5,15 @@ mod block;
 mod options;
 #[cfg(test)]
 mod tests;
-mod validate;
 
+pub(crate) use crate::models::validate::MOST_CHANNELS;
 pub use block::{
     AttnLayer, Block, BlockArgs, Res2NetArgs, ResNestArgs, SeNetArgs, SeNetBlock, SkArgs,
 };
 pub use options::{AaLayer, NormLayer, PoolType, Pruned, StemType};
-pub(crate) use validate::MOST_CHANNELS;
 
 use crate::error::{Error, Result};
-use crate::{res2net, resnest, resnet, senet, sknet};
+use crate::models::{res2net, resnest, resnet, senet, sknet};
 
 /// A name and the configuration it stands for.
 pub(crate) type Named = (&'static str, fn() -> ResNetConfig);

@@ -3,13 +3,13 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::blur_pool::{Aa, create_aa};
+use super::blur_pool::{Aa, create_aa};
+use super::conv::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use super::norm::{Norm, Normalise};
 use crate::config::{AaLayer, NormLayer};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::get_padding;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
-use crate::norm::{Norm, Normalise};
 use crate::trace::Trace;
 
 /// `ConvNormAct`, its activation left to the caller: blocks apply none after the last.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use resnest_kernels::{ConvSpec, PackedConv};
 
+use super::pool::{AvgPool2d, AvgPoolRule};
 use crate::config::AaLayer;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::pool::{AvgPool2d, AvgPoolRule};
 use crate::trace::Trace;
 
 /// What stands in the place of a stride.

@@ -3,15 +3,15 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::conv::{Act, Conv2d, Held, conv_norm_add_act};
+use super::eca::EcaModule;
+use super::gate::{ChannelGate, conv_norm_act_gate_add_relu};
+use super::norm::Normalise;
+use super::pool::GlobalAvg;
+use super::squeeze_excite::{SeModule, rd_channels};
 use crate::config::AttnLayer;
-use crate::eca::EcaModule;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::gate::{ChannelGate, conv_norm_act_gate_add_relu};
-use crate::layers::{Act, Conv2d, Held, conv_norm_add_act};
-use crate::norm::Normalise;
-use crate::pool::GlobalAvg;
-use crate::squeeze_excite::{SeModule, rd_channels};
 use crate::trace::Trace;
 
 /// A channel attention: a block's output is weighted by it before the shortcut is added.

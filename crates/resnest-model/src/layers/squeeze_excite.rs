@@ -5,12 +5,12 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 
+use super::conv::{Act, Conv2d, Conv2dConfig, conv_act};
+use super::gate::ChannelGate;
+use super::pool::GlobalAvg;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::gate::ChannelGate;
 use crate::helpers::make_divisible;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_act};
-use crate::pool::GlobalAvg;
 use crate::trace::Trace;
 
 /// `SEModule`: a weight for each channel, from the means of all channels.

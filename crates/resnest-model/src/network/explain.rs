@@ -5,8 +5,8 @@ use candle_core::Tensor;
 
 use crate::config::PoolType;
 use crate::error::{Error, Result};
-use crate::layers::Linear;
-use crate::resnet::ResNet;
+use crate::layers::conv::Linear;
+use crate::network::ResNet;
 use crate::trace::Trace;
 
 /// How one block weighed its splits.

@@ -5,18 +5,17 @@ use std::fmt::Debug;
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::basic_block::BasicBlock;
-use super::bottleneck::Bottleneck;
-use super::downsample::DownsampleKind;
+use crate::block::DownsampleKind;
 use crate::config::{AaLayer, Block, NormLayer, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::group_width;
-use crate::layers::{Conv2dConfig, Held};
-use crate::res2net::Bottle2neck;
-use crate::resnest::ResNestBottleneck;
-use crate::senet;
-use crate::sknet::{SelectiveKernelBasic, SelectiveKernelBottleneck};
+use crate::layers::conv::{Conv2dConfig, Held};
+use crate::models::res2net::Bottle2neck;
+use crate::models::resnest::ResNestBottleneck;
+use crate::models::resnet::{BasicBlock, Bottleneck};
+use crate::models::senet;
+use crate::models::sknet::{SelectiveKernelBasic, SelectiveKernelBottleneck};
 use crate::trace::Trace;
 
 /// A residual block: (N, C, H, W) → (N, C', H', W').
@@ -73,7 +72,7 @@ impl BlockSpec {
     }
 
     /// The anti-aliasing layer of this block (timm: `use_aa`).
-    pub(super) fn aa_layer(&self) -> Option<AaLayer> {
+    pub(crate) fn aa_layer(&self) -> Option<AaLayer> {
         let changes = self.stride == 2 || self.first_dilation != self.dilation;
         self.aa.filter(|_| changes)
     }

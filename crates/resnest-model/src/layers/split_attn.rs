@@ -6,12 +6,12 @@ use candle_nn::VarBuilder;
 use candle_nn::ops::{sigmoid, softmax};
 use resnest_kernels::{PackedSplitAttention, SplitAttentionWeights};
 
+use super::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
+use super::norm::BatchNorm2d;
+use super::pool::mean_hw;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::make_divisible;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
-use crate::norm::BatchNorm2d;
-use crate::pool::mean_hw;
 use crate::trace::{Trace, per_image};
 
 /// Attention logits → weights: over the radix, for every channel of every cardinal group.

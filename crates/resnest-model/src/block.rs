@@ -3,13 +3,13 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::stages::BlockSpec;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
 use crate::helpers::get_padding;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
-use crate::norm::{Norm, Normalise};
-use crate::pool::{AvgPool2d, AvgPoolRule};
+use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
+use crate::layers::norm::{Norm, Normalise};
+use crate::layers::pool::{AvgPool2d, AvgPoolRule};
+use crate::network::BlockSpec;
 use crate::trace::Trace;
 
 /// How a shortcut changes shape.

@@ -3,13 +3,10 @@
 //! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm
 //! in [`stages::new_block`] and a variant of [`Block`](crate::Block).
 
-mod basic_block;
-mod bottleneck;
-mod downsample;
+mod explain;
+mod features;
 mod forward;
 mod fusing;
-mod named;
-mod pruned;
 mod stages;
 mod stem;
 mod stem_pool;
@@ -23,14 +20,11 @@ use candle_nn::VarBuilder;
 
 use crate::config::ResNetConfig;
 use crate::error::Result as ModelResult;
-use crate::feature::{self, FeatureInfo};
 use crate::fuse::PlannedLayer;
-use crate::layers::Linear;
-use crate::pool::SelectAdaptivePool2d;
-pub(crate) use basic_block::BasicBlock;
-pub(crate) use bottleneck::Bottleneck;
-pub(crate) use downsample::Downsample;
-pub(crate) use named::NAMED;
+use crate::layers::conv::Linear;
+use crate::layers::pool::SelectAdaptivePool2d;
+pub use explain::SplitWeights;
+pub use features::FeatureInfo;
 pub(crate) use stages::{BlockSpec, ResidualBlock};
 use stages::{block_specs, new_block};
 use stem::Stem;
@@ -111,7 +105,7 @@ impl ResNet {
     /// The places where [`forward_intermediates`](Self::forward_intermediates) takes features, as
     /// timm lists them.
     pub fn feature_info(&self) -> Vec<FeatureInfo> {
-        feature::feature_info(&self.config)
+        features::feature_info(&self.config)
     }
 
     /// The classifier, leaving a network that ends with its pool (`reset_classifier(0)`).

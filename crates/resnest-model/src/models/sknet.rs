@@ -3,13 +3,14 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use crate::block::Downsample;
 use crate::config::{Block, Named, ResNetConfig, SkArgs};
-use crate::conv_bn_act::ConvNormAct;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2dConfig, Held};
-use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
-use crate::selective_kernel::SelectiveKernel;
+use crate::layers::conv::{Act, Conv2dConfig, Held};
+use crate::layers::conv_bn_act::ConvNormAct;
+use crate::layers::selective_kernel::SelectiveKernel;
+use crate::network::{BlockSpec, ResidualBlock};
 use crate::trace::Trace;
 
 /// `SelectiveKernelBasic`: a selective kernel, a 3x3 convolution, and the shortcut.

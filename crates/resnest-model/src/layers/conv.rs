@@ -10,10 +10,10 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use resnest_kernels::{ConvSpec, PackedConv};
 
+use super::nan::relu;
+use super::norm::{BatchNorm2d, Normalise};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::{Fuser, check_finite, check_fusable, to_vec, with_values};
-use crate::nan::relu;
-use crate::norm::{BatchNorm2d, Normalise};
 use crate::trace::Trace;
 
 /// What follows a convolution.

@@ -5,15 +5,15 @@ use candle_nn::VarBuilder;
 use candle_nn::ops::softmax;
 use resnest_kernels::PackedSplitAttention;
 
+use super::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
+use super::conv_bn_act::ConvNormAct;
+use super::gate::gated_sum;
+use super::norm::{BatchNorm2d, Normalise};
+use super::pool::GlobalAvg;
 use crate::config::{AaLayer, NormLayer, SkArgs};
-use crate::conv_bn_act::ConvNormAct;
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
-use crate::gate::gated_sum;
 use crate::helpers::make_divisible;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
-use crate::norm::{BatchNorm2d, Normalise};
-use crate::pool::GlobalAvg;
 use crate::trace::{Trace, per_image};
 
 /// Paths of a selective kernel: a 3x3, and a 5x5 that is a 3x3 of twice the dilation.

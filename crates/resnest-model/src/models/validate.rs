@@ -1,11 +1,11 @@
 //! Which options fit together.
 
-use super::{AttnLayer, Block, NormLayer, PoolType, ResNetConfig, SkArgs, StemType};
+use crate::config::{AttnLayer, Block, NormLayer, PoolType, ResNetConfig, SkArgs, StemType};
 use crate::error::{Error, Result};
 use crate::helpers::group_width;
-use crate::norm::NORM_GROUPS;
-use crate::selective_kernel::PATHS;
-use crate::{resnest, senet};
+use crate::layers::norm::NORM_GROUPS;
+use crate::layers::selective_kernel::PATHS;
+use crate::models::{resnest, senet};
 
 /// Channels, groups and classes beyond these are a damaged or hostile configuration: published
 /// networks stay below 4096 channels and 22,000 classes. Keeps the answers of [`crate::spec`] cheap.

@@ -3,15 +3,15 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::downsample::Downsample;
-use super::stages::{BlockSpec, ResidualBlock};
-use crate::blur_pool::{Aa, create_aa};
+use crate::block::Downsample;
 use crate::config::BlockArgs;
-use crate::create_attn::{Attn, conv_norm_attn_add_act};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act_twice};
-use crate::norm::{Norm, Normalise};
+use crate::layers::blur_pool::{Aa, create_aa};
+use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act_twice};
+use crate::layers::create_attn::{Attn, conv_norm_attn_add_act};
+use crate::layers::norm::{Norm, Normalise};
+use crate::network::{BlockSpec, ResidualBlock};
 use crate::trace::Trace;
 
 /// The block of ResNet-50 and larger; with groups that of ResNeXt. The stride is the 3x3's.

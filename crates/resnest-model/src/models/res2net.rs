@@ -4,13 +4,16 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use resnest_kernels::{Rest, SplitConvs};
 
+use crate::block::Downsample;
 use crate::config::{Block, Named, Res2NetArgs, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
-use crate::norm::{Norm, Normalise};
-use crate::pool::{AvgPool2d, AvgPoolRule};
-use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
+use crate::layers::conv::{
+    Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe,
+};
+use crate::layers::norm::{Norm, Normalise};
+use crate::layers::pool::{AvgPool2d, AvgPoolRule};
+use crate::network::{BlockSpec, ResidualBlock};
 use crate::trace::Trace;
 
 /// `Bottle2neck`: the middle of a bottleneck in `scale` splits, each but the last through a 3x3 of

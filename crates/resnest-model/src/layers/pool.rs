@@ -4,8 +4,8 @@
 use candle_core::{D, Result, Tensor};
 use resnest_kernels::{GlobalPool, PoolSpec};
 
+use super::nan::largest;
 use crate::config::PoolType;
-use crate::nan::largest;
 use crate::trace::Trace;
 
 /// Where a max-pool of 3x3 begins and ends.

@@ -2,10 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::layers::{Act, Conv2d, conv_norm_act};
-use crate::nan::relu;
-use crate::norm::Normalise;
-use crate::pool::GlobalAvg;
+use super::conv::{Act, Conv2d, conv_norm_act};
+use super::nan::relu;
+use super::norm::Normalise;
+use super::pool::GlobalAvg;
 use crate::trace::Trace;
 
 /// A channel attention: weights from the means of all channels.

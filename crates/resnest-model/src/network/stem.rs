@@ -6,9 +6,9 @@ use candle_nn::VarBuilder;
 use crate::config::{Block, ResNetConfig, StemType};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
-use crate::norm::{Norm, Normalise};
-use crate::senet::Layer0;
+use crate::layers::conv::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::norm::{Norm, Normalise};
+use crate::models::senet::Layer0;
 use crate::trace::Trace;
 
 /// The first convolutions, with `bn1` and `act1`.

@@ -6,9 +6,9 @@ use candle_core::{Result, Tensor};
 use resnest_kernels::join_images;
 
 use super::ResNet;
+use super::features;
 use crate::error::{Error, Result as ModelResult};
-use crate::feature;
-use crate::layers::Held;
+use crate::layers::conv::Held;
 use crate::trace::{TimedStep, Trace};
 
 /// Bytes of the first stage's map that are worth computing at once: several such maps stay in
@@ -73,7 +73,7 @@ impl ResNet {
         out_indices: &[isize],
     ) -> ModelResult<Vec<Tensor>> {
         self.begin(x)?;
-        let last = feature::take_indices(out_indices)?.into_iter().max();
+        let last = features::take_indices(out_indices)?.into_iter().max();
         match last {
             Some(last) => Ok(self.take(x, out_indices, last)?.1),
             None => Ok(Vec::new()),
@@ -127,7 +127,7 @@ impl ResNet {
         indices: &[isize],
         stages: usize,
     ) -> ModelResult<(Tensor, Vec<Tensor>)> {
-        let wanted = feature::take_indices(indices)?;
+        let wanted = features::take_indices(indices)?;
         let mut taken = Vec::with_capacity(wanted.len());
         let mut take = |tap: usize, map: &Tensor| {
             if wanted.contains(&tap) {

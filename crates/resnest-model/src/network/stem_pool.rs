@@ -3,14 +3,14 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::blur_pool::{Aa, BlurPool2d, create_aa};
 use crate::config::{AaLayer, Block, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::{Act, Conv2d, Conv2dConfig, conv_norm_act};
-use crate::nan::relu;
-use crate::norm::{Norm, Normalise};
-use crate::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, MaxPoolRule};
+use crate::layers::blur_pool::{Aa, BlurPool2d, create_aa};
+use crate::layers::conv::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::nan::relu;
+use crate::layers::norm::{Norm, Normalise};
+use crate::layers::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, MaxPoolRule};
 use crate::trace::Trace;
 
 /// (N, C, H, W) → (N, C, H', W'), half the size.

@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 
-use crate::gate::ChannelGate;
-use crate::pool::GlobalAvg;
+use super::gate::ChannelGate;
+use super::pool::GlobalAvg;
 use crate::trace::Trace;
 
 /// `EcaModule`: a weight for each channel, from the means of its neighbours.

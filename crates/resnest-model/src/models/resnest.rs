@@ -3,15 +3,16 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use crate::block::Downsample;
 use crate::config::{Block, MOST_CHANNELS, Named, NormLayer, ResNestArgs, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::helpers::group_width;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act};
-use crate::norm::BatchNorm2d;
-use crate::pool::{AvgPool2d, AvgPoolRule};
-use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
-use crate::split_attn::{SplitAttn, attn_chans};
+use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act};
+use crate::layers::norm::BatchNorm2d;
+use crate::layers::pool::{AvgPool2d, AvgPoolRule};
+use crate::layers::split_attn::{SplitAttn, attn_chans};
+use crate::network::{BlockSpec, ResidualBlock};
 use crate::trace::Trace;
 
 /// Channels a bottleneck puts out per plane.

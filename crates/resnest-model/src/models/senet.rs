@@ -6,15 +6,16 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use crate::block::Downsample;
 use crate::config::{Block, Named, ResNetConfig, SeNetArgs, SeNetBlock, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
-use crate::gate::conv_norm_act_gate_add_relu;
 use crate::helpers::group_width;
-use crate::layers::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_act_twice};
-use crate::norm::BatchNorm2d;
-use crate::resnet::{BlockSpec, Downsample, ResidualBlock};
-use crate::squeeze_excite::SeModule;
+use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_act_twice};
+use crate::layers::gate::conv_norm_act_gate_add_relu;
+use crate::layers::norm::BatchNorm2d;
+use crate::layers::squeeze_excite::SeModule;
+use crate::network::{BlockSpec, ResidualBlock};
 use crate::trace::Trace;
 
 /// `layer0`: one 7x7 convolution, or three 3x3, each with norm and ReLU.
