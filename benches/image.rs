@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
-use resnest::{Classifier, ClassifierOptions, TransformOverrides};
+use resnest::Classifier;
 use resnest_image::{CropMode, Image, Interpolation, Kernel, Limits, Transform, decode};
 
 /// Gradients, edges and some noise, so that every block has work for the entropy decoder.
@@ -28,17 +28,13 @@ fn scene(width: u32, height: u32) -> Image {
 /// Whatever the network: its preprocessing is that of ImageNet at 224 pixels.
 fn at_224() -> Classifier {
     let ours = Transform::default();
-    let options = ClassifierOptions {
-        transform: TransformOverrides {
-            input_size: Some(ours.size),
-            crop_pct: Some(ours.crop_pct),
-            crop_mode: Some(ours.crop_mode),
-            interpolation: Some(ours.interpolation),
-        },
-        threads: Some(1),
-        ..ClassifierOptions::default()
-    };
-    Classifier::load("demo", &options).expect("the demo model")
+    let builder = Classifier::builder("demo")
+        .threads(1)
+        .input_size(ours.size)
+        .crop_pct(ours.crop_pct)
+        .crop_mode(ours.crop_mode)
+        .interpolation(ours.interpolation);
+    builder.load().expect("the demo model")
 }
 
 fn image_path(c: &mut Criterion) {

@@ -7,20 +7,14 @@ use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use resnest::{Classifier, ClassifierOptions, Interpolation, TransformOverrides};
+use resnest::{Classifier, Interpolation};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let options = ClassifierOptions {
-        transform: TransformOverrides {
-            input_size: Some((224, 224)),
-            crop_pct: Some(0.875),
-            interpolation: Some(Interpolation::Bilinear),
-            ..TransformOverrides::default()
-        },
-        threads: Some(1),
-        ..ClassifierOptions::default()
-    };
-    let classifier = Classifier::load("demo", &options)?;
+    let builder = Classifier::builder("demo").threads(1).input_size(224);
+    let builder = builder
+        .crop_pct(0.875)
+        .interpolation(Interpolation::Bilinear);
+    let classifier = builder.load()?;
     let mut stdout = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         match time(&classifier, &line?) {

@@ -1,53 +1,47 @@
 //! What a classifier promises beyond its answers, which `demo.rs` holds to timm's: the same bits on any number of
 //! threads and beside any other caller, and the network that its options ask for.
 
-mod common;
+#[path = "common/root.rs"]
+mod root;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use candle_core::DType;
 use resnest::model::{Algorithm, current_threads, with_threads};
 use resnest::{
-    Classifier, ClassifierOptions, DeviceChoice, Error, ModelOptions, Precision, Prediction,
-    TransformOverrides, create_model,
+    Classifier, ClassifierOptions, DeviceChoice, Error, ModelOptions, Precision, Prediction, TopK,
+    create_model,
 };
 
 fn on_cpu() -> ModelOptions {
-    ModelOptions {
-        device: DeviceChoice::Cpu,
-        ..ModelOptions::default()
-    }
+    let mut options = ModelOptions::default();
+    options.device = DeviceChoice::Cpu;
+    options
 }
 
 fn demo(model: ModelOptions, threads: Option<usize>) -> Classifier {
-    let options = ClassifierOptions {
-        model,
-        threads,
-        ..ClassifierOptions::default()
-    };
+    let mut options = ClassifierOptions::default();
+    options.model = model;
+    options.threads = threads;
     Classifier::load("demo", &options).unwrap()
 }
 
 /// A network of other shapes, fused for other images and direct convolution only.
 fn other(threads: Option<usize>) -> Classifier {
-    let options = ClassifierOptions {
-        model: ModelOptions {
-            precision: Precision::Exact,
-            ..on_cpu()
-        },
-        transform: TransformOverrides {
-            input_size: Some((72, 88)),
-            ..TransformOverrides::default()
-        },
-        threads,
-        ..ClassifierOptions::default()
-    };
-    Classifier::load("demo", &options).unwrap()
+    let mut builder = Classifier::builder("demo")
+        .device(DeviceChoice::Cpu)
+        .precision(Precision::Exact)
+        .input_size((72, 88));
+    if let Some(threads) = threads {
+        builder = builder.threads(threads);
+    }
+    builder.load().unwrap()
 }
 
 /// The bundled photos, often enough for a batch.
 fn photos() -> Vec<Vec<u8>> {
-    let photo = |name| std::fs::read(common::demo().join("photos").join(name)).unwrap();
+    let photo =
+        |name| std::fs::read(root::root().join("crates/resnest/demo/photos").join(name)).unwrap();
     let (cat, horse) = (photo("chelsea.png"), photo("horse.png"));
     vec![cat.clone(), horse.clone(), horse, cat.clone(), cat]
 }
@@ -73,10 +67,8 @@ fn answers(classifier: &Classifier, photos: &[Vec<u8>]) -> Vec<Bits> {
 fn any_number_of_threads_gives_the_same_bits() {
     let photos = photos();
     for precision in [Precision::Fast, Precision::Exact] {
-        let model = ModelOptions {
-            precision,
-            ..on_cpu()
-        };
+        let mut model = on_cpu();
+        model.precision = precision;
         let expected = answers(&demo(model.clone(), Some(1)), &photos);
         for threads in [2, 3] {
             // Packed on as many threads as it computes on, or on others.
@@ -100,7 +92,7 @@ fn each_classifier_keeps_its_number_of_threads() {
     // Of rayon's pool and of the kernels'.
     let seen = |classifier: &Classifier| {
         let seen = |_: &()| (rayon::current_num_threads(), current_threads());
-        classifier.prepare_each(&[()], seen)[0]
+        classifier.pipeline().map(&[()], seen)[0]
     };
     for _ in 0..2 {
         assert_eq!((seen(&one), seen(&three)), ((1, 1), (3, 3)));
@@ -146,7 +138,7 @@ fn a_caller_that_panics_or_gives_up_costs_the_others_nothing() {
                         true => resume_unwind(Box::new("cancelled")),
                         false => model.preprocess(photo),
                     };
-                    let batch = || model.prepare_each(photos, prepare);
+                    let batch = || model.pipeline().map(photos, prepare);
                     assert!(catch_unwind(AssertUnwindSafe(batch)).is_err());
                 }
             });
@@ -157,9 +149,9 @@ fn a_caller_that_panics_or_gives_up_costs_the_others_nothing() {
                         true => model.preprocess(b"no photo"),
                         false => model.preprocess(photo),
                     };
-                    let prepared = model.prepare_each(photos, prepare);
+                    let prepared = model.pipeline().map(photos, prepare);
                     let got: Vec<Result<Vec<Prediction>, Error>> =
-                        model.classify_prepared(prepared, 10);
+                        model.pipeline().answer(prepared, &TopK(10));
                     let failed: Vec<bool> = got.iter().map(Result::is_err).collect();
                     assert_eq!(failed, [false, true, true, false, false]);
                 }
@@ -179,20 +171,10 @@ fn a_caller_that_panics_or_gives_up_costs_the_others_nothing() {
 #[test]
 fn test_time_pooling_runs_fused_and_gives_the_unfused_answers() {
     let load = |fuse, precision| {
-        let options = ClassifierOptions {
-            model: ModelOptions {
-                fuse,
-                precision,
-                ..on_cpu()
-            },
-            transform: TransformOverrides {
-                input_size: Some((96, 112)),
-                ..TransformOverrides::default()
-            },
-            test_time_pool: true,
-            ..ClassifierOptions::default()
-        };
-        Classifier::load("demo", &options).unwrap()
+        let builder = Classifier::builder("demo").device(DeviceChoice::Cpu);
+        let builder = builder.fuse(fuse).precision(precision);
+        let builder = builder.input_size((96, 112)).test_time_pool(true);
+        builder.load().unwrap()
     };
     let logits = |classifier: &Classifier, photo: &[u8]| {
         let mut logits = [0.0; 10];
@@ -222,17 +204,13 @@ fn test_time_pooling_runs_fused_and_gives_the_unfused_answers() {
 fn a_model_is_fused_where_it_can_be_and_as_it_was_asked() {
     let small = "resnest14d";
     for (name, pretrained) in [("demo", true), ("demo", false), (small, false)] {
-        let options = ModelOptions {
-            pretrained,
-            size_hint: Some((64, 80)),
-            ..on_cpu()
-        };
+        let mut options = on_cpu();
+        options.pretrained = pretrained;
+        options.size_hint = Some((64, 80));
         let fast = create_model(name, &options).unwrap();
         assert_eq!(fast.plan()[0].input_size, (64, 80));
-        let exact = ModelOptions {
-            precision: Precision::Exact,
-            ..options.clone()
-        };
+        let mut exact = options.clone();
+        exact.precision = Precision::Exact;
         let exact = create_model(name, &exact).unwrap();
         assert!(
             exact
@@ -241,22 +219,16 @@ fn a_model_is_fused_where_it_can_be_and_as_it_was_asked() {
                 .all(|l| l.algorithm == Algorithm::Direct)
         );
         assert!(fast.plan().iter().any(|l| l.algorithm != Algorithm::Direct));
-        let plain = ModelOptions {
-            fuse: false,
-            ..options.clone()
-        };
+        let mut plain = options.clone();
+        plain.fuse = false;
         assert!(!create_model(name, &plain).unwrap().is_fused());
-        let wide = ModelOptions {
-            dtype: Some(DType::F64),
-            ..options
-        };
+        let mut wide = options;
+        wide.dtype = Some(DType::F64);
         assert!(!create_model(name, &wide).unwrap().is_fused());
     }
     // The CPU computes half precision in f32.
-    let half = ModelOptions {
-        dtype: Some(DType::F16),
-        ..on_cpu()
-    };
+    let mut half = on_cpu();
+    half.dtype = Some(DType::F16);
     assert!(create_model("demo", &half).unwrap().is_fused());
     let native = create_model("demo", &on_cpu()).unwrap();
     assert_eq!(native.plan()[0].input_size, (48, 48));

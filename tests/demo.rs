@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
-use resnest::{Classifier, ClassifierOptions, DeviceChoice, ModelOptions, Precision};
+use resnest::{Classifier, DeviceChoice, Precision};
 use serde_json::Value;
 
 /// The project's bar for whole models: 1e-4 of the largest logit.
@@ -30,18 +30,11 @@ fn difference(classifier: &Classifier, bytes: &[u8], recorded: &[f32]) -> f32 {
 
 /// The demo model on the kernels in each precision, and (`None`) as plain candle operations.
 fn classifier(precision: Option<Precision>) -> Classifier {
-    let model = ModelOptions {
-        device: DeviceChoice::Cpu,
-        precision: precision.unwrap_or_default(),
-        fuse: precision.is_some(),
-        batch_hint: 100,
-        ..ModelOptions::default()
-    };
-    let options = ClassifierOptions {
-        model,
-        ..ClassifierOptions::default()
-    };
-    let classifier = Classifier::load("demo", &options).unwrap();
+    let builder = Classifier::builder("demo")
+        .device(DeviceChoice::Cpu)
+        .batch_hint(100);
+    let builder = builder.precision(precision.unwrap_or_default());
+    let classifier = builder.fuse(precision.is_some()).load().unwrap();
     assert_eq!(classifier.model().is_fused(), precision.is_some());
     classifier
 }

@@ -3,13 +3,13 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use resnest::explain::{ActivationMap, Classes, OverlayStyle, overlay};
 use resnest::{
-    Classifier, ClassifierOptions, CropMode, DeviceChoice, Image, ModelOptions, Precision,
-    Prediction, ResNet, ResNetConfig, Transform, TransformOverrides,
+    Classifier, ClassifierBuilder, CropMode, DeviceChoice, Image, Precision, Prediction, ResNet,
+    ResNetConfig, Transform,
 };
 use resnest_model::FuseOptions;
 use serde_json::Value;
@@ -35,7 +35,7 @@ const COSINE: f64 = 0.9999;
 const MODES: [Option<Precision>; 3] = [None, Some(Precision::Exact), Some(Precision::Fast)];
 
 fn recorded(name: &str) -> Fixture {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain");
+    let folder = common::root().join("tests/explain");
     Fixture::read(&folder.join(format!("{name}.safetensors")))
 }
 
@@ -73,19 +73,11 @@ fn hold_shown(map: &ActivationMap, shown: &Tensor, what: &str) {
     assert!(diff <= 1e-4, "{what}: {diff}");
 }
 
-fn classifier(mode: Option<Precision>, transform: TransformOverrides) -> Classifier {
-    let model = ModelOptions {
-        device: DeviceChoice::Cpu,
-        precision: mode.unwrap_or_default(),
-        fuse: mode.is_some(),
-        ..ModelOptions::default()
-    };
-    let options = ClassifierOptions {
-        model,
-        transform,
-        ..ClassifierOptions::default()
-    };
-    Classifier::load("demo", &options).unwrap()
+fn classifier(mode: Option<Precision>) -> ClassifierBuilder {
+    let builder = Classifier::builder("demo").device(DeviceChoice::Cpu);
+    builder
+        .precision(mode.unwrap_or_default())
+        .fuse(mode.is_some())
 }
 
 /// A network of `golden/small` and the images of its reference.
@@ -111,13 +103,10 @@ fn demo_fixtures() -> impl Iterator<Item = Fixture> {
 fn demo_case(fixture: &Fixture, mode: Option<Precision>) -> (Classifier, Vec<u8>) {
     let size = fixture.json("size");
     let side = |i: usize| size[i].as_u64().unwrap() as u32;
-    let transform = TransformOverrides {
-        input_size: Some((side(0), side(1))),
-        ..TransformOverrides::default()
-    };
+    let classifier = classifier(mode).input_size((side(0), side(1)));
     let photo = fixture.json("photo");
     let bytes = std::fs::read(photo_path(photo.as_str().unwrap())).unwrap();
-    (classifier(mode, transform), bytes)
+    (classifier.load().unwrap(), bytes)
 }
 
 fn photo_path(name: &str) -> PathBuf {
@@ -362,10 +351,8 @@ fn hold_overlay(map: &ActivationMap, transform: &Transform, size: (u32, u32), la
         (drawn.width, drawn.height, drawn.channels),
         (width, height, 3)
     );
-    let bare = OverlayStyle {
-        outline: false,
-        ..style
-    };
+    let mut bare = style;
+    bare.outline = false;
     let plain = overlay(&grey, &window, map, &bare).unwrap();
     let (pixels, plain) = (drawn.data.chunks_exact(3), plain.data.chunks_exact(3));
     let mut lines = 0;
@@ -391,7 +378,7 @@ fn hold_overlay(map: &ActivationMap, transform: &Transform, size: (u32, u32), la
 
 #[test]
 fn a_library_call_that_makes_no_sense_is_an_error() {
-    let classifier = classifier(None, TransformOverrides::default());
+    let classifier = classifier(None).load().unwrap();
     let bytes = std::fs::read(photo_path("horse")).unwrap();
     let error = classifier
         .cam(&bytes, &Classes::These(vec![3, 10]))
@@ -421,24 +408,15 @@ fn a_library_call_that_makes_no_sense_is_an_error() {
 #[test]
 fn test_time_pooling_has_no_exact_maps_and_a_grey_model_shows_a_grey_photo() {
     let bytes = std::fs::read(photo_path("horse")).unwrap();
-    let pooled = ClassifierOptions {
-        test_time_pool: true,
-        transform: TransformOverrides {
-            input_size: Some((96, 96)),
-            ..TransformOverrides::default()
-        },
-        ..ClassifierOptions::default()
-    };
-    let pooled = Classifier::load("demo", &pooled).unwrap();
+    let pooled = Classifier::builder("demo").test_time_pool(true);
+    let pooled = pooled.input_size(96).load().unwrap();
     let error = pooled
         .cam(&bytes, &Classes::Top(1))
         .unwrap_err()
         .to_string();
     assert!(error.contains("test-time pooling"), "{error}");
     assert_eq!(pooled.split_weights(&bytes).unwrap().len(), 6);
-    let mut grey = ClassifierOptions::default();
-    grey.model.overrides.in_chans = Some(1);
-    let grey = Classifier::load("demo", &grey).unwrap();
+    let grey = Classifier::builder("demo").in_chans(1).load().unwrap();
     let seen = grey.cam(&bytes, &Classes::Top(1)).unwrap();
     assert_eq!(seen.image.channels, 1);
     let drawn = seen

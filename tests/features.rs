@@ -8,10 +8,10 @@ use npyz::NpyFile;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, RowAccessor};
 use resnest::dataset::Dataset;
-use resnest::explain::Classes;
+use resnest::explain::{Classes, Maps};
 use resnest::features::{FeatureTable, FeatureWriter, Layer, WriteError};
 use resnest::validate::{Evaluation, Options, Targets};
-use resnest::{Classifier, ClassifierOptions, DeviceChoice, Error};
+use resnest::{Classifier, DeviceChoice, Error};
 use safetensors::SafeTensors;
 
 mod common;
@@ -23,7 +23,7 @@ use common::{command, resnest, stderr};
 use fixture::{Fixture, max_abs, max_diff};
 
 fn reference() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify/demo.safetensors")
+    common::root().join("tests/verify/demo.safetensors")
 }
 
 /// The reference's images as files, and a broken one behind them.
@@ -164,9 +164,9 @@ fn numpy_safetensors_and_pyarrow_open_them() {
     for out in ["x.npy", "x.safetensors", "x.parquet"] {
         write(folder.path(), out, &[]);
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/read_features.py");
+    let script = common::root().join("tests/python/read_features.py");
     let output = Command::new(python)
-        .args([Path::new(script), folder.path(), &reference()])
+        .args([&script, folder.path(), &reference()])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
@@ -236,7 +236,10 @@ fn wrong_use_is_refused_before_a_model_is_loaded() {
 #[test]
 fn the_library_gives_the_same_as_the_command() {
     let folder = tempfile::tempdir().unwrap();
-    let classifier = Classifier::from_pretrained("demo", DeviceChoice::Cpu).unwrap();
+    let classifier = Classifier::builder("demo")
+        .device(DeviceChoice::Cpu)
+        .load()
+        .unwrap();
     let bytes: Vec<Vec<u8>> = images(folder.path())
         .iter()
         .map(|p| std::fs::read(p).unwrap())
@@ -370,37 +373,35 @@ fn a_network_without_classes_has_the_same_features_and_classifies_nothing() {
     let error = max_diff(&f64s(&values), &f64s(&whole.1[..values.len()]));
     assert!(error <= 1e-5, "{error:e}");
     // In the library too, on every way, before anything is computed.
-    let options = ClassifierOptions {
-        headless: true,
-        ..ClassifierOptions::default()
-    };
-    let classifier = Classifier::load(&model, &options).unwrap();
+    let classifier = Classifier::builder(&model).headless(true).load().unwrap();
     let bytes: Vec<Vec<u8>> = inputs
         .iter()
         .map(|path| std::fs::read(path).unwrap())
         .collect();
     let photo = classifier.decode(&bytes[0]).unwrap();
     let pixels = classifier.preprocess(&bytes[0]).unwrap();
-    let x = classifier.to_tensor(&[&pixels]).unwrap();
+    let x = classifier.pipeline().tensor(&[&pixels]).unwrap();
     let top = Classes::Top(1);
     let none = |what: &str, error: Option<Error>| {
         let error = error.unwrap_or_else(|| panic!("{what} answered"));
         assert!(matches!(error, Error::NoClasses { .. }), "{what}: {error}");
     };
     none("classify", classifier.classify(&bytes[0], 5).err());
-    none("classify_rgb", classifier.classify_rgb(&photo, 5).err());
+    none("classify_image", classifier.classify_image(&photo, 5).err());
     none("classify_tensor", classifier.classify_tensor(&x, 5).err());
     none("logits", classifier.logits(&x).err());
     none("cam", classifier.cam(&bytes[0], &top).err());
-    none("cam_rgb", classifier.cam_rgb(photo.clone(), &top).err());
-    for answer in classifier.classify_rgb_batch(&[photo.clone(), photo], 5) {
-        none("classify_rgb_batch", answer.err());
+    none("cam_image", classifier.cam_image(&photo, &top).err());
+    for answer in classifier.classify_images(&[photo.clone(), photo], 5) {
+        none("classify_images", answer.err());
+    }
+    for answer in classifier.logits_batch(&bytes[..2]) {
+        none("logits_batch", answer.err());
     }
     let prepared: Vec<Result<_, Error>> = vec![Ok(pixels)];
-    none(
-        "cam_prepared",
-        classifier.cam_prepared(prepared, 5, &top).remove(0).err(),
-    );
+    let maps = Maps { k: 5, classes: top };
+    let answers = classifier.pipeline().answer(prepared, &maps);
+    none("maps", answers.into_iter().next().unwrap().err());
     // A broken image keeps its own error.
     let batch = classifier.classify_batch(&bytes, 5);
     assert!(matches!(batch[2], Err(Error::Image(_))));

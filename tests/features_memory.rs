@@ -2,8 +2,6 @@
 //! whoever started them.
 #![cfg(unix)]
 
-use std::path::Path;
-
 use nix::sys::resource::{UsageWho, getrusage};
 
 mod common;
@@ -16,8 +14,7 @@ fn peak_of_children() -> i64 {
 #[test]
 fn six_times_the_images_take_no_more_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let image = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("crates/resnest-image/tests/pillow/files/png_rgb8.png");
+    let image = common::root().join("crates/resnest-image/tests/pillow/files/png_rgb8.png");
     for (count, name) in [(600, "few"), (3_000, "more")] {
         let images = folder.path().join(name);
         std::fs::create_dir(&images).unwrap();
@@ -69,16 +66,8 @@ fn own_peak() -> u64 {
 #[test]
 fn a_batch_of_the_library_is_computed_in_parts() {
     use resnest::features::Layer;
-    use resnest::{Classifier, ClassifierOptions, TransformOverrides};
-    let options = ClassifierOptions {
-        transform: TransformOverrides {
-            input_size: Some((192, 192)),
-            ..TransformOverrides::default()
-        },
-        threads: Some(2),
-        ..ClassifierOptions::default()
-    };
-    let classifier = Classifier::load("demo", &options).unwrap();
+    let builder = resnest::Classifier::builder("demo");
+    let classifier = builder.input_size(192).threads(2).load().unwrap();
     let photo = std::fs::read(common::demo().join("photos/horse.png")).unwrap();
     let image = classifier.decode(&photo).unwrap();
     let (photos, images) = (vec![&photo[..]; 256], vec![image; 256]);
@@ -92,7 +81,7 @@ fn a_batch_of_the_library_is_computed_in_parts() {
     );
     assert!(
         classifier
-            .classify_rgb_batch(&images, 5)
+            .classify_images(&images, 5)
             .iter()
             .all(Result::is_ok)
     );

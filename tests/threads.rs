@@ -31,11 +31,11 @@ fn ten_thousand_threads_are_refused_and_a_thousand_are_quick() {
         stderr(&refused)
     );
     assert!(took < Duration::from_secs(20), "{took:?}");
-    let classifier = resnest::Classifier::from_pretrained("demo", resnest::DeviceChoice::Cpu);
+    let classifier = resnest::Classifier::builder("demo").load();
     let many = classifier.unwrap().with_threads(10_000);
     assert!(matches!(
         many,
-        Err(resnest::Error::Threads {
+        Err(resnest::Error::TooManyThreads {
             threads: 10_000,
             ..
         })

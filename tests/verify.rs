@@ -23,7 +23,7 @@ mod formula;
 use common::{resnest, stderr, stdout};
 
 fn golden(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify");
+    let folder = common::root().join("tests/verify");
     folder
         .join(format!("{name}.safetensors"))
         .display()

@@ -1,24 +1,24 @@
 //! What several tests need: where things are, and the command.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+mod root;
+pub use root::root;
+
 /// The bundled demo model and photos.
 pub fn demo() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/resnest/demo")
+    root().join("crates/resnest/demo")
 }
 
 /// A path inside the project's shared folder (`RESNEST_SHARED`, else `../shared`), which a clone does not have: tests that
 /// need it are ignored unless they are asked for, and fail without it.
 pub fn shared(inside: &str) -> PathBuf {
-    let folder = std::env::var_os("RESNEST_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    let path = folder.join(inside);
+    let folder = std::env::var_os("RESNEST_SHARED").unwrap_or_else(|| "../shared".into());
+    let path = root().join(folder).join(inside);
     assert!(
         path.exists(),
         "{} is not there: set RESNEST_SHARED",

@@ -1,18 +1,17 @@
 //! The weights that the family's references were made with: the formula's, with recorded norms.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use resnest_model::{ResNetConfig, expected_tensors};
 
 use crate::fixture::Fixture;
+use crate::fixture::root::root;
 use crate::formula::Formula;
 
 /// A file of `tests/family`.
 pub fn family(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/family")
-        .join(file)
+    root().join("tests/family").join(file)
 }
 
 /// Name → shape of what a configuration reads.

@@ -7,13 +7,19 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
 #[allow(
+    clippy::duplicate_mod,
+    reason = "tests with tests/common have it from there too"
+)]
+#[path = "../common/root.rs"]
+pub mod root;
+use root::root;
+
+#[allow(
     dead_code,
     reason = "shared by #[path]; the family's files lie elsewhere"
 )]
 pub fn folder(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(kind)
+    root().join("tests/golden").join(kind)
 }
 
 /// One file written by `make_small.py` or `make_full.py`.

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use crate::common::WEIGHTS;
+use crate::fixture::root::root;
 use crate::server::{COMMIT, Fault, Server, sha256};
 
 /// What `resnest` with these variables besides says of the demo model's repository.
@@ -51,10 +52,8 @@ pub fn resnest(server: &Server, home: &Path, arguments: &[&str]) -> Output {
 }
 
 fn classify(server: &Server, home: &Path, options: &[&str]) -> Output {
-    let photo = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/crates/resnest/demo/photos/chelsea.png"
-    );
+    let photo = root().join("crates/resnest/demo/photos/chelsea.png");
+    let photo = photo.to_str().unwrap();
     let base = [
         "classify", "--format", "csv", "--topk", "1", photo, "--model",
     ];

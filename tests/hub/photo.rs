@@ -16,16 +16,16 @@ use serde_json::Value;
 use crate::command::{resnest, text};
 use crate::common::WEIGHTS;
 use crate::fixture::Fixture;
+use crate::fixture::root::root;
 use crate::server::{COMMIT, Server};
 use crate::weights::{asked, family, norms, weights};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The kernels' bar: the largest distance from timm's f32, as a share of the largest logit.
 const TOLERANCE: f64 = 1e-4;
 
 /// What `make_photo.py` recorded, tag → reference.
 fn recorded() -> serde_json::Map<String, Value> {
-    let file = Path::new(ROOT).join("tests/hub/photo.json");
+    let file = root().join("tests/hub/photo.json");
     let root: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     root["models"].as_object().unwrap().clone()
 }
@@ -78,7 +78,7 @@ fn publish(server: &Server, tag: &str, config: Option<&Value>) -> String {
 
 /// The five best classes and their logits by the command, as a user runs it.
 fn classify(server: &Server, home: &Path, photo: &str, options: &[&str]) -> Vec<(u64, f64)> {
-    let photo = format!("{ROOT}/{photo}");
+    let photo = root().join(photo).display().to_string();
     let base = [
         "classify",
         &photo,

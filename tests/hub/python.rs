@@ -10,9 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{REPO, WEIGHTS, World};
+use crate::fixture::root::root;
 use crate::server::{COMMIT, Fault, sha256};
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hub/check_server.py");
 
 /// An interpreter with huggingface_hub, run with no variable of the hub's set.
 fn python() -> Command {
@@ -34,7 +33,9 @@ fn python() -> Command {
             command.env_remove(variable);
         }
     }
-    command.env("HF_HUB_DISABLE_TELEMETRY", "1").arg(SCRIPT);
+    command
+        .env("HF_HUB_DISABLE_TELEMETRY", "1")
+        .arg(root().join("tests/hub/check_server.py"));
     command
 }
 

@@ -5,10 +5,10 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use super::common::{command, stderr, stdout};
+use super::common::{command, root, stderr, stdout};
 
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validate/images")
+    root().join("tests/validate/images")
 }
 
 pub fn images() -> String {
@@ -27,7 +27,7 @@ pub struct Recorded {
 
 impl Recorded {
     pub fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validate/timm.json");
+        let path = root().join("tests/validate/timm.json");
         let json: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let this = Self {
             files: serde_json::from_value(json["files"].clone()).unwrap(),

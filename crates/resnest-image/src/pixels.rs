@@ -1,6 +1,10 @@
 //! The one pixel container that passes between the steps.
 
-use crate::{Error, Result};
+use std::borrow::Cow;
+
+use crate::decode::luma;
+use crate::memory::reserved;
+use crate::{ColorMode, Error, Result};
 
 /// Decoded pixels: u8, rows top to bottom, channels interleaved (H, W, C).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,5 +59,27 @@ impl Image {
             channels,
             len,
         })
+    }
+
+    /// The image in this mode, as Pillow's `convert` makes "RGB" of "L" and "L" of "RGB"; itself if it is in it.
+    ///
+    /// # Errors
+    /// As [`Image::new`]; [`Error::OutOfMemory`].
+    pub fn converted(&self, mode: ColorMode) -> Result<Cow<'_, Self>> {
+        self.check()?;
+        if self.channels == mode.channels() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let pixels = self.data.len() / usize::from(self.channels);
+        let mut data = reserved(pixels.saturating_mul(usize::from(mode.channels())))?;
+        match mode {
+            ColorMode::Rgb => self.data.iter().for_each(|&v| data.extend([v; 3])),
+            ColorMode::Luma => data.extend(self.data.as_chunks().0.iter().map(|&rgb| luma(rgb))),
+        }
+        Ok(Cow::Owned(Self {
+            channels: mode.channels(),
+            data,
+            ..*self
+        }))
     }
 }

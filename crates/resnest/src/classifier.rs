@@ -7,9 +7,11 @@ use resnest_model::{ResNet, TestTimePoolHead, current_threads, with_threads};
 
 use crate::create::Opened;
 use crate::error::contained;
-use crate::options::{ClassifierOptions, ModelOptions};
+use crate::options::ClassifierOptions;
+use crate::picture::Picture;
+use crate::pipeline::{BATCH, Logits, Task, TopK};
 use crate::prediction::{Prediction, top_k};
-use crate::{DeviceChoice, Error, Labels, create};
+use crate::{ClassifierBuilder, Error, Labels, create};
 
 /// One prepared image: normalised, (C, H, W) in a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,12 +26,6 @@ impl Pixels {
 
 /// More threads than this are a slip of the keyboard: no machine gains by them, and to start them takes long.
 pub const MOST_THREADS: usize = 1024;
-
-/// Images computed at once unless more are asked for ([`ModelOptions::batch_hint`]).
-///
-/// 256 images of 192 pixels took the demo model 2.2 s of CPU time one by one and 1.9 s in parts of 2, 8, 32 or 256; the
-/// peak of memory went from 34 MB over 45, 96 and 175 to 553.
-const PART: usize = 8;
 
 /// The model's output as f32 on the CPU.
 pub(crate) fn from_model(y: &Tensor) -> Result<Tensor, Error> {
@@ -92,27 +88,18 @@ pub struct Classifier {
     dtype: DType,
     limits: Limits,
     /// Images computed at once.
-    part: usize,
+    batch_size: usize,
     pool: Option<rayon::ThreadPool>,
     warnings: Vec<String>,
 }
 
 impl Classifier {
-    /// Loads a pretrained model by name, with the checkpoint's own preprocessing and labels.
+    /// Asks for a model by name; [`ClassifierBuilder::load`] loads it, by default with the checkpoint's own preprocessing and
+    /// labels on the best device there is.
     ///
     /// `name` is `demo`, `arch[.tag]`, `hf-hub:user/repo[@rev]` or `local-dir:path`.
-    ///
-    /// # Errors
-    /// Anything that [`Classifier::load`] gives.
-    pub fn from_pretrained(name: &str, device: DeviceChoice) -> Result<Self, Error> {
-        let options = ClassifierOptions {
-            model: ModelOptions {
-                device,
-                ..ModelOptions::default()
-            },
-            ..ClassifierOptions::default()
-        };
-        Self::load(name, &options)
+    pub fn builder(name: impl Into<String>) -> ClassifierBuilder {
+        ClassifierBuilder::new(name.into())
     }
 
     /// Loads a model by name, with options.
@@ -149,7 +136,7 @@ impl Classifier {
         }
         let own = create::transform(pretrained, config.in_chans)?;
         let mut transform = options.transform.apply_to(own);
-        transform.check()?;
+        transform.check().map_err(Error::Preprocessing)?;
         let size = (transform.size.0 as usize, transform.size.1 as usize);
         let load = || opened.load(&options.model, size);
         let Loaded { model, report } = match options.threads {
@@ -163,7 +150,7 @@ impl Classifier {
             network: Network::new(model, pretrained, asked, &mut transform)?,
             transform,
             limits: options.limits,
-            part: options.model.batch_hint.max(PART),
+            batch_size: options.model.batch_hint.max(BATCH),
             pool: None,
             name: opened.resolved.name,
             device: opened.device,
@@ -178,11 +165,11 @@ impl Classifier {
     /// Decodes and computes on this many threads, whatever other classifiers do; 0 for as many as there are CPUs.
     ///
     /// # Errors
-    /// [`Error::Threads`] if they cannot be started, or are more than [`MOST_THREADS`].
+    /// [`Error::Threads`] if they cannot be started; [`Error::TooManyThreads`].
     pub fn with_threads(mut self, threads: usize) -> Result<Self, Error> {
         if threads > MOST_THREADS {
-            let reason = format!("the most is {MOST_THREADS}");
-            return Err(Error::Threads { threads, reason });
+            let most = MOST_THREADS;
+            return Err(Error::TooManyThreads { threads, most });
         }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -190,7 +177,7 @@ impl Classifier {
             .build()
             .map_err(|e| Error::Threads {
                 threads,
-                reason: e.to_string(),
+                source: Box::new(e),
             })?;
         self.pool = Some(pool);
         Ok(self)
@@ -205,13 +192,48 @@ impl Classifier {
         self.best_of(&self.preprocess(bytes)?, k)
     }
 
-    /// The `k` best classes of an image that is already decoded.
+    /// The `k` best classes of a picture that is already decoded, in colour or gray.
     ///
     /// # Errors
     /// [`Error::Image`] if the pixels' count does not fit their size; [`Error::NoClasses`].
-    pub fn classify_rgb(&self, image: &Image, k: usize) -> Result<Vec<Prediction>, Error> {
+    pub fn classify_image<P>(&self, picture: &P, k: usize) -> Result<Vec<Prediction>, Error>
+    where
+        P: Picture + ?Sized,
+    {
         self.check_classes()?;
-        self.best_of(&self.preprocess_rgb(image)?, k)
+        self.best_of(&self.preprocess_image(picture)?, k)
+    }
+
+    /// The `k` best classes of several encoded images, prepared on several threads and computed some at a time, so that
+    /// memory does not grow with their number.
+    ///
+    /// One result per image, in order: a broken one does not lose the others. [`Classifier::pipeline`] takes images that
+    /// are not all in memory.
+    pub fn classify_batch<B>(&self, images: &[B], k: usize) -> Vec<Result<Vec<Prediction>, Error>>
+    where
+        B: AsRef<[u8]> + Sync,
+    {
+        let prepare = |bytes: &B| self.preprocess(bytes.as_ref());
+        self.pipeline().answer_all(images, prepare, &TopK(k))
+    }
+
+    /// The same for several decoded pictures; one result per picture, in order.
+    pub fn classify_images<P: Picture + Sync>(
+        &self,
+        pictures: &[P],
+        k: usize,
+    ) -> Vec<Result<Vec<Prediction>, Error>> {
+        let prepare = |picture: &P| self.preprocess_image(picture);
+        self.pipeline().answer_all(pictures, prepare, &TopK(k))
+    }
+
+    /// A logit for each class, of several encoded images; one result per image, in order.
+    pub fn logits_batch<B>(&self, images: &[B]) -> Vec<Result<Vec<f32>, Error>>
+    where
+        B: AsRef<[u8]> + Sync,
+    {
+        let prepare = |bytes: &B| self.preprocess(bytes.as_ref());
+        self.pipeline().answer_all(images, prepare, &Logits)
     }
 
     fn best_of(&self, pixels: &Pixels, k: usize) -> Result<Vec<Prediction>, Error> {
@@ -231,7 +253,7 @@ impl Classifier {
                 channels,
             });
         }
-        self.rows(&self.logits(x)?, k)?.into_iter().collect()
+        TopK(k).answers(self, x)?.into_iter().collect()
     }
 
     /// Encoded bytes to normalised pixels: decode, resize, crop, normalise, as timm's evaluation transform. Every answer
@@ -249,7 +271,7 @@ impl Classifier {
     /// As [`Classifier::preprocess`].
     pub fn preprocess_photo(&self, bytes: &[u8]) -> Result<(Image, Pixels), Error> {
         let photo = self.decode(bytes)?;
-        let pixels = self.preprocess_rgb(&photo)?;
+        let pixels = self.preprocess_image(&photo)?;
         Ok((photo, pixels))
     }
 
@@ -262,12 +284,17 @@ impl Classifier {
         Ok(resnest_image::decode_as(bytes, mode, &self.limits)?)
     }
 
-    /// The second half: decoded pixels to normalised ones.
+    /// The second half: a decoded picture, in colour or gray, to normalised pixels. What is not of the channels that the
+    /// model takes is converted as Pillow's `convert` does it.
     ///
     /// # Errors
     /// [`Error::Image`] if the pixels' count does not fit their size.
-    pub fn preprocess_rgb(&self, image: &Image) -> Result<Pixels, Error> {
-        contained(|| Ok(Pixels(self.transform.apply_to(image)?)))
+    pub fn preprocess_image<P: Picture + ?Sized>(&self, picture: &P) -> Result<Pixels, Error> {
+        contained(|| {
+            let image = picture.to_image();
+            let image = image.converted(self.transform.color_mode())?;
+            Ok(Pixels(self.transform.apply_to(&image)?))
+        })
     }
 
     /// Whether there is a classifier, asked before anything is computed for one.
@@ -348,7 +375,7 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::Compute`] if they are not all of this classifier's own preparation.
-    pub fn to_tensor(&self, images: &[&Pixels]) -> Result<Tensor, Error> {
+    pub(crate) fn to_tensor(&self, images: &[&Pixels]) -> Result<Tensor, Error> {
         let (c, h, w) = self.transform.shape();
         let shape = (images.len(), c, h, w);
         let values: Vec<f32> = images
@@ -358,19 +385,9 @@ impl Classifier {
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 
-    /// Each row of (N, classes) to its best classes.
-    pub(crate) fn rows(
-        &self,
-        logits: &Tensor,
-        k: usize,
-    ) -> Result<Vec<Result<Vec<Prediction>, Error>>, Error> {
-        let rows = logits.to_vec2::<f32>()?;
-        Ok(rows.iter().map(|row| top_k(row, k, &self.labels)).collect())
-    }
-
     /// Images computed at once.
-    pub(crate) fn part(&self) -> usize {
-        self.part
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch_size
     }
 
     /// The classifier's own pool, if it was given a number of threads.

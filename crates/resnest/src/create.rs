@@ -19,9 +19,10 @@ use crate::{Error, Labels, demo};
 /// timm's initialisation, drawn from a fixed seed; then any architecture will do, with or without a checkpoint.
 ///
 /// ```
-/// use resnest::{ModelOptions, create_model, DeviceChoice};
+/// use resnest::{DeviceChoice, ModelOptions, create_model};
 ///
-/// let options = ModelOptions { device: DeviceChoice::Cpu, ..ModelOptions::default() };
+/// let mut options = ModelOptions::default();
+/// options.device = DeviceChoice::Cpu;
 /// let model = create_model("demo", &options)?;
 /// assert_eq!(model.config().num_classes, 10);
 /// assert!(model.is_fused());
@@ -44,7 +45,7 @@ pub fn create_model(name: &str, options: &ModelOptions) -> Result<ResNet, Error>
 
 /// A network with made-up weights: by any name that `create_model` takes, or that of an architecture.
 fn untrained(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
-    let device = options.device.open()?;
+    let (device, _) = options.open_device()?;
     let (config, size) = untrained_config(name, options)?;
     let dtype = options.dtype.unwrap_or(DType::F32);
     let weights = random_weights(0, dtype, &device);
@@ -121,9 +122,10 @@ pub(crate) struct Opened {
 impl Opened {
     /// Whatever `source` names, downloaded if need be.
     pub(crate) fn source(source: &ModelSource, options: &ModelOptions) -> Result<Self, Error> {
-        let device = options.device.open()?;
+        let (device, left_out) = options.open_device()?;
         let loader = loader(options)?;
-        let resolved = loader.resolve(source, &options.overrides)?;
+        let mut resolved = loader.resolve(source, &options.overrides)?;
+        resolved.warnings.extend(left_out);
         let checkpoint = loader.open(&resolved)?;
         Ok(Self {
             resolved,
@@ -134,10 +136,13 @@ impl Opened {
 
     /// The embedded demo model.
     pub(crate) fn demo(options: &ModelOptions) -> Result<Self, Error> {
+        let mut resolved = demo::resolve(&options.overrides)?;
+        let (device, left_out) = options.open_device()?;
+        resolved.warnings.extend(left_out);
         Ok(Self {
-            resolved: demo::resolve(&options.overrides)?,
-            device: options.device.open()?,
-            checkpoint: Checkpoint::from_bytes(demo::WEIGHTS, demo::NAME)?,
+            resolved,
+            device,
+            checkpoint: demo::checkpoint()?,
         })
     }
 
@@ -178,8 +183,8 @@ pub(crate) fn transform(cfg: &PretrainedCfg, in_chans: usize) -> Result<Transfor
     Ok(Transform {
         size: (side(height), side(width)),
         crop_pct: cfg.crop_pct,
-        crop_mode: cfg.crop_mode.parse()?,
-        interpolation: cfg.interpolation.parse()?,
+        crop_mode: cfg.crop_mode.parse().map_err(Error::Preprocessing)?,
+        interpolation: (cfg.interpolation.parse()).map_err(Error::Preprocessing)?,
         mean: per_channel(&cfg.mean),
         std: per_channel(&cfg.std),
         ..Transform::default()

@@ -29,10 +29,7 @@ impl DeviceChoice {
     /// does not open. `Auto` never fails: it goes on to the next best.
     pub fn open(self) -> Result<Device, Error> {
         match self {
-            Self::Auto => Ok(Self::compiled_in()
-                .into_iter()
-                .find_map(|choice| choice.open().ok())
-                .unwrap_or(Device::Cpu)),
+            Self::Auto => Ok(Self::best(Self::compiled_in(), Self::open).0),
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::DeviceNotBuilt {
                 device: self.to_string(),
@@ -45,6 +42,29 @@ impl DeviceChoice {
             Self::Cuda(index) => Device::new_cuda(index).map_err(|e| self.failed(e)),
             Self::Metal => Device::new_metal(0).map_err(|e| self.failed(e)),
         }
+    }
+
+    /// Opens the device; where `Auto` had to go on to the next best, says why.
+    pub(crate) fn open_and_explain(self) -> Result<(Device, Vec<String>), Error> {
+        match self {
+            Self::Auto => Ok(Self::best(Self::compiled_in(), Self::open)),
+            choice => Ok((choice.open()?, Vec::new())),
+        }
+    }
+
+    /// The first of `choices` that opens, else the CPU; and why those before it did not.
+    fn best(
+        choices: Vec<Self>,
+        open: impl Fn(Self) -> Result<Device, Error>,
+    ) -> (Device, Vec<String>) {
+        let mut left_out = Vec::new();
+        for choice in choices {
+            match open(choice) {
+                Ok(device) => return (device, left_out),
+                Err(error) => left_out.push(format!("left out: {}", error.with_causes())),
+            }
+        }
+        (Device::Cpu, left_out)
     }
 
     /// The accelerators compiled into this build, best first; the CPU is always there besides.
@@ -62,7 +82,7 @@ impl DeviceChoice {
     fn failed(self, source: candle_core::Error) -> Error {
         Error::DeviceFailed {
             device: self.to_string(),
-            reason: source.to_string(),
+            source: Box::new(source),
         }
     }
 }
@@ -128,10 +148,31 @@ mod tests {
     }
 
     #[test]
+    fn auto_goes_on_to_what_opens_and_says_why() {
+        let choices = vec![DeviceChoice::Cuda(0), DeviceChoice::Metal];
+        let no_driver =
+            |choice: DeviceChoice| Err(choice.failed(candle_core::Error::Msg("no driver".into())));
+        let (device, left_out) = DeviceChoice::best(choices.clone(), no_driver);
+        assert!(device.is_cpu());
+        assert_eq!(
+            left_out,
+            [
+                "left out: device cuda:0 cannot be opened: no driver",
+                "left out: device metal cannot be opened: no driver"
+            ]
+        );
+        let (_, left_out) = DeviceChoice::best(choices, |choice| match choice {
+            DeviceChoice::Metal => Ok(Device::Cpu),
+            choice => no_driver(choice),
+        });
+        assert_eq!(left_out.len(), 1);
+    }
+
+    #[test]
     #[cfg(not(feature = "cuda"))]
     fn an_absent_device_says_how_to_get_it() {
         let message = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
-        assert!(message.contains("--features cuda"), "{message}");
+        assert!(message.contains("feature `cuda`"), "{message}");
         assert!(DeviceChoice::Auto.open().unwrap().is_cpu());
     }
 }

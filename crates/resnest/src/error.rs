@@ -7,6 +7,9 @@ pub enum Error {
     /// The image could not be decoded or prepared.
     #[error(transparent)]
     Image(#[from] resnest_image::Error),
+    /// A preprocessing option that describes no image, such as an input size of 0.
+    #[error(transparent)]
+    Preprocessing(resnest_image::Error),
     /// The model's name, configuration or weights could not be had.
     #[error(transparent)]
     Load(#[from] resnest_loader::Error),
@@ -14,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] resnest_model::Error),
     /// A tensor operation failed on the device.
-    #[error("computation failed: {0}")]
+    #[error("the computation failed")]
     Compute(#[from] candle_core::Error),
     /// A panic in the preparation of an image or in the computation, which was contained.
     #[error("it failed in a way it should not ({detail}): please report this image and model")]
@@ -29,10 +32,7 @@ pub enum Error {
         text: String,
     },
     /// The device's support is not in this build.
-    #[error(
-        "device {device} is not in this build: rebuild with `cargo build --release --features {feature}`, \
-         or choose --device cpu"
-    )]
+    #[error("device {device} is not in this build, which lacks the cargo feature `{feature}`")]
     DeviceNotBuilt {
         /// The device asked for.
         device: String,
@@ -40,13 +40,16 @@ pub enum Error {
         feature: &'static str,
     },
     /// The device is compiled in but cannot be opened.
-    #[error("device {device} cannot be opened: {reason}; choose --device cpu to go on without it")]
+    #[error("device {device} cannot be opened")]
     DeviceFailed {
         /// The device asked for.
         device: String,
         /// What the driver said.
-        reason: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The demo model is not in this build.
+    #[error("the demo model is not in this build, which lacks the cargo feature `demo`")]
+    DemoNotBuilt,
     /// The model has no classifier, so there is nothing to predict.
     #[error(
         "model {model} has num_classes 0, and so no classes to tell apart: it gives features (`Classifier::features`, \
@@ -126,12 +129,20 @@ pub enum Error {
         reason: String,
     },
     /// The thread pool could not be made.
-    #[error("cannot start {threads} threads: {reason}")]
+    #[error("cannot start {threads} threads")]
     Threads {
         /// How many were asked for.
         threads: usize,
         /// What the operating system said.
-        reason: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// More threads than any machine gains by.
+    #[error("{threads} threads are too many: the most is {most}")]
+    TooManyThreads {
+        /// How many were asked for.
+        threads: usize,
+        /// [`crate::MOST_THREADS`].
+        most: usize,
     },
     /// A ready tensor of the wrong shape.
     #[error("the tensor has shape {got:?}, expected (N, {channels}, H, W)")]
@@ -141,6 +152,52 @@ pub enum Error {
         /// The channels the model takes.
         channels: usize,
     },
+}
+
+impl Error {
+    /// Whether the image is at fault: broken, of no known format, over the limits. Another image may do.
+    pub fn is_bad_image(&self) -> bool {
+        matches!(self, Self::Image(error) if is_bad_image(error))
+    }
+
+    /// The message and those of its causes, with `: ` between and no backtraces: what is said to people.
+    pub fn with_causes(&self) -> String {
+        with_causes(self)
+    }
+}
+
+fn is_bad_image(error: &resnest_image::Error) -> bool {
+    use resnest_image::Error as E;
+    !matches!(
+        error,
+        E::OutOfMemory { .. }
+            | E::UnknownOption { .. }
+            | E::BadTransform { .. }
+            | E::OutputLength { .. }
+    )
+}
+
+/// See [`Error::with_causes`]; a cause that the message above it quotes is not said twice.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = plain(error);
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = plain(cause);
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// The message alone: candle's errors bring their backtraces along where `RUST_BACKTRACE` asks for them.
+fn plain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut candle = error.downcast_ref::<candle_core::Error>();
+    while let Some(candle_core::Error::WithBacktrace { inner, .. }) = candle {
+        candle = Some(inner);
+    }
+    candle.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Runs `work`; a panic in it is an error like any other, and nothing is printed.

@@ -2,19 +2,22 @@
 
 use std::path::PathBuf;
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 use resnest_image::{CropMode, Interpolation, Limits, Transform};
 use resnest_loader::Overrides;
 use resnest_loader::hub::HubOptions;
 use resnest_model::Precision;
 
-use crate::DeviceChoice;
+use crate::{DeviceChoice, Error};
 
-/// How [`crate::create_model`] builds a network and fills it.
+/// How [`crate::create_model`] builds a network and fills it: start from the default and set what differs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// Where it runs.
     pub device: DeviceChoice,
+    /// Where it runs, if that is open already; `device` is then not looked at.
+    pub opened_device: Option<Device>,
     /// What it computes in; by default f32. The CPU computes f16 and bf16 checkpoints in f32 too.
     pub dtype: Option<DType>,
     /// How exact the fused kernels are; by default `Fast`. It makes no difference to networks that are not fused
@@ -39,10 +42,21 @@ pub struct ModelOptions {
     pub hub: Option<HubOptions>,
 }
 
+impl ModelOptions {
+    /// The device that is open already, or the chosen one, opened now, and why no better one was taken.
+    pub(crate) fn open_device(&self) -> Result<(Device, Vec<String>), Error> {
+        match &self.opened_device {
+            Some(device) => Ok((device.clone(), Vec::new())),
+            None => self.device.open_and_explain(),
+        }
+    }
+}
+
 impl Default for ModelOptions {
     fn default() -> Self {
         Self {
             device: DeviceChoice::Auto,
+            opened_device: None,
             dtype: None,
             precision: Precision::default(),
             fuse: true,
@@ -56,8 +70,9 @@ impl Default for ModelOptions {
     }
 }
 
-/// How a [`crate::Classifier`] is loaded.
+/// How a [`crate::Classifier`] is loaded; [`crate::Classifier::builder`] sets them one by one.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ClassifierOptions {
     /// The network.
     pub model: ModelOptions,
@@ -75,6 +90,7 @@ pub struct ClassifierOptions {
 
 /// Differences from the preprocessing that goes with the checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct TransformOverrides {
     /// Height and width in pixels.
     pub input_size: Option<(u32, u32)>,

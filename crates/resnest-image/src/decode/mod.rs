@@ -8,6 +8,7 @@ mod jpeg;
 mod orient;
 mod png;
 mod raster;
+pub(crate) use raster::luma;
 mod tiff;
 mod tiff_ifd;
 mod webp;

@@ -112,7 +112,7 @@ fn flat<T>(items: &[T], pixel: impl Fn(&T) -> [u8; 3]) -> Result<Vec<u8>> {
 }
 
 /// ITU-R 601 weights in 16-bit fixed point, rounded.
-fn luma([r, g, b]: [u8; 3]) -> u8 {
+pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 

@@ -2,10 +2,10 @@
 //!
 //! ```
 //! use resnest::explain::{Classes, OverlayStyle, png};
-//! use resnest::{Classifier, DeviceChoice};
+//! use resnest::Classifier;
 //!
 //! # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/resnest/demo/photos/chelsea.png");
-//! let classifier = Classifier::from_pretrained("demo", DeviceChoice::Auto)?;
+//! let classifier = Classifier::builder("demo").load()?;
 //! let seen = classifier.cam(&std::fs::read(photo)?, &Classes::Top(1))?;
 //! let map = &seen.maps[0];
 //! assert_eq!((map.prediction.label.as_str(), map.size()), ("cat", (2, 2)));
@@ -27,7 +27,7 @@ use candle_core::{IndexOp, Tensor};
 use resnest_image::{Image, Window};
 
 use crate::classifier::from_model;
-use crate::{Classifier, Error, Pixels, Prediction, top_k};
+use crate::{Classifier, Error, Picture, Pixels, Prediction, Task, top_k};
 
 pub use files::{npy, png};
 pub use map::ActivationMap;
@@ -74,6 +74,31 @@ pub struct Mapped {
     pub maps: Vec<ActivationMap>,
 }
 
+/// The best classes of each image, and maps of `classes`: a [`Task`] of [`Classifier::pipeline`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maps {
+    /// How many of the best classes.
+    pub k: usize,
+    /// Which classes get a map.
+    pub classes: Classes,
+}
+
+impl Task for Maps {
+    type Answer = Mapped;
+
+    fn check(&self, classifier: &Classifier) -> Result<(), Error> {
+        classifier.check_maps()
+    }
+
+    fn answers(
+        &self,
+        classifier: &Classifier,
+        x: &Tensor,
+    ) -> Result<Vec<Result<Mapped, Error>>, Error> {
+        classifier.mapped(x, self.k, &self.classes)
+    }
+}
+
 impl Classifier {
     /// Where the classes are seen in one encoded image: exact for a head of average pool and linear classifier, and
     /// without gradients. One forward, whatever the number of classes.
@@ -87,14 +112,17 @@ impl Classifier {
         self.cam_photo(photo, &pixels, classes)
     }
 
-    /// The same for an image that is already decoded.
+    /// The same for a picture that is already decoded.
     ///
     /// # Errors
     /// As [`cam`](Self::cam).
-    pub fn cam_rgb(&self, image: Image, classes: &Classes) -> Result<Explanation, Error> {
+    pub fn cam_image<P>(&self, picture: &P, classes: &Classes) -> Result<Explanation, Error>
+    where
+        P: Picture + ?Sized,
+    {
         self.check_maps()?;
-        let pixels = self.preprocess_rgb(&image)?;
-        self.cam_photo(image, &pixels, classes)
+        let pixels = self.preprocess_image(picture)?;
+        self.cam_photo(picture.to_image().into_owned(), &pixels, classes)
     }
 
     /// The same for what [`Classifier::preprocess_photo`] gave.
@@ -119,18 +147,6 @@ impl Classifier {
         })
     }
 
-    /// The `k` best classes of prepared images and the maps of `classes`, computed some at a time.
-    ///
-    /// One result an image, in order; an image whose preparation failed keeps its error.
-    pub fn cam_prepared<E: From<Error>>(
-        &self,
-        prepared: Vec<Result<Pixels, E>>,
-        k: usize,
-        classes: &Classes,
-    ) -> Vec<Result<Mapped, E>> {
-        self.answer_prepared(prepared, Self::check_maps, &|x| self.mapped(x, k, classes))
-    }
-
     /// Whether there are maps to show: of a classifier, and of such a head as [`cam`](Self::cam) needs.
     ///
     /// # Errors
@@ -149,12 +165,15 @@ impl Classifier {
         self.split_weights_of(&self.preprocess(bytes)?)
     }
 
-    /// The same for an image that is already decoded.
+    /// The same for a picture that is already decoded.
     ///
     /// # Errors
     /// [`Error::Image`] if the pixels' count does not fit their size.
-    pub fn split_weights_rgb(&self, image: &Image) -> Result<Vec<BlockSplits>, Error> {
-        self.split_weights_of(&self.preprocess_rgb(image)?)
+    pub fn split_weights_image<P>(&self, picture: &P) -> Result<Vec<BlockSplits>, Error>
+    where
+        P: Picture + ?Sized,
+    {
+        self.split_weights_of(&self.preprocess_image(picture)?)
     }
 
     /// The same for a prepared image.

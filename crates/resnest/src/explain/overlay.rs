@@ -80,6 +80,7 @@ impl FromStr for ColorMap {
 
 /// How a map is laid over a photo.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct OverlayStyle {
     /// Its colours.
     pub color_map: ColorMap,

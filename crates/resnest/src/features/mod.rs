@@ -2,10 +2,10 @@
 //!
 //! ```
 //! use resnest::features::Layer;
-//! use resnest::{Classifier, DeviceChoice};
+//! use resnest::Classifier;
 //!
 //! # let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/resnest/demo/photos/chelsea.png");
-//! let classifier = Classifier::from_pretrained("demo", DeviceChoice::Cpu)?;
+//! let classifier = Classifier::builder("demo").load()?;
 //! let embedding = classifier.features(&[std::fs::read(photo)?], Layer::PreLogits).remove(0)?;
 //! assert_eq!(embedding.len(), 512);
 //! assert_eq!(classifier.feature_shape("layer3".parse()?)?, [256, 3, 3]);
@@ -16,6 +16,7 @@
 
 mod file_list;
 mod npy;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod safetensors;
 mod writer;
@@ -28,7 +29,7 @@ use std::str::FromStr;
 use candle_core::{DType, Device, Tensor};
 
 use crate::classifier::from_model;
-use crate::{Classifier, Error, Pixels};
+use crate::{Classifier, Error, Task};
 
 /// Where features are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,33 +69,36 @@ impl fmt::Display for Layer {
     }
 }
 
+impl Task for Layer {
+    /// (F), or (C, H, W) in a row.
+    type Answer = Vec<f32>;
+
+    fn check(&self, _: &Classifier) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn answers(
+        &self,
+        classifier: &Classifier,
+        x: &Tensor,
+    ) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
+        let rows = classifier.feature_batch(x, *self)?.flatten_from(1)?;
+        Ok(rows.to_vec2()?.into_iter().map(Ok).collect())
+    }
+}
+
 impl Classifier {
     /// The features of several encoded images, prepared on several threads and computed some at a time: (F), or (C, H, W)
     /// in a row.
     ///
-    /// One result an image, in order: a broken one does not lose the others.
+    /// One result per image, in order: a broken one does not lose the others. [`Classifier::pipeline`] takes images that
+    /// are not all in memory, and a [`Layer`] as its task.
     pub fn features<B>(&self, images: &[B], layer: Layer) -> Vec<Result<Vec<f32>, Error>>
     where
         B: AsRef<[u8]> + Sync,
     {
-        self.in_parts(images, |part| {
-            let prepared = self.prepare_each(part, |bytes| self.preprocess(bytes.as_ref()));
-            self.features_prepared(prepared, layer)
-        })
-    }
-
-    /// The features of prepared images, computed some at a time.
-    ///
-    /// One result an image, in order; an image whose preparation failed keeps its error.
-    pub fn features_prepared<E: From<Error>>(
-        &self,
-        prepared: Vec<Result<Pixels, E>>,
-        layer: Layer,
-    ) -> Vec<Result<Vec<f32>, E>> {
-        self.answer_prepared(prepared, |_| Ok(()), &|x| {
-            let rows = self.feature_batch(x, layer)?.flatten_from(1)?;
-            Ok(rows.to_vec2()?.into_iter().map(Ok).collect())
-        })
+        let prepare = |bytes: &B| self.preprocess(bytes.as_ref());
+        self.pipeline().answer_all(images, prepare, &layer)
     }
 
     /// The features of normalised images (N, C, H, W), one row an image, as f32 on the CPU.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::file_list::FileList;
-use super::{npy, parquet, safetensors};
+#[cfg(feature = "parquet")]
+use super::parquet::Parquet;
+use super::{npy, safetensors};
 use crate::output::{Output, finish_all, with_ending};
 
 /// The three formats, by the ending of the file's name.
@@ -169,9 +171,10 @@ impl FeatureWriter {
             FeatureFormat::Safetensors => {
                 Box::new(safetensors::Tensors::begin(file, &table).map_err(failed)?)
             }
-            FeatureFormat::Parquet => {
-                Box::new(parquet::Parquet::begin(file, &table).map_err(failed)?)
-            }
+            #[cfg(feature = "parquet")]
+            FeatureFormat::Parquet => Box::new(Parquet::begin(file, &table).map_err(failed)?),
+            #[cfg(not(feature = "parquet"))]
+            FeatureFormat::Parquet => return Err(error(&path, not_built())),
         };
         let list = match format {
             FeatureFormat::Parquet => None,
@@ -241,7 +244,22 @@ impl FeatureWriter {
 /// The format that a path's ending says.
 fn format(path: &Path) -> Result<FeatureFormat, WriteError> {
     let format = path.to_string_lossy().parse::<FeatureFormat>();
-    format.map_err(|reason| error(path, Problem::Format(reason)))
+    match format {
+        Ok(FeatureFormat::Parquet) if cfg!(not(feature = "parquet")) => {
+            Err(error(path, not_built()))
+        }
+        format => format.map_err(|reason| error(path, Problem::Format(reason))),
+    }
+}
+
+#[cfg_attr(
+    feature = "parquet",
+    allow(dead_code, reason = "what builds without it answer")
+)]
+fn not_built() -> Problem {
+    let reason =
+        "this build has no Parquet (cargo feature `parquet`); .npy and .safetensors it has";
+    Problem::Format(reason.to_owned())
 }
 
 fn list(path: &Path) -> Result<(FileList, Output), WriteError> {

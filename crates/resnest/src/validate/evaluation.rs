@@ -4,15 +4,16 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::outcome::{Answer, Outcome, Scored};
-use super::pipeline::{self, Failed, Images, Prepared};
 use super::tally::Tally;
 use super::validation::{Timing, Validation};
 use super::{Error, RealLabels, Targets};
-use crate::dataset::{Dataset, Label};
-use crate::{Classifier, Pixels};
+use crate::Classifier;
+use crate::dataset::Dataset;
+use crate::pipeline::{Answered, Logits, Ran};
 
-/// How a validation runs.
+/// How a validation runs: start from the default and set what differs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// Images computed at once.
     pub batch_size: usize,
@@ -26,7 +27,7 @@ pub struct Options {
     pub real_labels: Option<RealLabels>,
     /// What an outcome says of an image that could not be prepared or computed: the command speaks of its options, where
     /// errors speak of fields.
-    pub say: fn(&crate::Error) -> String,
+    pub message: fn(&crate::Error) -> String,
 }
 
 impl Default for Options {
@@ -37,7 +38,7 @@ impl Default for Options {
             strict: false,
             mistakes: 24,
             real_labels: None,
-            say: |error| error.to_string(),
+            message: crate::Error::with_causes,
         }
     }
 }
@@ -52,21 +53,18 @@ pub struct Evaluation<'a> {
     tally: Tally,
 }
 
-/// An image of the batch that is being collected.
-struct Waiting {
-    /// Its place in the data set.
-    at: usize,
-    /// Its class, if it has one.
-    target: Option<usize>,
-    pixels: Result<Pixels, Failed>,
+/// Why an image has no logits.
+enum Failed {
+    /// Its file could not be read, or it has no label.
+    Unread(String),
+    /// It could not be decoded, prepared or computed.
+    Of(crate::Error),
 }
 
-#[derive(Default)]
-struct Clock {
-    decode: Duration,
-    resize: Duration,
-    network: Duration,
-    waiting: Duration,
+impl From<crate::Error> for Failed {
+    fn from(error: crate::Error) -> Self {
+        Self::Of(error)
+    }
 }
 
 impl<'a> Evaluation<'a> {
@@ -134,36 +132,38 @@ impl<'a> Evaluation<'a> {
         let done = self.tally.seen;
         let batch_size = self.batch_size();
         let first = done - done % batch_size;
-        let mut clock = Clock::default();
-        let threads = self.classifier.threads();
-        let workers = match self.options.workers {
-            0 => threads,
-            workers => workers,
-        };
-        let window = 2 * batch_size + workers;
         let (classifier, dataset) = (self.classifier, self.dataset);
-        let flow = pipeline::run(classifier, dataset, first, (workers, window), |images| {
-            self.consume(&images, first, &mut clock, &mut each)
-        })??;
-        let seconds = start.elapsed().as_secs_f64();
-        let timing = Timing {
-            images: self.tally.seen - done,
-            seconds,
-            images_per_second: (self.tally.seen - done) as f64 / seconds,
-            workers,
-            threads,
-            decode_seconds: clock.decode.as_secs_f64(),
-            resize_seconds: clock.resize.as_secs_f64(),
-            network_seconds: clock.network.as_secs_f64(),
-            waiting_seconds: clock.waiting.as_secs_f64(),
+        let max_bytes = classifier.limits().max_bytes;
+        let targets = self.targets.clone();
+        let read = |&at: &usize| {
+            let sample = &dataset.samples()[at];
+            let bytes = dataset.read(sample, max_bytes);
+            let bytes = bytes.map_err(|e| Failed::Unread(e.to_string()))?;
+            match targets.class(sample.label) {
+                Some(_) => Ok(bytes),
+                None => Err(Failed::Unread("it has no label".into())),
+            }
         };
+        let mut trouble = Ok(());
+        let pipeline = classifier.pipeline().batch_size(batch_size);
+        let pipeline = pipeline.workers(self.options.workers);
+        let samples = first..dataset.samples().len();
+        let ran = pipeline.run(samples, read, &Logits, |batch| {
+            let flow = self.add_batch(batch, done, &mut each);
+            flow.unwrap_or_else(|error| {
+                trouble = Err(error);
+                ControlFlow::Break(())
+            })
+        })?;
+        trouble?;
+        let timing = self.timing(&ran, self.tally.seen - done, start.elapsed());
         Validation::new(
             classifier,
             dataset,
             &self.targets,
             self.tally,
             timing,
-            flow.is_break(),
+            ran.stopped,
         )
     }
 
@@ -173,72 +173,51 @@ impl<'a> Evaluation<'a> {
         self.options.batch_size.clamp(1, images.max(1))
     }
 
-    fn consume(
+    fn timing(&self, ran: &Ran, images: usize, took: Duration) -> Timing {
+        let seconds = took.as_secs_f64();
+        Timing {
+            images,
+            seconds,
+            images_per_second: images as f64 / seconds,
+            workers: ran.workers,
+            threads: self.classifier.threads(),
+            decode_seconds: ran.decode.as_secs_f64(),
+            resize_seconds: ran.resize.as_secs_f64(),
+            network_seconds: ran.network.as_secs_f64(),
+            waiting_seconds: ran.waiting.as_secs_f64(),
+        }
+    }
+
+    /// Counts a batch's outcomes, but for those of images before `done`, which an earlier run has counted.
+    fn add_batch(
         &mut self,
-        images: &Images,
-        mut next: usize,
-        clock: &mut Clock,
+        batch: Vec<Answered<usize, Vec<f32>, Failed>>,
+        done: usize,
         each: &mut impl FnMut(&Outcome) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
-        loop {
-            let mut batch: Vec<Waiting> = Vec::new();
-            let start = Instant::now();
-            while batch.len() < self.batch_size()
-                && let Some(prepared) = images.next()
-            {
-                clock.decode += prepared.decode;
-                clock.resize += prepared.resize;
-                batch.push(self.with_target(next, prepared));
-                next += 1;
-            }
-            clock.waiting += start.elapsed();
-            if batch.is_empty() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            let start = Instant::now();
-            let known = self.tally.seen.saturating_sub(next - batch.len());
-            let outcomes = self.outcomes(batch);
-            clock.network += start.elapsed();
-            for outcome in outcomes.into_iter().skip(known) {
-                self.add(&outcome)?;
-                if each(&outcome).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+        for image in batch.into_iter().filter(|image| image.input >= done) {
+            let outcome = self.outcome(image);
+            self.add(&outcome)?;
+            if each(&outcome).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn with_target(&self, at: usize, prepared: Prepared) -> Waiting {
-        let sample = self.dataset.samples().get(at);
-        let target = self
-            .targets
-            .class(sample.map_or(Label::Unknown, |s| s.label));
-        let unlabelled = || Failed::Said("it has no label".into());
-        Waiting {
-            at,
-            target,
-            pixels: (prepared.pixels)
-                .and_then(|pixels| target.map(|_| pixels).ok_or_else(unlabelled)),
-        }
-    }
-
-    /// The batch through the network.
-    fn outcomes(&self, batch: Vec<Waiting>) -> Vec<Outcome> {
-        let split = batch.into_iter().map(|w| ((w.at, w.target), w.pixels));
-        let (about, pixels): (Vec<_>, Vec<_>) = split.unzip();
-        let logits = self.classifier.logits_prepared(pixels);
-        let outcome =
-            |((at, target), logits): ((usize, Option<usize>), Result<Vec<f32>, Failed>)| Outcome {
-                file: self.dataset.samples()[at].name.clone(),
-                answer: match self.scored(target, logits) {
-                    Ok(scored) => Answer::Scored(scored),
-                    Err(Failed::Said(error)) => Answer::Failed { error },
-                    Err(Failed::Of(error)) => Answer::Failed {
-                        error: (self.options.say)(&error),
-                    },
+    fn outcome(&self, image: Answered<usize, Vec<f32>, Failed>) -> Outcome {
+        let sample = &self.dataset.samples()[image.input];
+        let target = self.targets.class(sample.label);
+        Outcome {
+            file: sample.name.clone(),
+            answer: match self.scored(target, image.answer) {
+                Ok(scored) => Answer::Scored(scored),
+                Err(Failed::Unread(error)) => Answer::Failed { error },
+                Err(Failed::Of(error)) => Answer::Failed {
+                    error: (self.options.message)(&error),
                 },
-            };
-        about.into_iter().zip(logits).map(outcome).collect()
+            },
+        }
     }
 
     fn scored(

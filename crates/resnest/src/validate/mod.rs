@@ -4,7 +4,7 @@
 //! use std::ops::ControlFlow;
 //! use resnest::dataset::Dataset;
 //! use resnest::validate::{Evaluation, Options, Targets};
-//! use resnest::{Classifier, DeviceChoice};
+//! use resnest::Classifier;
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/resnest/demo/photos");
@@ -13,7 +13,7 @@
 //! #     std::fs::copy(format!("{photos}/{photo}"), folder.path().join(class).join(photo))?;
 //! # }
 //! # let data = folder.path().display().to_string();
-//! let classifier = Classifier::from_pretrained("demo", DeviceChoice::Cpu)?;
+//! let classifier = Classifier::builder("demo").load()?;
 //! let dataset = Dataset::open(&data)?;
 //! let targets = Targets::new(&dataset, classifier.labels(), None, None)?;
 //! let evaluation = Evaluation::new(&classifier, &dataset, targets, Options::default())?;
@@ -25,17 +25,17 @@
 //! Decoding, resizing and the network overlap, and memory does not grow with the number of images. An image that cannot
 //! be read is counted apart and never replaced by another.
 //!
-//! `targets.rs` says which class of the model a label is, `pipeline.rs` prepares images, `evaluation.rs` runs them through
-//! the network, `outcome.rs` is what comes of one, `tally.rs` and `calibration.rs` count, `validation.rs` is the result,
-//! `outcomes_file.rs` lets an interrupted run go on, `report/` writes the page.
+//! `targets.rs` says which class of the model a label is, `evaluation.rs` runs the images through
+//! [`crate::Pipeline`], `outcome.rs` is what comes of one, `tally.rs` and `calibration.rs` count, `validation.rs` is the result,
+//! `outcomes_file.rs` lets an interrupted run go on, `report/` writes the page (feature `report`).
 
 mod calibration;
 mod error;
 mod evaluation;
 mod outcome;
 mod outcomes_file;
-mod pipeline;
 mod real;
+#[cfg(feature = "report")]
 pub mod report;
 mod tally;
 mod targets;

@@ -10,7 +10,8 @@
 //! use resnest::{Classifier, ClassifierOptions};
 //!
 //! let reference = Reference::open("ref.safetensors".as_ref())?;
-//! let options = ClassifierOptions { transform: reference.transform(), ..ClassifierOptions::default() };
+//! let mut options = ClassifierOptions::default();
+//! options.transform = reference.transform();
 //! let classifier = Classifier::load("resnest50d.in1k", &options)?;
 //! let report = verify(&classifier, &reference, &Bars::FAST)?;
 //! assert!(report.passed(), "departs at {:?}", report.first_departure());
@@ -76,7 +77,8 @@ pub fn verify(
 
 /// The recorded images, prepared here, against what entered timm's network: every value must be equal.
 fn preprocessing(classifier: &Classifier, reference: &Reference) -> Result<StageReport, Error> {
-    let prepared = classifier.prepare_each(reference.images(), |(_, bytes)| {
+    let pipeline = classifier.pipeline();
+    let prepared = pipeline.map(reference.images(), |(_, bytes)| {
         classifier.preprocess(bytes)
     });
     let mut pixels = Vec::new();
@@ -84,7 +86,7 @@ fn preprocessing(classifier: &Classifier, reference: &Reference) -> Result<Stage
         match prepared {
             Ok(prepared) => pixels.push(prepared),
             Err(error) => {
-                let reason = format!("{name}: {error}");
+                let reason = format!("{name}: {}", error.with_causes());
                 return Ok(StageReport::failed(PREPROCESSING, reason));
             }
         }

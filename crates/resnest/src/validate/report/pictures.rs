@@ -31,7 +31,7 @@ pub fn pictures(
     dataset: &Dataset,
     validation: &Validation,
 ) -> Vec<Pictures> {
-    classifier.prepare_each(&validation.mistakes, |mistake| {
+    classifier.pipeline().map(&validation.mistakes, |mistake| {
         let pictures = contain(|| of(classifier, dataset, mistake));
         pictures.ok().flatten().unwrap_or_default()
     })

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use resnest::explain::{Mapped, OverlayStyle, overlay};
-use resnest::{Classifier, Image};
+use resnest::{Answered, Classifier, Image};
 
-use super::Failure;
-use super::batches::{contained, reason};
 use super::cam_files::{Folder, beside, in_file_name, write_png};
 use super::inputs::Input;
+use super::words::full_message;
+use super::{Failure, contained};
 
 /// The folder of overlays.
 #[derive(Debug)]
@@ -29,25 +29,23 @@ impl Overlays {
 
     /// Writes the overlays of a batch on the classifier's threads: for each image where it is or why there is none, and
     /// nothing for an image that failed.
-    pub fn write<E: Sync>(
+    pub fn write(
         &mut self,
         classifier: &Classifier,
-        inputs: &[Input],
-        mapped: &[Result<Mapped, E>],
-        photos: &[Option<Image>],
+        batch: &[Answered<&Input, Mapped, Error>],
     ) -> Vec<Option<Result<PathBuf, String>>> {
         // Named in input order, so that the same call gives the same names.
-        let images = inputs.iter().zip(mapped).zip(photos);
-        let named: Vec<_> = images
-            .map(|((input, mapped), photo)| match (mapped, photo) {
-                (Ok(mapped), Some(photo)) => Some((self.folder.stem(input), mapped, photo)),
+        let named = batch
+            .iter()
+            .map(|image| match (&image.answer, &image.photo) {
+                (Ok(mapped), Some(photo)) => Some((self.folder.stem(image.input), mapped, photo)),
                 _ => None,
-            })
-            .collect();
-        classifier.prepare_each(&named, |image| {
+            });
+        let named: Vec<_> = named.collect();
+        classifier.pipeline().map(&named, |image| {
             let (stem, mapped, photo) = image.as_ref()?;
             let written = contained(|| write_one(classifier, stem, mapped, photo));
-            Some(written.map_err(|e| reason(&e)))
+            Some(written.map_err(|e| full_message(&e)))
         })
     }
 }

@@ -1,16 +1,29 @@
-//! What is said to people: errors in the words of the command's options, and names that cannot steer a terminal.
+//! Messages for people: errors in the words of the command's options, and names that cannot steer a terminal.
 
 use std::borrow::Cow;
 
 use resnest::dataset::path_text;
 use resnest::image::Error as ImageError;
 
-/// An error in the words of the command: where the library names a field of `Limits`, the option that sets it.
-pub fn say(error: &resnest::Error) -> String {
-    let resnest::Error::Image(image) = error else {
-        return error.to_string();
-    };
-    match image {
+/// An error in the words of the command: where the library names a field or a feature, the option or the command that
+/// helps.
+pub fn message(error: &resnest::Error) -> String {
+    use resnest::Error as E;
+    match error {
+        E::Image(image) => image_message(image),
+        E::DeviceNotBuilt { feature, .. } => format!(
+            "{error}: rebuild with `cargo build --release --features {feature}`, or choose --device cpu"
+        ),
+        E::DeviceFailed { .. } => format!(
+            "{}; choose --device cpu to go on without it",
+            error.with_causes()
+        ),
+        _ => error.with_causes(),
+    }
+}
+
+fn image_message(error: &ImageError) -> String {
+    match error {
         ImageError::TooMuchMemory {
             format,
             needed,
@@ -38,12 +51,17 @@ pub fn say(error: &resnest::Error) -> String {
     }
 }
 
-/// The same for any error, with its causes.
-pub fn say_any(error: &anyhow::Error) -> String {
-    match error.downcast_ref() {
-        Some(error) => say(error),
-        None => format!("{error:#}"),
+/// The same for any error: what it is about, and its causes.
+pub fn full_message(error: &anyhow::Error) -> String {
+    let mut about = Vec::new();
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref() {
+            about.push(message(error));
+            return about.join(": ");
+        }
+        about.push(cause.to_string());
     }
+    resnest::with_causes(error.as_ref())
 }
 
 /// A name or a sentence for a terminal: characters that would steer it, or turn the text's direction, are written as Rust

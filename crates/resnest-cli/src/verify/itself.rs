@@ -82,6 +82,8 @@ fn photos(classifier: &Classifier, args: &VerifyArgs) -> Result<Tensor, Failure>
             .collect(),
     };
     let prepared = prepared.map_err(Failure::Usage)?;
-    let batch = classifier.to_tensor(&prepared.iter().collect::<Vec<_>>());
+    let batch = classifier
+        .pipeline()
+        .tensor(&prepared.iter().collect::<Vec<_>>());
     batch.map_err(|e| Failure::Other(e.into()))
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::args::{InfoArgs, TableFormat};
 use super::plan::Plan;
 use super::words::shown_lines;
-use super::{Failure, Status, load, say};
+use super::{Failure, Status, load, print};
 
 /// What is known of one target.
 struct Facts {
@@ -52,9 +52,9 @@ pub fn run(args: &InfoArgs) -> Result<Status, Failure> {
     }
     load::warn(&facts.resolved.warnings, args.hub.quiet);
     match args.format {
-        TableFormat::Text => say(&shown_lines(text(&facts, args).trim_end()))?,
+        TableFormat::Text => print(&shown_lines(text(&facts, args).trim_end()))?,
         TableFormat::Json => {
-            say(&serde_json::to_string_pretty(&object(&facts, args)).unwrap_or_default())?
+            print(&serde_json::to_string_pretty(&object(&facts, args)).unwrap_or_default())?
         }
     };
     Ok(match &facts.weights {

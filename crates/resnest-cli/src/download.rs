@@ -5,7 +5,7 @@ use resnest::loader::{Loader, Resolved};
 
 use super::args::DownloadArgs;
 use super::words::{shown, shown_lines, shown_path};
-use super::{Failure, Status, load, say};
+use super::{Failure, Status, load, print};
 
 /// Downloads each model; one that fails does not keep the others from coming.
 pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
@@ -15,7 +15,7 @@ pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
         match download(&loader, name, args) {
             Ok((resolved, path)) => {
                 load::warn(&resolved.warnings, args.hub.quiet);
-                say(&format!("{}\t{path}", shown(&resolved.name)))?;
+                print(&format!("{}\t{path}", shown(&resolved.name)))?;
             }
             Err(error) => {
                 let error = error.context(format!("model {name}"));

@@ -7,7 +7,7 @@ use resnest::dataset::path_text;
 use resnest::explain::{ActivationMap, BlockSplits, Explanation};
 use serde_json::{Value, json};
 
-use crate::cli::words::{shown, shown_path};
+use crate::words::{shown, shown_path};
 
 /// What was found out about one image, and which files show it.
 pub struct Seen {

@@ -1,20 +1,19 @@
 //! `resnest features`: embeddings or maps of many images to one file, in constant memory.
 
 use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
 
 use anyhow::{Error, Result, anyhow};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use indicatif::ProgressBar;
 use resnest::features::{FeatureFormat, FeatureTable, FeatureWriter, Layer};
-use resnest::{Classifier, ClassifierOptions, Pixels};
+use resnest::{Answered, Classifier};
 
 use super::args::{ComputeArgs, ModelArgs, ReadArgs, TransformArgs, at_least_one, parse};
-use super::batches::{self, Batch};
 use super::inputs::{Input, expand};
-use super::words::{shown, shown_path};
+use super::words::{full_message, shown, shown_path};
 use super::{Failure, Status, load, progress};
 
 #[derive(Debug, Args)]
@@ -56,10 +55,8 @@ pub fn run(args: &FeaturesArgs) -> Result<Status, Failure> {
     // Before the model, which may have to be downloaded: a place that cannot be written to is nobody's work.
     let out = FeatureWriter::reserve(&args.out).map_err(cannot)?;
     let batch = args.batch_size.min(inputs.len());
-    let options = ClassifierOptions {
-        headless: true,
-        ..load::options(&args.model, &args.compute, &args.transform, batch)?
-    };
+    let mut options = load::options(&args.model, &args.compute, &args.transform, batch)?;
+    options.headless = true;
     let classifier = load::open(&args.model, &load::reading(options, &args.reading))?;
     let table = FeatureTable {
         model: classifier.name().to_owned(),
@@ -69,11 +66,7 @@ pub fn run(args: &FeaturesArgs) -> Result<Status, Failure> {
     };
     let mut writer = FeatureWriter::begin(out, table).map_err(cannot)?;
     let bar = progress::images("features", inputs.len(), 0, args.model.hub.quiet);
-    let max_bytes = classifier.limits().max_bytes;
-    let prepare =
-        |input: &Input| -> Result<Pixels> { Ok(classifier.preprocess(&input.read(max_bytes)?)?) };
-    let write = |batches| write(&classifier, args.stage, &mut writer, batches, &bar);
-    let failed = batches::run(&classifier, &inputs, args.batch_size, prepare, write)??;
+    let failed = write(&classifier, args, &inputs, &mut writer, &bar)?;
     writer.finish().map_err(cannot)?;
     bar.finish_and_clear();
     if !args.model.hub.quiet {
@@ -107,28 +100,36 @@ fn cannot(error: resnest::features::WriteError) -> Failure {
     Failure::Other(error.into())
 }
 
-/// Computes the batches as they come and writes them in order; how many images have no features.
+/// Writes a row for each image, in order; how many have no features.
 fn write(
     classifier: &Classifier,
-    stage: Layer,
+    args: &FeaturesArgs,
+    inputs: &[Input],
     writer: &mut FeatureWriter,
-    batches: Receiver<Batch<Pixels>>,
     bar: &ProgressBar,
 ) -> Result<usize, Failure> {
-    let mut failed = 0;
-    for (inputs, pixels) in batches {
-        let rows = classifier.features_prepared(pixels, stage);
-        for (input, row) in inputs.iter().zip(rows) {
-            let row = row.map_err(|error| batches::reason(&error));
-            if let Err(reason) = &row {
-                let name = input.name();
-                bar.suspend(|| eprintln!("error: {}: {}", shown(&name), shown(reason)));
-                failed += 1;
-            }
-            let row = row.as_deref().map_err(String::as_str);
-            writer.push(row).map_err(cannot)?;
+    let (mut failed, mut wrong) = (0, Ok(()));
+    let max_bytes = classifier.limits().max_bytes;
+    let read = |input: &&Input| input.read(max_bytes);
+    let mut push = |image: Answered<&Input, Vec<f32>, Error>| {
+        let row = image.answer.map_err(|error| full_message(&error));
+        if let Err(reason) = &row {
+            let name = image.input.name();
+            bar.suspend(|| eprintln!("error: {}: {}", shown(&name), shown(reason)));
+            failed += 1;
         }
-        bar.inc(inputs.len() as u64);
-    }
+        bar.inc(1);
+        writer.push(row.as_deref().map_err(String::as_str))
+    };
+    let pipeline = classifier.pipeline().batch_size(args.batch_size);
+    let ran = pipeline.run(inputs, read, &args.stage, |batch| {
+        wrong = batch.into_iter().try_for_each(&mut push);
+        match wrong {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    });
+    ran.map_err(|error| Failure::Other(error.into()))?;
+    wrong.map_err(cannot)?;
     Ok(failed)
 }

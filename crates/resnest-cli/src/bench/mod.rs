@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::args::{BenchArgs, TableFormat};
 use super::words::shown_lines;
-use super::{Failure, Status, say};
+use super::{Failure, Status, print};
 use measure::Measured;
 
 /// What the process of one model says on its standard output.
@@ -58,10 +58,10 @@ fn answer(args: &BenchArgs, index: usize) -> Result<Status, Failure> {
         Ok(measured) => Reply::Done(Box::new(measured)),
         Err(failure) => Reply::Failed {
             status: failure.status(),
-            error: failure.told(),
+            error: failure.message(),
         },
     };
-    say(&serde_json::to_string(&reply).unwrap_or_default())
+    print(&serde_json::to_string(&reply).unwrap_or_default())
 }
 
 /// Has the model measured by a process of its own. Where it is one of several, says at once why it
@@ -103,7 +103,7 @@ fn write(args: &BenchArgs, outcomes: &[Outcome]) -> Result<Status, Failure> {
         TableFormat::Json => {
             let all = args.models.iter().zip(outcomes);
             let all: Vec<Value> = all.map(|(name, outcome)| object(name, outcome)).collect();
-            say(&serde_json::to_string_pretty(&all).unwrap_or_default())
+            print(&serde_json::to_string_pretty(&all).unwrap_or_default())
         }
         TableFormat::Text => {
             let measured: Vec<&Measured> = outcomes.iter().flatten().map(Box::as_ref).collect();
@@ -120,7 +120,7 @@ fn write(args: &BenchArgs, outcomes: &[Outcome]) -> Result<Status, Failure> {
                     ));
                 }
             }
-            say(&shown_lines(&parts.join("\n\n")))
+            print(&shown_lines(&parts.join("\n\n")))
         }
     }
 }

@@ -15,7 +15,7 @@ use super::args::{
     ComputeArgs, HubArgs, ModelArgs, ReadArgs, TableFormat, TransformArgs, at_least_one,
 };
 use super::words::shown_lines;
-use super::{Failure, Status, load, say};
+use super::{Failure, Status, load, print};
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -58,11 +58,9 @@ pub fn run(args: &VerifyArgs) -> Result<Status, Failure> {
         Some(path) => {
             let reference = Reference::open(path).map_err(|e| Failure::Usage(e.into()))?;
             let images = reference.input().dims()[0];
-            let options = ClassifierOptions {
-                transform: reference.transform(),
-                headless: true,
-                ..options(args, images)?
-            };
+            let mut options = options(args, images)?;
+            options.transform = reference.transform();
+            options.headless = true;
             (load::open(&model(args), &options)?, reference)
         }
         None => itself::subjects(args)?,
@@ -141,5 +139,5 @@ fn write(args: &VerifyArgs, classifier: &Classifier, report: &Report) -> Result<
             format!("{object:#}")
         }
     };
-    say(&text)
+    print(&text)
 }

@@ -1,7 +1,7 @@
-//! The command line: one match over the commands, and the exit status they end with.
+//! The `resnest` command: one match over the commands, and the exit status they end with.
+#![forbid(unsafe_code)]
 
 mod args;
-mod batches;
 mod bench;
 mod cam_files;
 mod classify;
@@ -75,22 +75,23 @@ impl Failure {
         }
     }
 
-    /// The error and its causes, but for those that it quotes already.
-    fn told(&self) -> String {
-        let mut text = String::new();
-        for cause in self.error().chain().map(ToString::to_string) {
-            if text.is_empty() {
-                text = cause;
-            } else if !text.ends_with(&cause) {
-                text = format!("{text}: {cause}");
-            }
-        }
-        text
+    /// The error and its causes, in the words of the command.
+    fn message(&self) -> String {
+        words::full_message(self.error())
     }
 }
 
+/// Runs `work`; a panic in it is an error like any other, and nothing is printed.
+fn contained<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    contain(work).unwrap_or_else(|detail| {
+        Err(anyhow::anyhow!(
+            "it failed in a way it should not ({detail}): please report this image"
+        ))
+    })
+}
+
 /// Reads the options, runs the command, reports on standard error and returns the exit status.
-pub fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     // The last resort: what panics on this thread is said like any other error.
     let ended = contain(|| run(&cli.command)).unwrap_or_else(|detail| {
@@ -102,7 +103,7 @@ pub fn main() -> ExitCode {
         Ok(Status::SomeFailed) => ExitCode::from(1),
         Ok(Status::Interrupted) => ExitCode::from(validate::INTERRUPTED),
         Err(failure) => {
-            eprintln!("error: {}", shown_lines(&failure.told()));
+            eprintln!("error: {}", shown_lines(&failure.message()));
             ExitCode::from(failure.status())
         }
     }
@@ -123,7 +124,7 @@ fn run(command: &Command) -> Result<Status, Failure> {
 }
 
 /// Writes to standard output; a reader that has gone (`| head`) is no error.
-fn say(text: &str) -> Result<Status, Failure> {
+fn print(text: &str) -> Result<Status, Failure> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Other(
             anyhow::Error::from(error).context("cannot write to standard output"),

@@ -15,11 +15,10 @@ pub use args::ExplainArgs;
 use report::Seen;
 
 use super::args::TableFormat;
-use super::batches::{contained, reason};
 use super::cam_files::{Folder, beside, in_file_names, write, write_png};
 use super::inputs::{Input, expand};
-use super::words::{shown, shown_lines};
-use super::{Failure, Status, load, say};
+use super::words::{full_message, shown, shown_lines};
+use super::{Failure, Status, contained, load, print};
 
 /// Explains everything the user named, one image after the other.
 pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
@@ -36,11 +35,11 @@ pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
         let json = match seen {
             Ok(seen) if args.format == TableFormat::Json => seen.json(),
             Ok(seen) => {
-                say(&shown_lines(&seen.text()))?;
+                print(&shown_lines(&seen.text()))?;
                 continue;
             }
             Err(error) => {
-                let (name, reason) = (input.name(), reason(&error));
+                let (name, reason) = (input.name(), full_message(&error));
                 eprintln!("error: {}: {}", shown(&name), shown(&reason));
                 failed += 1;
                 json!({"file": name, "error": reason})
@@ -49,7 +48,7 @@ pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
         objects.push(json);
     }
     if args.format == TableFormat::Json {
-        say(&format!("{:#}", Value::Array(objects)))?;
+        print(&format!("{:#}", Value::Array(objects)))?;
     }
     Ok(match failed {
         0 => Status::Done,

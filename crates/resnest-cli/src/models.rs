@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{ModelsArgs, TableFormat};
 use super::words::shown_lines;
-use super::{Failure, Status, load, say};
+use super::{Failure, Status, load, print};
 
 /// Lists the manifest's entries that match.
 pub fn run(args: &ModelsArgs) -> Result<Status, Failure> {
@@ -26,10 +26,10 @@ pub fn run(args: &ModelsArgs) -> Result<Status, Failure> {
         )));
     }
     match args.format {
-        TableFormat::Text => say(&shown_lines(&table(&loader, &entries))),
+        TableFormat::Text => print(&shown_lines(&table(&loader, &entries))),
         TableFormat::Json => {
             let all: Vec<Value> = entries.iter().map(|entry| object(&loader, entry)).collect();
-            say(&serde_json::to_string_pretty(&all).unwrap_or_default())
+            print(&serde_json::to_string_pretty(&all).unwrap_or_default())
         }
     }
 }

@@ -9,18 +9,18 @@ use std::ops::ControlFlow;
 
 use anyhow::{Error, anyhow};
 use indicatif::ProgressBar;
+use resnest::Classifier;
 use resnest::dataset::{Dataset, path_text};
 use resnest::validate::report::{self, Pictures};
 use resnest::validate::{
     Answer, ClassMap, Evaluation, Header, Options, Outcome, OutcomesFile, RealLabels, Targets,
     Validation, read_valid_labels,
 };
-use resnest::{Classifier, ClassifierOptions};
 use serde_json::json;
 
 use super::args::{ModelArgs, TableFormat};
 use super::words::{self, shown, shown_lines, shown_path};
-use super::{Failure, Status, load, progress, say};
+use super::{Failure, Status, load, print, progress};
 use args::ValidateArgs;
 use results::Files;
 pub use stop::INTERRUPTED;
@@ -51,7 +51,11 @@ pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
             Ok(done) => all.push(done),
             Err(failure) if models.len() == 1 => return Err(failure),
             Err(failure) => {
-                eprintln!("error: {}: {}", shown(name), shown_lines(&failure.told()));
+                eprintln!(
+                    "error: {}: {}",
+                    shown(name),
+                    shown_lines(&failure.message())
+                );
                 failed = Some(failure);
             }
         }
@@ -101,9 +105,9 @@ fn write(args: &ValidateArgs, files: Files, all: &[Done]) -> Result<bool, Failur
     let results: Vec<&Validation> = all.iter().map(|(validation, _)| validation).collect();
     let mut problems = files.write(&args.files, all, &command());
     let said = match args.format {
-        TableFormat::Json => say(&serde_json::to_string_pretty(&results).unwrap_or_default()),
+        TableFormat::Json => print(&serde_json::to_string_pretty(&results).unwrap_or_default()),
         TableFormat::Text if all.is_empty() => Ok(Status::Done),
-        TableFormat::Text => say(&shown_lines(&text::summary(&results))),
+        TableFormat::Text => print(&shown_lines(&text::summary(&results))),
     };
     let uncounted = results.iter().filter(|v| !v.counted() && !v.interrupted);
     problems.extend(uncounted.map(|v| {
@@ -190,14 +194,13 @@ impl<'a> Job<'a> {
     }
 
     fn options(&self) -> Options {
-        Options {
-            batch_size: self.args.batch_size,
-            workers: self.args.workers.unwrap_or(0),
-            strict: self.args.strict,
-            real_labels: self.real.clone(),
-            say: words::say,
-            ..Options::default()
-        }
+        let mut options = Options::default();
+        options.batch_size = self.args.batch_size;
+        options.workers = self.args.workers.unwrap_or(0);
+        options.strict = self.args.strict;
+        options.real_labels = self.real.clone();
+        options.message = words::message;
+        options
     }
 
     fn classifier(&self, name: &str) -> Result<Classifier, Failure> {
@@ -209,10 +212,8 @@ impl<'a> Job<'a> {
             hub: args.hub.clone(),
         };
         let batch = args.batch_size.min(self.dataset.samples().len());
-        let options = ClassifierOptions {
-            test_time_pool: args.test_pool,
-            ..load::options(&model, &args.compute, &args.transform, batch)?
-        };
+        let mut options = load::options(&model, &args.compute, &args.transform, batch)?;
+        options.test_time_pool = args.test_pool;
         load::open(&model, &load::reading(options, &args.reading))
     }
 

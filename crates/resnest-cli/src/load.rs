@@ -1,12 +1,11 @@
 //! From the options that name a model to the model.
 
 use anyhow::{Error, anyhow};
-use resnest::hub::HubOptions;
 use resnest::loader::Loader;
 use resnest::model::keep_freed_memory;
 use resnest::{
-    Classifier, ClassifierOptions, HeadPolicy, Limits, MOST_THREADS, ModelOptions, ModelSource,
-    Overrides, Transform, TransformOverrides, device_name,
+    Classifier, ClassifierOptions, HeadPolicy, MOST_THREADS, ModelOptions, ModelSource, Overrides,
+    Transform, TransformOverrides, device_name,
 };
 
 use super::Failure;
@@ -21,27 +20,21 @@ pub fn options(
     transform: &TransformArgs,
     batch: usize,
 ) -> Result<ClassifierOptions, Failure> {
-    Ok(ClassifierOptions {
-        model: ModelOptions {
-            device: compute.device,
-            precision: compute.precision.into(),
-            batch_hint: batch,
-            overrides: overrides(&model.hub, model.num_classes),
-            ..model_options(&model.hub)?
-        },
-        transform: transform_overrides(transform),
-        threads: compute.threads,
-        ..ClassifierOptions::default()
-    })
+    let mut options = ClassifierOptions::default();
+    options.model = model_options(&model.hub)?;
+    options.model.device = compute.device;
+    options.model.precision = compute.precision.into();
+    options.model.batch_hint = batch;
+    options.model.overrides = overrides(&model.hub, model.num_classes);
+    options.transform = transform_overrides(transform);
+    options.threads = compute.threads;
+    Ok(options)
 }
 
 /// The same, with what reading an image may cost.
-pub fn reading(options: ClassifierOptions, args: &ReadArgs) -> ClassifierOptions {
-    let limits = Limits {
-        max_memory: args.max_memory,
-        ..options.limits
-    };
-    ClassifierOptions { limits, ..options }
+pub fn reading(mut options: ClassifierOptions, args: &ReadArgs) -> ClassifierOptions {
+    options.limits.max_memory = args.max_memory;
+    options
 }
 
 /// Starts the threads that images are prepared on where no number of them was given.
@@ -80,7 +73,7 @@ pub fn open(model: &ModelArgs, options: &ClassifierOptions) -> Result<Classifier
     };
     let classifier = loaded.map_err(|error| failure(name, error))?;
     if !model.hub.quiet {
-        tell(&classifier);
+        announce(&classifier);
     }
     // The process is the command's own, and only now has loading given its memory back.
     keep_freed_memory();
@@ -88,7 +81,7 @@ pub fn open(model: &ModelArgs, options: &ClassifierOptions) -> Result<Classifier
 }
 
 /// Says which model runs where on what kind of input, and what should be known about it.
-fn tell(classifier: &Classifier) {
+fn announce(classifier: &Classifier) {
     warn(classifier.warnings(), false);
     let Transform {
         size: (height, width),
@@ -134,30 +127,30 @@ pub fn overrides(args: &HubArgs, num_classes: Option<usize>) -> Overrides {
 }
 
 fn model_options(args: &HubArgs) -> Result<ModelOptions, Failure> {
-    let hub: HubOptions = hub_options(args).map_err(Failure::Usage)?;
-    Ok(ModelOptions {
-        manifests: args.manifest.clone(),
-        hub: Some(hub),
-        ..ModelOptions::default()
-    })
+    let mut options = ModelOptions::default();
+    options.manifests = args.manifest.clone();
+    options.hub = Some(hub_options(args).map_err(Failure::Usage)?);
+    Ok(options)
 }
 
 fn transform_overrides(args: &TransformArgs) -> TransformOverrides {
-    TransformOverrides {
-        input_size: args.input_size,
-        crop_pct: args.crop_pct,
-        crop_mode: args.crop_mode,
-        interpolation: args.interpolation,
-    }
+    let mut overrides = TransformOverrides::default();
+    overrides.input_size = args.input_size;
+    overrides.crop_pct = args.crop_pct;
+    overrides.crop_mode = args.crop_mode;
+    overrides.interpolation = args.interpolation;
+    overrides
 }
 
 /// A device that is not there and a transform that makes no image are wrong usage; the rest is the model's.
 pub fn failure(name: &str, error: resnest::Error) -> Failure {
     use resnest::Error as E;
     match error {
-        E::DeviceNotBuilt { .. } | E::DeviceFailed { .. } | E::Image(_) | E::Threads { .. } => {
-            Failure::Usage(error.into())
-        }
+        E::DeviceNotBuilt { .. }
+        | E::DeviceFailed { .. }
+        | E::Preprocessing(_)
+        | E::Threads { .. }
+        | E::TooManyThreads { .. } => Failure::Usage(error.into()),
         error => Failure::Model(Error::from(error).context(format!("model {name}"))),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use resnest::explain::{ColorMap, OverlayStyle};
 
-use crate::cli::args::{
+use crate::args::{
     ComputeArgs, ModelArgs, ReadArgs, TableFormat, TransformArgs, at_least_one, parse,
 };
 
@@ -63,10 +63,9 @@ fn opacity(text: &str) -> Result<f32, String> {
 impl StyleArgs {
     /// As the library takes it.
     pub fn style(&self) -> OverlayStyle {
-        OverlayStyle {
-            color_map: self.colormap,
-            opacity: self.opacity,
-            ..OverlayStyle::default()
-        }
+        let mut style = OverlayStyle::default();
+        style.color_map = self.colormap;
+        style.opacity = self.opacity;
+        style
     }
 }

@@ -1,8 +1,0 @@
-//! The `resnest` command.
-#![forbid(unsafe_code)]
-
-mod cli;
-
-fn main() -> std::process::ExitCode {
-    cli::main()
-}
