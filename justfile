@@ -11,7 +11,7 @@ clippy:
 # The benches run each of their functions once.
 test:
     cargo test --release --workspace --locked
-    cargo test --release --locked --bench image --bench kernels --bench model
+    cargo test --release --workspace --locked --bench image --bench kernels --bench model
 
 # Ignored by `cargo test`, each with its reason: those that need the photos and the demo model of the project's shared folder
 # (RESNEST_SHARED, else ../shared), or a Python with numpy, safetensors, pyarrow and huggingface_hub (RESNEST_PYTHON).

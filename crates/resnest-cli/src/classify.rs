@@ -1,23 +1,61 @@
 //! `resnest classify`: read and prepare beside the network, compute, write; a few batches in memory at most.
 
+use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context, Error, Result};
+use clap::Args;
 use resnest::explain::{Classes, Maps};
-use resnest::{Answered, Classifier, Prediction, Task, TopK};
+use resnest::{Answered, Classifier, Labels, Prediction, Task, TopK};
 
-use super::args::ClassifyArgs;
-use super::inputs::{Input, expand};
-use super::output::{Answer, Report};
+use super::args::{ComputeArgs, ModelArgs, ReadArgs, TransformArgs, at_least_one};
+use super::inputs::{Input, expand, nothing_to_read};
+use super::output::{Answer, Format, LabelType, OutputType, Report};
 use super::overlays::Overlays;
 use super::words::{full_message, shown};
 use super::{Failure, Status, load};
 
+#[derive(Debug, Args)]
+pub struct ClassifyArgs {
+    /// Image files, folders (searched throughout), glob patterns, or - for one image on standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<OsString>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub reading: ReadArgs,
+    /// How many classes to show an image
+    #[arg(long, default_value_t = 5, value_name = "K", value_parser = at_least_one)]
+    pub topk: usize,
+    /// Images computed at once
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = at_least_one)]
+    pub batch_size: usize,
+    /// How results are written to standard output
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Probabilities or the classifier's raw output
+    #[arg(long, value_enum, default_value_t)]
+    pub output_type: OutputType,
+    /// How a class is called: its name, a description, or a description with definition
+    #[arg(long, value_enum, default_value_t)]
+    pub label_type: LabelType,
+    #[command(flatten)]
+    pub transform: TransformArgs,
+    /// Also write, into this folder, each image with the places where its best class was seen
+    #[arg(long, value_name = "DIR")]
+    pub cam: Option<PathBuf>,
+}
+
 /// Classifies everything the user named.
 pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
+    if let Some(problems) = nothing_to_read(&inputs) {
+        return refuse_all(&inputs, problems, args);
+    }
     let batch = args.batch_size.min(inputs.len());
     let options = load::options(&args.model, &args.compute, &args.transform, batch)?;
     let classifier = load::open(&args.model, &load::reading(options, &args.reading))?;
@@ -42,6 +80,32 @@ pub fn run(args: &ClassifyArgs) -> Result<Status, Failure> {
             })?
         }
     };
+    tally.finish(args.model.hub.quiet)
+}
+
+/// The report of inputs none of which can be read, without a model.
+fn refuse_all(
+    inputs: &[Input],
+    problems: Vec<String>,
+    args: &ClassifyArgs,
+) -> Result<Status, Failure> {
+    let out = BufWriter::new(std::io::stdout().lock());
+    let mut report = Report::new(out, args, Labels::numbered(0));
+    let mut tally = Tally::default();
+    let answers = inputs.iter().zip(problems).map(|(input, reason)| Answer {
+        file: input.name(),
+        outcome: Err(reason),
+        overlay: None,
+    });
+    let report_all = || -> Result<()> {
+        if !closed(report.begin())?
+            && write(answers.collect(), &mut report, &mut tally)?.is_continue()
+        {
+            closed(report.end())?;
+        }
+        Ok(())
+    };
+    report_all().map_err(Failure::Other)?;
     tally.finish(args.model.hub.quiet)
 }
 

@@ -1,17 +1,33 @@
 //! `resnest download`: bring models into the cache and say where they are.
 
-use resnest::ModelSource;
+use clap::Args;
 use resnest::loader::{Loader, Resolved};
+use resnest::{ModelSource, demo};
 
-use super::args::DownloadArgs;
+use super::args::HubArgs;
 use super::words::{shown, shown_lines, shown_path};
 use super::{Failure, Status, load, print};
+
+#[derive(Debug, Args)]
+pub struct DownloadArgs {
+    /// ARCH[.TAG] or hf-hub:USER/REPO[@REV]
+    #[arg(required = true, value_name = "NAME")]
+    pub models: Vec<String>,
+    #[command(flatten)]
+    pub hub: HubArgs,
+}
 
 /// Downloads each model; one that fails does not keep the others from coming.
 pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
     let loader = load::loader(&args.hub)?;
     let mut failed = None;
     for name in &args.models {
+        if name == demo::NAME {
+            print(&format!(
+                "{name}\t(part of this program: nothing to download)"
+            ))?;
+            continue;
+        }
         match download(&loader, name, args) {
             Ok((resolved, path)) => {
                 load::warn(&resolved.warnings, args.hub.quiet);

@@ -12,7 +12,7 @@ use resnest::features::{FeatureFormat, FeatureTable, FeatureWriter, Layer};
 use resnest::{Answered, Classifier};
 
 use super::args::{ComputeArgs, ModelArgs, ReadArgs, TransformArgs, at_least_one, parse};
-use super::inputs::{Input, expand};
+use super::inputs::{Input, expand, nothing_to_read};
 use super::words::{full_message, shown, shown_path};
 use super::{Failure, Status, load, progress};
 
@@ -49,8 +49,12 @@ fn out(name: OsString) -> Result<PathBuf, String> {
 /// Writes a row for every image the user named; a broken one has a row without features.
 pub fn run(args: &FeaturesArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
-    if let Some(reason) = nothing(&inputs) {
-        return Err(Failure::Usage(reason));
+    if let Some(problems) = nothing_to_read(&inputs) {
+        let named = inputs.iter().zip(problems);
+        let reasons: Vec<String> = named
+            .map(|(i, reason)| format!("{}: {reason}", i.name()))
+            .collect();
+        return Err(Failure::Usage(anyhow!("{}", reasons.join("; "))));
     }
     // Before the model, which may have to be downloaded: a place that cannot be written to is nobody's work.
     let out = FeatureWriter::reserve(&args.out).map_err(cannot)?;
@@ -79,16 +83,6 @@ pub fn run(args: &FeaturesArgs) -> Result<Status, Failure> {
         0 => Status::Done,
         _ => Status::SomeFailed,
     })
-}
-
-/// Why there is nothing to do, where not one image was found.
-fn nothing(inputs: &[Input]) -> Option<Error> {
-    let reasons = inputs.iter().map(|input| match input {
-        Input::Missing { name, reason } => Some(format!("{name}: {reason}")),
-        _ => None,
-    });
-    let reasons = reasons.collect::<Option<Vec<String>>>()?;
-    Some(anyhow!("{}", reasons.join("; ")))
 }
 
 fn shape(classifier: &Classifier, stage: Layer) -> Result<Vec<usize>, Failure> {

@@ -3,15 +3,45 @@
 use std::path::Path;
 
 use anyhow::{Context, Error};
+use clap::Args;
 use resnest::loader::{Checkpoint, CheckpointFormat, Loader, Resolved, StrictReport, check};
 use resnest::model::{Step, gmacs, parameter_count, trace_shapes};
 use resnest::{ModelSource, demo};
 use serde_json::{Value, json};
 
-use super::args::{InfoArgs, TableFormat};
-use super::plan::Plan;
+use super::args::{HubArgs, TableFormat, input_size};
+use super::plan::{Plan, PlanArgs};
 use super::words::shown_lines;
-use super::{Failure, Status, load, print};
+use super::{Failure, Status, load, network, print};
+
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A model's name as for --model, a checkpoint file, or a folder with config.json
+    #[arg(value_name = "MODEL|PATH")]
+    pub target: String,
+    /// The architecture a checkpoint file is held against, if its folder has no config.json
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// Walk through the network: the shape of every tensor, inside each split attention too
+    #[arg(long)]
+    pub shapes: bool,
+    /// List every tensor with its shape and type
+    #[arg(long)]
+    pub keys: bool,
+    /// How each layer would be computed on this CPU, and its packed size; needs no weights
+    #[arg(long)]
+    pub plan: bool,
+    #[command(flatten)]
+    pub planning: PlanArgs,
+    /// Input size for --shapes, --plan and the operation count: N or HxW [default: the checkpoint's]
+    #[arg(long, value_name = "N|HxW", value_parser = input_size)]
+    pub input_size: Option<(u32, u32)>,
+    /// For people, or one JSON object
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableFormat,
+    #[command(flatten)]
+    pub hub: HubArgs,
+}
 
 /// What is known of one target.
 struct Facts {
@@ -162,10 +192,7 @@ fn text(facts: &Facts, args: &InfoArgs) -> String {
     let mut lines = vec![resolved.name.clone()];
     lines.extend([
         line("architecture", &resolved.architecture),
-        line(
-            "network",
-            format!("{config:?}").trim_start_matches("ResNetConfig "),
-        ),
+        line("network", &network::words(config)),
         line("parameters", &thousands(facts.parameters)),
         line(
             "operations",
@@ -174,11 +201,15 @@ fn text(facts: &Facts, args: &InfoArgs) -> String {
         line(
             "input",
             &format!(
-                "{:?}, crop {} {}, {}",
-                cfg.input_size, cfg.crop_mode, cfg.crop_pct, cfg.interpolation
+                "{}, crop {} {}, {}",
+                tuple(&cfg.input_size),
+                cfg.crop_mode,
+                cfg.crop_pct,
+                cfg.interpolation
             ),
         ),
-        line("mean, std", &format!("{:?}, {:?}", cfg.mean, cfg.std)),
+        line("mean", &numbers(&cfg.mean)),
+        line("std", &numbers(&cfg.std)),
         line("classes", &format!("{}{labels}", config.num_classes)),
         line("license", cfg.license.as_deref().unwrap_or("not stated")),
     ]);
@@ -216,11 +247,13 @@ fn weights_lines(checked: &Checked, with_keys: bool) -> Vec<String> {
         true => format!("fits: {} of {} tensors", strict.matched, strict.expected),
         false => format!("fails\n{strict}"),
     };
+    let unused = match strict.ignored {
+        0 => String::new(),
+        counters => format!(", {counters} of them counters of training steps, which are not used"),
+    };
+    let about = format!("{format}, {} tensors{unused}{wrapper}", keys.len());
     let mut lines = vec![
-        line(
-            "weights",
-            &format!("{place} ({format}, {} tensors{wrapper})", keys.len()),
-        ),
+        line("weights", &format!("{place} ({about})")),
         line("strict load", &verdict),
     ];
     if with_keys {
@@ -269,6 +302,11 @@ fn shape_lines(steps: &[Step]) -> Vec<String> {
 fn tuple(shape: &[usize]) -> String {
     let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
     format!("({})", sides.join(", "))
+}
+
+fn numbers(values: &[f64]) -> String {
+    let values: Vec<String> = values.iter().map(f64::to_string).collect();
+    values.join(", ")
 }
 
 fn thousands(number: usize) -> String {

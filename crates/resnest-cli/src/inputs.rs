@@ -37,6 +37,15 @@ impl Input {
         }
     }
 
+    /// Why it cannot be read, as far as that shows without reading it.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Stdin => None,
+            Self::File(path) => std::fs::metadata(path).err().map(|e| e.to_string()),
+            Self::Missing { reason, .. } => Some(reason.clone()),
+        }
+    }
+
     fn missing(name: impl AsRef<OsStr>, reason: String) -> Self {
         let name = path_text(name);
         Self::Missing { name, reason }
@@ -54,6 +63,11 @@ pub fn expand(names: &[OsString]) -> Result<Vec<Input>> {
         bail!("standard input (-) can be read only once");
     }
     Ok(names.iter().flat_map(|name| expand_one(name)).collect())
+}
+
+/// Why there is nothing to do, where not one of the inputs can be read: found before a model is fetched for them.
+pub fn nothing_to_read(inputs: &[Input]) -> Option<Vec<String>> {
+    inputs.iter().map(Input::problem).collect()
 }
 
 fn expand_one(name: &OsStr) -> Vec<Input> {

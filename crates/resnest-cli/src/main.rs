@@ -12,6 +12,7 @@ mod info;
 mod inputs;
 mod load;
 mod models;
+mod network;
 mod output;
 mod overlays;
 mod plan;
@@ -23,11 +24,56 @@ mod words;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use args::{Cli, Command};
+use bench::BenchArgs;
+use classify::ClassifyArgs;
+use download::DownloadArgs;
+use explain::ExplainArgs;
+use features::FeaturesArgs;
+use info::InfoArgs;
+use models::ModelsArgs;
+use validate::ValidateArgs;
+use verify::VerifyArgs;
+
 use resnest::image::contain;
 use words::shown_lines;
+
+/// timm's ResNet-family image classifiers (ResNet, ResNeSt, ResNeXt, SE, ECA, SK, Res2Net): the same weights, pixels and
+/// logits as timm.
+#[derive(Debug, Parser)]
+#[command(name = "resnest", version, max_term_width = 110, after_help = EXIT_STATUS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 3 the model could not be had,
+130 interrupted.
+Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, RAYON_NUM_THREADS.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Classify image files, folders, globs, or one image from standard input
+    Classify(ClassifyArgs),
+    /// Show where in an image its class was seen, and how each block weighed its splits
+    Explain(ExplainArgs),
+    /// List the pretrained models
+    Models(ModelsArgs),
+    /// Download pretrained models into the cache
+    Download(DownloadArgs),
+    /// Show a model's configuration, tensors and what a strict load says
+    Info(InfoArgs),
+    /// Measure how fast models run here: time, throughput, memory; layer by layer on request
+    Bench(BenchArgs),
+    /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration, an HTML report
+    Validate(ValidateArgs),
+    /// Write embeddings or maps of many images to one file
+    Features(FeaturesArgs),
+    /// Hold a model against what timm computed, stage by stage
+    Verify(VerifyArgs),
+}
 
 /// How a command that ran ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,14 +1,27 @@
 //! `resnest models`: what can be had, and what is here already.
 
 use anyhow::anyhow;
+use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use resnest::Overrides;
 use resnest::loader::{Entry, Loader};
+use resnest::{Overrides, demo};
 use serde_json::{Value, json};
 
-use super::args::{ModelsArgs, TableFormat};
+use super::args::{HubArgs, TableFormat};
 use super::words::shown_lines;
 use super::{Failure, Status, load, print};
+
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// Only names that match: * and ? are wildcards, a plain word matches anywhere
+    #[arg(value_name = "PATTERN")]
+    pub pattern: Option<String>,
+    /// A table, or an array of objects
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableFormat,
+    #[command(flatten)]
+    pub hub: HubArgs,
+}
 
 /// Lists the manifest's entries that match.
 pub fn run(args: &ModelsArgs) -> Result<Status, Failure> {
@@ -19,6 +32,10 @@ pub fn run(args: &ModelsArgs) -> Result<Status, Failure> {
         Some(word) => format!("*{word}*"),
     };
     let entries: Vec<&Entry> = loader.manifest().matching(&pattern).collect();
+    if entries.is_empty() && args.pattern.as_deref() == Some(demo::NAME) {
+        let problem = "demo is part of this program and in no list: `resnest info demo` shows it";
+        return Err(Failure::Usage(anyhow!(problem)));
+    }
     if entries.is_empty() {
         let all = loader.manifest().iter().count();
         return Err(Failure::Usage(anyhow!(

@@ -3,12 +3,46 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use resnest::dataset::path_text;
 use resnest::{Labels, Prediction};
 use serde::Serialize;
 
-use super::args::{ClassifyArgs, Format, LabelType, OutputType};
+use super::classify::ClassifyArgs;
 use super::words::{shown, shown_path};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people: a bar for each class
+    #[default]
+    Text,
+    /// An array with one object per image, in input order
+    Json,
+    /// The same objects, one a line, as they come
+    Jsonl,
+    /// One row a class, with a header
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputType {
+    /// Softmax over all classes
+    #[default]
+    Prob,
+    /// The output before the softmax
+    Logit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LabelType {
+    /// The class name only, such as n02123045
+    Name,
+    /// With the class in words, such as "tabby, tabby cat"
+    #[default]
+    Description,
+    /// With words and definition
+    Detailed,
+}
 
 /// What is known of one image: its classes, or why there are none.
 pub type Outcome = Result<Vec<Prediction>, String>;

@@ -2,12 +2,27 @@
 
 use std::collections::BTreeMap;
 
+use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use resnest::ResNetConfig;
-use resnest::model::{Error, FuseOptions, Isa, PlannedLayer, plan};
+use resnest::model::{Algorithm, Error, FuseOptions, Isa, PlannedLayer, plan};
 use serde_json::{Value, json};
 
-use super::args::{PlanArgs, PrecisionChoice};
+use super::args::{PrecisionChoice, at_least_one, layer_algorithm};
+
+/// For what `info --plan` plans.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Images in a batch, for --plan
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one, requires = "plan")]
+    pub batch_size: usize,
+    /// How exact convolutions are, for --plan
+    #[arg(long, value_enum, default_value_t, requires = "plan")]
+    pub precision: PrecisionChoice,
+    /// Another algorithm for a layer than the cost model's, such as layer1.0.conv2.conv=direct, for --plan (repeatable)
+    #[arg(long, value_name = "LAYER=NAME", value_parser = layer_algorithm, requires = "plan")]
+    pub algorithm: Vec<(String, Algorithm)>,
+}
 
 /// The plan of a network for this CPU.
 pub struct Plan {

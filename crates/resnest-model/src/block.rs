@@ -1,16 +1,100 @@
-//! The shortcut of a block that changes shape (`downsample_avg`, `downsample_conv`).
+//! What all residual blocks have in common: the trait, a block's place in the network, its shortcut.
+//!
+//! He et al., *Deep Residual Learning for Image Recognition*, [arXiv:1512.03385]; `downsample_avg` and
+//! `downsample_conv` of timm's [`models/resnet.py`].
+//!
+//! [arXiv:1512.03385]: https://arxiv.org/abs/1512.03385
+//! [`models/resnet.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/resnet.py
+
+use std::fmt::Debug;
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
+use crate::config::{AaLayer, NormLayer};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::helpers::get_padding;
-use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
+use crate::helpers::{get_padding, group_width};
+use crate::layers::act::Act;
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::conv_norm_act;
 use crate::layers::norm::{Norm, Normalise};
 use crate::layers::pool::{AvgPool2d, AvgPoolRule};
-use crate::network::BlockSpec;
 use crate::trace::Trace;
+
+/// A residual block: (N, C, H, W) → (N, C', H', W').
+pub(crate) trait ResidualBlock: CloneBlock + Debug + Send + Sync {
+    /// Computes the block. What it is given as [`Residual::Owned`] it may write its result over.
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor>;
+
+    /// Fuses each layer, in the order they run.
+    fn fuse(&mut self, fuser: &mut Fuser) -> ModelResult<()>;
+
+    /// Bytes of weights held by convolutions.
+    fn weight_bytes(&self) -> usize;
+}
+
+/// `Clone` of whatever block it is: weights are shared, not copied.
+pub(crate) trait CloneBlock {
+    fn clone_block(&self) -> Box<dyn ResidualBlock>;
+}
+
+impl<T: ResidualBlock + Clone + 'static> CloneBlock for T {
+    fn clone_block(&self) -> Box<dyn ResidualBlock> {
+        Box::new(self.clone())
+    }
+}
+
+/// The place of a block in the network (the arguments of timm's block constructors).
+#[derive(Clone, Debug)]
+pub(crate) struct BlockSpec {
+    /// The block's name in the checkpoint, such as `layer1.0`.
+    pub path: String,
+    /// 0 to 3.
+    pub stage: usize,
+    pub in_chans: usize,
+    pub planes: usize,
+    /// Channels put out: `planes` times the kind's [`expansion`](crate::Block::expansion), whatever was pruned.
+    pub out_chans: usize,
+    pub stride: usize,
+    /// Dilation of the stage.
+    pub dilation: usize,
+    /// Dilation of this block's 3x3: in the first block of a dilated stage still the one before.
+    pub first_dilation: usize,
+    pub cardinality: usize,
+    pub base_width: usize,
+    /// Whether the shortcut changes shape, and by which kind of downsampling.
+    pub downsample: Option<DownsampleKind>,
+    pub reduce_first: usize,
+    pub norm_layer: NormLayer,
+    pub aa: Option<AaLayer>,
+    /// Channels of a pruned bottleneck: after `conv1`, after `conv2`, put out.
+    pub pruned: Option<[usize; 3]>,
+}
+
+impl BlockSpec {
+    /// Channels inside a bottleneck.
+    pub(crate) fn width(&self) -> usize {
+        group_width(self.planes, self.base_width, self.cardinality)
+    }
+
+    /// The anti-aliasing layer of this block (timm: `use_aa`).
+    pub(crate) fn aa_layer(&self) -> Option<AaLayer> {
+        let changes = self.stride == 2 || self.first_dilation != self.dilation;
+        self.aa.filter(|_| changes)
+    }
+
+    /// The 3x3 convolution with the block's stride, unless an anti-aliasing layer has it.
+    pub(crate) fn conv3x3(&self, aa: bool) -> Conv2dConfig {
+        Conv2dConfig {
+            padding: self.first_dilation,
+            dilation: self.first_dilation,
+            groups: self.cardinality,
+            ..Conv2dConfig::new(3, if aa { 1 } else { self.stride })
+        }
+    }
+}
 
 /// How a shortcut changes shape.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +145,11 @@ impl Downsample {
     /// What a block adds to its own result: its input, or what a downsampling makes of it.
     pub(crate) fn shortcut<'a>(
         downsample: Option<&Self>,
-        x: Held<'a>,
+        x: Residual<'a>,
         trace: &mut Trace,
-    ) -> Result<Held<'a>> {
+    ) -> Result<Residual<'a>> {
         match downsample {
-            Some(downsample) => Ok(Held::Own(downsample.forward(&x, trace)?)),
+            Some(downsample) => Ok(Residual::Owned(downsample.forward(&x, trace)?)),
             None => Ok(x),
         }
     }

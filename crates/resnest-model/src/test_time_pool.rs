@@ -1,4 +1,6 @@
-//! Test-time pooling (`timm/layers/test_time_pool.py`).
+//! Test-time pooling: timm's [`layers/test_time_pool.py`].
+//!
+//! [`layers/test_time_pool.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/test_time_pool.py
 
 use candle_core::Tensor;
 use resnest_kernels::PoolSpec;
@@ -49,7 +51,7 @@ impl TestTimePoolHead {
         };
         Ok(Self {
             base,
-            fc: Conv2d::from_linear(fc)?,
+            fc: fc.into_conv()?,
             original_pool,
         })
     }

@@ -33,6 +33,7 @@ mod device;
 mod error;
 mod imagenet;
 mod labels;
+mod npy;
 mod options;
 mod picture;
 pub mod pipeline;

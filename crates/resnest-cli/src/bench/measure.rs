@@ -11,7 +11,7 @@ use resnest::model::{PlannedLayer, TimedStep, current_threads, gmacs};
 use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
-use super::super::args::BenchArgs;
+use super::args::BenchArgs;
 use super::memory::peak_rss_bytes;
 use super::subject::Subject;
 

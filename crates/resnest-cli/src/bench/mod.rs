@@ -3,6 +3,7 @@
 //! Each model runs in a process of its own, this executable started again: so its peak of memory is
 //! its own, and one that the system kills takes no other's result along.
 
+mod args;
 mod measure;
 mod memory;
 mod report;
@@ -15,9 +16,10 @@ use resnest::model::with_threads;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::args::{BenchArgs, TableFormat};
+use super::args::TableFormat;
 use super::words::shown_lines;
 use super::{Failure, Status, print};
+pub use args::BenchArgs;
 use measure::Measured;
 
 /// What the process of one model says on its standard output.

@@ -16,13 +16,20 @@ use report::Seen;
 
 use super::args::TableFormat;
 use super::cam_files::{Folder, beside, in_file_names, write, write_png};
-use super::inputs::{Input, expand};
+use super::inputs::{Input, expand, nothing_to_read};
 use super::words::{full_message, shown, shown_lines};
 use super::{Failure, Status, contained, load, print};
 
 /// Explains everything the user named, one image after the other.
 pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
+    if let Some(problems) = nothing_to_read(&inputs) {
+        let failed = inputs.iter().zip(&problems);
+        let objects = failed
+            .map(|(input, reason)| failure(input, reason))
+            .collect();
+        return finish(args, objects, problems.len());
+    }
     let options = load::options(&args.model, &args.compute, &args.transform, 1)?;
     let classifier = load::open(&args.model, &load::reading(options, &args.reading))?;
     let can = classifier.check_maps();
@@ -39,14 +46,23 @@ pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
                 continue;
             }
             Err(error) => {
-                let (name, reason) = (input.name(), full_message(&error));
-                eprintln!("error: {}: {}", shown(&name), shown(&reason));
                 failed += 1;
-                json!({"file": name, "error": reason})
+                failure(input, &full_message(&error))
             }
         };
         objects.push(json);
     }
+    finish(args, objects, failed)
+}
+
+/// An image that has no answer: said at once, and in its place in the array.
+fn failure(input: &Input, reason: &str) -> Value {
+    let name = input.name();
+    eprintln!("error: {}: {}", shown(&name), shown(reason));
+    json!({"file": name, "error": reason})
+}
+
+fn finish(args: &ExplainArgs, objects: Vec<Value>, failed: usize) -> Result<Status, Failure> {
     if args.format == TableFormat::Json {
         print(&format!("{:#}", Value::Array(objects)))?;
     }

@@ -21,7 +21,7 @@ use serde_json::json;
 use super::args::{ModelArgs, TableFormat};
 use super::words::{self, shown, shown_lines, shown_path};
 use super::{Failure, Status, load, print, progress};
-use args::ValidateArgs;
+pub use args::ValidateArgs;
 use results::Files;
 pub use stop::INTERRUPTED;
 use stop::Stop;

@@ -5,7 +5,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::Error;
+use anyhow::{Error, anyhow};
 use clap::Args;
 use resnest::verify::{Bars, Reference, Report, verify};
 use resnest::{Classifier, ClassifierOptions, device_name};
@@ -23,7 +23,7 @@ pub struct VerifyArgs {
     #[arg(value_name = "MODEL")]
     model: String,
     /// What timm computed, as tests/python/make_reference.py writes it
-    #[arg(long, value_name = "FILE", required_unless_present = "itself")]
+    #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
     /// Without a reference: the way it runs here against plain candle operations in f32, and both against f64
     #[arg(long = "self", conflicts_with_all = ["reference", "unfused"])]
@@ -63,7 +63,12 @@ pub fn run(args: &VerifyArgs) -> Result<Status, Failure> {
             options.headless = true;
             (load::open(&model(args), &options)?, reference)
         }
-        None => itself::subjects(args)?,
+        None if args.itself => itself::subjects(args)?,
+        None => {
+            let problem = "against what? --reference FILE takes what tests/python/make_reference.py recorded of timm, --self \
+                           this machine's own plain candle operations";
+            return Err(Failure::Usage(anyhow!(problem)));
+        }
     };
     let bars = bars(args, &classifier);
     let report = verify(&classifier, &reference, &bars).map_err(refused)?;

@@ -1,5 +1,9 @@
-//! Anti-aliased downsampling (`timm/layers/blur_pool.py`; Zhang, *Making Convolutional Networks
-//! Shift-Invariant Again*).
+//! Anti-aliased downsampling: a blur, or an average pool, in the place of a stride.
+//!
+//! Zhang, *Making Convolutional Networks Shift-Invariant Again*, [arXiv:1904.11486]; timm's [`layers/blur_pool.py`].
+//!
+//! [arXiv:1904.11486]: https://arxiv.org/abs/1904.11486
+//! [`layers/blur_pool.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/blur_pool.py
 
 use std::sync::Arc;
 

@@ -1,9 +1,14 @@
-//! The attention at the end of a block, by name (`timm/layers/create_attn.py`).
+//! The channel attention at the end of a block, by name: timm's [`layers/create_attn.py`].
+//!
+//! [`layers/create_attn.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/create_attn.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
-use super::conv::{Act, Conv2d, Held, conv_norm_add_act};
+use super::act::Act;
+use super::conv::Conv2d;
+use super::conv_bn_act::conv_norm_add_act;
 use super::eca::EcaModule;
 use super::gate::{ChannelGate, conv_norm_act_gate_add_relu};
 use super::norm::Normalise;
@@ -87,7 +92,7 @@ pub(crate) fn conv_norm_attn_add_act(
     conv: &Conv2d,
     norm: &impl Normalise,
     attn: Option<&Attn>,
-    shortcut: Held,
+    shortcut: Residual,
     x: &Tensor,
     trace: &mut Trace,
 ) -> Result<Tensor> {

@@ -1,4 +1,10 @@
-//! Efficient channel attention (`timm/layers/eca.py`; Wang et al., *ECA-Net*).
+//! Efficient channel attention: each channel weighted by the means of its neighbours.
+//!
+//! Wang et al., *ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks*, [arXiv:1910.03151];
+//! timm's [`layers/eca.py`].
+//!
+//! [arXiv:1910.03151]: https://arxiv.org/abs/1910.03151
+//! [`layers/eca.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/eca.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;

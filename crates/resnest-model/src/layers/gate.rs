@@ -1,8 +1,10 @@
-//! Maps weighted channel by channel and added up, by candle's operations or in one kernel.
+//! Maps weighted channel by channel and added up: what the channel attentions have in common.
 
 use candle_core::{Result, Tensor};
 
-use super::conv::{Act, Conv2d, conv_norm_act};
+use super::act::Act;
+use super::conv::Conv2d;
+use super::conv_bn_act::conv_norm_act;
 use super::nan::relu;
 use super::norm::Normalise;
 use super::pool::GlobalAvg;

@@ -1,5 +1,7 @@
-//! ReLU and maxima that let NaN through, as PyTorch's do. candle's are `max(x, 0)` and comparisons, of
-//! which NaN is never the larger: broken weights would give a confident answer.
+//! ReLU and maxima that pass NaN on, as PyTorch's do.
+//!
+//! candle's are `max(x, 0)` and comparisons, in which NaN is never the larger: damaged weights would give a confident
+//! answer.
 
 use candle_core::cpu_backend::{Map1, unary_map};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};

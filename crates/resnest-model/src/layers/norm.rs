@@ -1,4 +1,11 @@
-//! Norms (`timm/layers/norm.py`, `create_norm.py`).
+//! Norms: timm's [`layers/norm.py`] and [`layers/create_norm.py`].
+//!
+//! Ioffe and Szegedy, *Batch Normalization*, [arXiv:1502.03167]; Wu and He, *Group Normalization*, [arXiv:1803.08494].
+//!
+//! [`layers/norm.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/norm.py
+//! [`layers/create_norm.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/create_norm.py
+//! [arXiv:1502.03167]: https://arxiv.org/abs/1502.03167
+//! [arXiv:1803.08494]: https://arxiv.org/abs/1803.08494
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -101,12 +108,11 @@ impl BatchNorm2d {
         bias: Option<&[f32]>,
     ) -> ModelResult<(Vec<f32>, Vec<f32>)> {
         let [gamma, beta, mean, var] = &self.read;
-        let values = |tensor| to_vec(tensor).map_err(|error| Error::fuse(&self.path, error));
         let norm = BatchNorm {
-            gamma: &values(gamma)?,
-            beta: &values(beta)?,
-            mean: &values(mean)?,
-            var: &values(var)?,
+            gamma: &to_vec(gamma)?,
+            beta: &to_vec(beta)?,
+            mean: &to_vec(mean)?,
+            var: &to_vec(var)?,
             eps: EPS,
         };
         fold_batch_norm(weight, bias, norm).map_err(|error| self.named(conv, error))
@@ -120,7 +126,7 @@ impl BatchNorm2d {
             problem,
         } = error
         else {
-            return Error::fuse(conv, error);
+            return Error::pack(conv, error);
         };
         let norm = &self.path;
         let tensor = match name {

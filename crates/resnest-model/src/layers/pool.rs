@@ -1,5 +1,8 @@
-//! Pools, with PyTorch's and timm's rules for borders (`timm/layers/pool2d_same.py`,
-//! `adaptive_avgmax_pool.py`).
+//! Pools, with PyTorch's and timm's rules for borders: timm's [`layers/pool2d_same.py`] and
+//! [`layers/adaptive_avgmax_pool.py`].
+//!
+//! [`layers/pool2d_same.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/pool2d_same.py
+//! [`layers/adaptive_avgmax_pool.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/adaptive_avgmax_pool.py
 
 use candle_core::{D, Result, Tensor};
 use resnest_kernels::{GlobalPool, PoolSpec};
@@ -127,7 +130,7 @@ impl AvgPool2d {
         self.fused = true;
     }
 
-    /// What a kernel that pools beside doing more must know.
+    /// The same as the kernels describe it, for one that pools among other things.
     pub(crate) fn kernel(&self) -> PoolSpec {
         self.rule.kernel()
     }

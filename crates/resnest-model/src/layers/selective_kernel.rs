@@ -1,12 +1,18 @@
-//! Selective kernels (`timm/layers/selective_kernel.py`; Li et al., *Selective Kernel Networks*).
+//! Selective kernels: two convolutions of different reach, weighted channel by channel and added up.
+//!
+//! Li et al., *Selective Kernel Networks*, [arXiv:1903.06586]; timm's [`layers/selective_kernel.py`].
+//!
+//! [arXiv:1903.06586]: https://arxiv.org/abs/1903.06586
+//! [`layers/selective_kernel.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/selective_kernel.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::softmax;
-use resnest_kernels::PackedSplitAttention;
+use resnest_kernels::{PackedSplitAttention, Residual};
 
-use super::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
-use super::conv_bn_act::ConvNormAct;
+use super::act::Act;
+use super::conv::{Conv2d, Conv2dConfig};
+use super::conv_bn_act::{ConvNormAct, conv_norm_act, conv_norm_add_act};
 use super::gate::gated_sum;
 use super::norm::{BatchNorm2d, Normalise};
 use super::pool::GlobalAvg;
@@ -109,19 +115,16 @@ impl SelectiveKernel {
     pub(crate) fn forward_then(
         &self,
         last: &ConvNormAct,
-        shortcut: Held,
+        shortcut: Residual,
         x: &Tensor,
         trace: &mut Trace,
     ) -> Result<Tensor> {
         let next = last.bn.foldable().and(last.conv.packed());
         if let (Some(kernel), Some(next)) = (&self.kernel, next) {
-            let y = match shortcut {
-                Held::Shared(shortcut) => kernel.forward_then(x, next, Some(shortcut), true)?,
-                Held::Own(shortcut) => kernel.forward_then_onto(x, next, shortcut, true)?,
-            };
+            let y = kernel.forward_then(x, next, Some(shortcut), true)?;
             let operation = || {
-                let last = describe(next.spec());
-                self.describe() + &format!(", then {last}, norm, + shortcut, relu")
+                let (selection, last) = (self.describe(), next.spec());
+                format!("{selection}, then {last}, norm, + shortcut, relu")
             };
             let macs = || {
                 self.macs(&y)
@@ -140,7 +143,7 @@ impl SelectiveKernel {
         let paths: Vec<_> = self
             .paths
             .iter()
-            .map(|p| describe(&p.conv.spec()))
+            .map(|p| p.conv.spec().to_string())
             .collect();
         format!("selection of {}", paths.join(" and "))
     }
@@ -177,7 +180,7 @@ impl SelectiveKernel {
         let attn = &self.attn;
         let fcs = [attn.fc_reduce.shared()?, attn.fc_select.shared()?];
         let kernel = PackedSplitAttention::selective(paths, self.split_input, fcs);
-        Some(kernel.map_err(|error| Error::fuse(&self.path, error)))
+        Some(kernel.map_err(|error| Error::pack(&self.path, error)))
     }
 
     /// Bytes of weights held.

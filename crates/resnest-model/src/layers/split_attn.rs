@@ -1,12 +1,18 @@
-//! Split attention (`timm/layers/split_attn.py`; Zhang et al., *ResNeSt: Split-Attention Networks*,
-//! section 3).
+//! Split attention: a convolution into several splits, and their sum weighted by an attention over them.
+//!
+//! Zhang et al., *ResNeSt: Split-Attention Networks*, section 3, [arXiv:2004.08955]; timm's [`layers/split_attn.py`].
+//!
+//! [arXiv:2004.08955]: https://arxiv.org/abs/2004.08955
+//! [`layers/split_attn.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/split_attn.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::{sigmoid, softmax};
-use resnest_kernels::{PackedSplitAttention, SplitAttentionWeights};
+use resnest_kernels::{PackedSplitAttention, Residual, SplitAttentionWeights};
 
-use super::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe};
+use super::act::Act;
+use super::conv::{Conv2d, Conv2dConfig};
+use super::conv_bn_act::{conv_norm_act, conv_norm_add_act};
 use super::norm::BatchNorm2d;
 use super::pool::mean_hw;
 use crate::error::Result as ModelResult;
@@ -76,9 +82,9 @@ struct Fused {
     /// The convolution's name.
     conv_path: String,
     /// Multiply-accumulates of the convolution for every pixel put out.
-    macs_a_pixel: usize,
+    macs_per_pixel: usize,
     /// Those of the two small layers for every image.
-    macs_an_image: usize,
+    macs_per_image: usize,
 }
 
 impl SplitAttn {
@@ -135,18 +141,13 @@ impl SplitAttn {
         &self,
         conv: &Conv2d,
         norm: &BatchNorm2d,
-        shortcut: Held,
+        shortcut: Residual,
         x: &Tensor,
         trace: &mut Trace,
     ) -> Result<Tensor> {
         if let (How::Fused(fused), Some(next)) = (&self.how, conv.packed()) {
             trace.attention(&self.path, || fused.kernel.attention(x))?;
-            let y = match shortcut {
-                Held::Shared(shortcut) => {
-                    fused.kernel.forward_then(x, next, Some(shortcut), true)?
-                }
-                Held::Own(shortcut) => fused.kernel.forward_then_onto(x, next, shortcut, true)?,
-            };
+            let y = fused.kernel.forward_then(x, next, Some(shortcut), true)?;
             let operation = || fused.describe() + ", then conv3, norm, + shortcut, relu";
             let macs = || fused.macs(&y).saturating_add(per_image(&y, conv.taps()));
             let layers = [fused.conv_path.as_str(), conv.path()];
@@ -210,8 +211,8 @@ impl Layers {
         Ok(Fused {
             kernel,
             conv_path: self.conv.path().to_owned(),
-            macs_a_pixel: weights.conv.weight_len(),
-            macs_an_image: fc1.0.len() + fc2.0.len(),
+            macs_per_pixel: weights.conv.weight_len(),
+            macs_per_image: fc1.0.len() + fc2.0.len(),
         })
     }
 
@@ -259,14 +260,14 @@ impl Layers {
 impl Fused {
     fn describe(&self) -> String {
         let conv = self.kernel.convs().next();
-        let conv = conv.map_or(String::new(), |conv| describe(conv.spec()));
+        let conv = conv.map_or(String::new(), |conv| conv.spec().to_string());
         format!("split attention over {conv}")
     }
 
     /// Multiply-accumulates for one image; `out` is of the attention's height and width.
     fn macs(&self, out: &Tensor) -> u64 {
         let pixels = out.dims().iter().skip(2).product::<usize>();
-        (pixels * self.macs_a_pixel + self.macs_an_image) as u64
+        (pixels * self.macs_per_pixel + self.macs_per_image) as u64
     }
 }
 

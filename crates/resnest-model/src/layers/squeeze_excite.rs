@@ -1,11 +1,17 @@
-//! Squeeze-and-excitation (`timm/layers/squeeze_excite.py`; Hu et al., *Squeeze-and-Excitation
-//! Networks*).
+//! Squeeze-and-excitation: each channel weighted by the means of all channels.
+//!
+//! Hu et al., *Squeeze-and-Excitation Networks*, [arXiv:1709.01507]; timm's [`layers/squeeze_excite.py`].
+//!
+//! [arXiv:1709.01507]: https://arxiv.org/abs/1709.01507
+//! [`layers/squeeze_excite.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/squeeze_excite.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 
-use super::conv::{Act, Conv2d, Conv2dConfig, conv_act};
+use super::act::Act;
+use super::conv::{Conv2d, Conv2dConfig};
+use super::conv_bn_act::conv_act;
 use super::gate::ChannelGate;
 use super::pool::GlobalAvg;
 use crate::error::Result as ModelResult;

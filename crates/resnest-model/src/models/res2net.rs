@@ -1,19 +1,24 @@
-//! Res2Net: the block and the named networks (`timm/models/res2net.py`; Gao et al., *Res2Net*).
+//! Res2Net: the block and the named networks.
+//!
+//! Gao et al., *Res2Net: A New Multi-scale Backbone Architecture*, [arXiv:1904.01169]; timm's [`models/res2net.py`].
+//!
+//! [arXiv:1904.01169]: https://arxiv.org/abs/1904.01169
+//! [`models/res2net.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/res2net.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use resnest_kernels::{Rest, SplitConvs};
+use resnest_kernels::{Residual, Rest, SplitConvs};
 
-use crate::block::Downsample;
-use crate::config::{Block, Named, Res2NetArgs, ResNetConfig};
+use crate::block::{BlockSpec, Downsample, ResidualBlock};
+use crate::config::{Block, Res2NetArgs, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::conv::{
-    Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act, describe,
-};
+use crate::layers::act::Act;
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_add_act};
 use crate::layers::norm::{Norm, Normalise};
 use crate::layers::pool::{AvgPool2d, AvgPoolRule};
-use crate::network::{BlockSpec, ResidualBlock};
+use crate::models::Named;
 use crate::trace::Trace;
 
 /// `Bottle2neck`: the middle of a bottleneck in `scale` splits, each but the last through a 3x3 of
@@ -35,12 +40,9 @@ pub(crate) struct Bottle2neck {
 }
 
 impl Bottle2neck {
-    /// Channels put out per plane.
-    pub(crate) const EXPANSION: usize = 4;
-
     pub(crate) fn new(spec: &BlockSpec, args: &Res2NetArgs, vb: VarBuilder) -> Result<Self> {
         let (width, scale) = (spec.width(), args.scale);
-        let out = spec.planes * Self::EXPANSION;
+        let out = spec.out_chans;
         let norm = |chans, vb| Norm::new(spec.norm_layer, chans, vb);
         let convs = scale.saturating_sub(1).max(1);
         let conv = |i| Conv2d::new(width, width, spec.conv3x3(false), vb.pp("convs").pp(i));
@@ -112,7 +114,7 @@ impl Bottle2neck {
     ) -> Result<Tensor> {
         let out = kernel.forward(x)?;
         let operation = || {
-            let each = self.convs.first().map(|conv| describe(&conv.spec()));
+            let each = self.convs.first().map(|conv| conv.spec().to_string());
             format!(
                 "{} x {}, norm, relu, side by side",
                 self.convs.len(),
@@ -144,7 +146,7 @@ fn cat(parts: &[Tensor]) -> Result<Tensor> {
 }
 
 impl ResidualBlock for Bottle2neck {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         let out = self.splits(&out, trace)?;
         let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;

@@ -1,22 +1,29 @@
-//! The ResNeSt block and the named networks (`timm/models/resnest.py`).
+//! ResNeSt: the block and the named networks.
+//!
+//! Zhang et al., *ResNeSt: Split-Attention Networks*, [arXiv:2004.08955]; timm's [`models/resnest.py`]; official
+//! repository: [zhanghang1989/ResNeSt].
+//!
+//! [arXiv:2004.08955]: https://arxiv.org/abs/2004.08955
+//! [`models/resnest.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/resnest.py
+//! [zhanghang1989/ResNeSt]: https://github.com/zhanghang1989/ResNeSt
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
-use crate::block::Downsample;
-use crate::config::{Block, MOST_CHANNELS, Named, NormLayer, ResNestArgs, ResNetConfig, StemType};
+use crate::block::{BlockSpec, Downsample, ResidualBlock};
+use crate::config::{Block, MOST_CHANNELS, NormLayer, ResNestArgs, ResNetConfig, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::helpers::group_width;
-use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_add_act};
+use crate::layers::act::Act;
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_add_act};
 use crate::layers::norm::BatchNorm2d;
 use crate::layers::pool::{AvgPool2d, AvgPoolRule};
 use crate::layers::split_attn::{SplitAttn, attn_chans};
-use crate::network::{BlockSpec, ResidualBlock};
+use crate::models::Named;
 use crate::trace::Trace;
-
-/// Channels a bottleneck puts out per plane.
-pub(crate) const EXPANSION: usize = 4;
 
 /// The middle of a block: split attention, or with radix 0 the plain convolution of a ResNeXt.
 #[derive(Clone, Debug)]
@@ -49,7 +56,7 @@ impl ResNestBottleneck {
         };
         let config = spec.conv3x3(avd);
         let one = Conv2dConfig::new(1, 1);
-        let out_chans = spec.planes * EXPANSION;
+        let out_chans = spec.out_chans;
         Ok(Self {
             conv1: Conv2d::new(spec.in_chans, width, one, vb.pp("conv1"))?,
             bn1: BatchNorm2d::new(width, vb.pp("bn1"))?,
@@ -64,7 +71,7 @@ impl ResNestBottleneck {
 }
 
 impl ResidualBlock for ResNestBottleneck {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         if let Some(pool) = &self.avd_first {
             out = pool.forward(&out, trace)?;
@@ -140,6 +147,7 @@ impl Conv2 {
 /// Whether the widths of every stage divide by the groups of its convolutions.
 pub(crate) fn validate(config: &ResNetConfig, args: &ResNestArgs) -> ModelResult<()> {
     let cardinality = config.cardinality;
+    let expansion = Block::ResNest(*args).expansion();
     if config.norm_layer != NormLayer::BatchNorm {
         let expected = "a ResNeSt has batch norms only";
         return Err(Error::config("norm_layer", "groupnorm", expected));
@@ -158,7 +166,7 @@ pub(crate) fn validate(config: &ResNetConfig, args: &ResNestArgs) -> ModelResult
     for planes in config.channels {
         let width = group_width(planes, config.base_width, cardinality);
         let splits = width.saturating_mul(args.radix.max(1));
-        if !(1..=MOST_CHANNELS).contains(&splits) || planes * EXPANSION > MOST_CHANNELS {
+        if !(1..=MOST_CHANNELS).contains(&splits) || planes * expansion > MOST_CHANNELS {
             let expected = format!(
                 "gives a stage of {planes} planes {splits} channels, not 1 to {MOST_CHANNELS}"
             );

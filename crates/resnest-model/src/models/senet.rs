@@ -1,21 +1,28 @@
-//! The older SE networks, `legacy_*` (`timm/models/senet.py`).
+//! The older SE networks, `legacy_*`: the stem, the blocks and the named networks.
 //!
-//! timm has a class of its own for them. What differs is here: the stem's names, the blocks and the
-//! names `se_module` and `last_linear`; stages and head are those of the common trunk.
+//! Hu et al., *Squeeze-and-Excitation Networks*, [arXiv:1709.01507]; timm's [`models/senet.py`]. timm has a class of
+//! its own for them. What differs from ResNet is here: the names of the stem, the blocks, and the names `se_module` and
+//! `last_linear`; the network is put together as all others are.
+//!
+//! [arXiv:1709.01507]: https://arxiv.org/abs/1709.01507
+//! [`models/senet.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/senet.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
-use crate::block::Downsample;
-use crate::config::{Block, Named, ResNetConfig, SeNetArgs, SeNetBlock, StemType};
+use crate::block::{BlockSpec, Downsample, ResidualBlock};
+use crate::config::{Block, ResNetConfig, SeNetArgs, SeNetBlock, StemType};
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::helpers::group_width;
-use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act, conv_norm_act_twice};
+use crate::layers::act::Act;
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_act_twice};
 use crate::layers::gate::conv_norm_act_gate_add_relu;
 use crate::layers::norm::BatchNorm2d;
 use crate::layers::squeeze_excite::SeModule;
-use crate::network::{BlockSpec, ResidualBlock};
+use crate::models::Named;
 use crate::trace::Trace;
 
 /// `layer0`: one 7x7 convolution, or three 3x3, each with norm and ReLU.
@@ -84,9 +91,6 @@ pub(crate) struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// Channels put out per plane.
-    pub(crate) const EXPANSION: usize = 4;
-
     /// `SEBottleneck`, of SENet-154: twice the planes, then four times.
     fn se_bottleneck(spec: &BlockSpec, reduction: usize, vb: &VarBuilder) -> Result<Self> {
         let widths = [spec.planes * 2, spec.planes * 4];
@@ -111,7 +115,7 @@ impl Bottleneck {
         reduction: usize,
         vb: &VarBuilder,
     ) -> Result<Self> {
-        let out = spec.planes * Self::EXPANSION;
+        let out = spec.out_chans;
         let conv2 = Conv2dConfig {
             groups: spec.cardinality,
             ..Conv2dConfig::new(3, stride2)
@@ -131,7 +135,7 @@ impl Bottleneck {
 }
 
 impl ResidualBlock for Bottleneck {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let first = (&self.conv1, &self.bn1, Act::Relu);
         let second = (&self.conv2, &self.bn2, Act::Relu);
         let out = conv_norm_act_twice(first, second, &x, trace)?;
@@ -176,9 +180,6 @@ pub(crate) struct SeResNetBlock {
 }
 
 impl SeResNetBlock {
-    /// Channels put out per plane.
-    pub(crate) const EXPANSION: usize = 1;
-
     fn new(spec: &BlockSpec, reduction: usize, vb: &VarBuilder) -> Result<Self> {
         let planes = spec.planes;
         let conv1 = Conv2dConfig::new(3, spec.stride);
@@ -198,7 +199,7 @@ impl SeResNetBlock {
 }
 
 impl ResidualBlock for SeResNetBlock {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_act_gate_add_relu(
@@ -242,14 +243,6 @@ pub(crate) fn new_block(
     })
 }
 
-/// Channels the blocks of this kind put out per plane.
-pub(crate) fn expansion(args: &SeNetArgs) -> usize {
-    match args.block {
-        SeNetBlock::SeResNetBlock => SeResNetBlock::EXPANSION,
-        _ => Bottleneck::EXPANSION,
-    }
-}
-
 /// Whether the class has the options asked for, and whether widths divide into groups.
 pub(crate) fn validate(config: &ResNetConfig, args: &SeNetArgs) -> ModelResult<()> {
     let plain = ResNetConfig::resnet(config.block.clone(), config.layers);
@@ -281,7 +274,7 @@ pub(crate) fn validate(config: &ResNetConfig, args: &SeNetArgs) -> ModelResult<(
             let expected = format!("the widths {widths:?} do not divide into that many groups");
             return Err(Error::config("cardinality", groups, expected));
         }
-        let out = planes * expansion(args);
+        let out = planes * config.block.expansion();
         if args.reduction == 0 || out < args.reduction {
             let expected = format!("must be 1 to the {out} channels of a stage");
             return Err(Error::config("reduction", args.reduction, expected));

@@ -1,16 +1,23 @@
-//! ResNets with selective kernels: the blocks and the named networks (`timm/models/sknet.py`).
+//! ResNets with selective kernels: the blocks and the named networks.
+//!
+//! Li et al., *Selective Kernel Networks*, [arXiv:1903.06586]; timm's [`models/sknet.py`].
+//!
+//! [arXiv:1903.06586]: https://arxiv.org/abs/1903.06586
+//! [`models/sknet.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/sknet.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
-use crate::block::Downsample;
-use crate::config::{Block, Named, ResNetConfig, SkArgs};
+use crate::block::{BlockSpec, Downsample, ResidualBlock};
+use crate::config::{Block, ResNetConfig, SkArgs};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::conv::{Act, Conv2dConfig, Held};
+use crate::layers::act::Act;
+use crate::layers::conv::Conv2dConfig;
 use crate::layers::conv_bn_act::ConvNormAct;
 use crate::layers::selective_kernel::SelectiveKernel;
-use crate::network::{BlockSpec, ResidualBlock};
+use crate::models::Named;
 use crate::trace::Trace;
 
 /// `SelectiveKernelBasic`: a selective kernel, a 3x3 convolution, and the shortcut.
@@ -22,12 +29,9 @@ pub(crate) struct SelectiveKernelBasic {
 }
 
 impl SelectiveKernelBasic {
-    /// Channels put out per plane.
-    pub(crate) const EXPANSION: usize = 1;
-
     pub(crate) fn new(spec: &BlockSpec, args: &SkArgs, vb: VarBuilder) -> Result<Self> {
         let first = spec.planes / spec.reduce_first;
-        let out = spec.planes * Self::EXPANSION;
+        let out = spec.out_chans;
         let layers = (spec.norm_layer, spec.aa);
         let conv2 = Conv2dConfig {
             dilation: spec.dilation,
@@ -43,7 +47,7 @@ impl SelectiveKernelBasic {
 }
 
 impl ResidualBlock for SelectiveKernelBasic {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let map = x.clone();
         let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         self.conv1.forward_then(&self.conv2, shortcut, &map, trace)
@@ -73,13 +77,10 @@ pub(crate) struct SelectiveKernelBottleneck {
 }
 
 impl SelectiveKernelBottleneck {
-    /// Channels put out per plane.
-    pub(crate) const EXPANSION: usize = 4;
-
     pub(crate) fn new(spec: &BlockSpec, args: &SkArgs, vb: VarBuilder) -> Result<Self> {
         let width = spec.width();
         let first = width / spec.reduce_first;
-        let out = spec.planes * Self::EXPANSION;
+        let out = spec.out_chans;
         let layers = (spec.norm_layer, spec.aa);
         let one = |from, to, name| {
             let norm = (spec.norm_layer, None);
@@ -96,7 +97,7 @@ impl SelectiveKernelBottleneck {
 }
 
 impl ResidualBlock for SelectiveKernelBottleneck {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let out = self.conv1.forward(Act::Relu, &x, trace)?;
         let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         self.conv2.forward_then(&self.conv3, shortcut, &out, trace)

@@ -1,15 +1,15 @@
 //! Which options fit together.
 
-use crate::config::{AttnLayer, Block, NormLayer, PoolType, ResNetConfig, SkArgs, StemType};
+use super::{resnest, senet};
+use crate::config::{
+    AttnLayer, Block, MOST_CHANNELS, NormLayer, PoolType, ResNetConfig, SkArgs, StemType,
+};
 use crate::error::{Error, Result};
 use crate::helpers::group_width;
 use crate::layers::norm::NORM_GROUPS;
 use crate::layers::selective_kernel::PATHS;
-use crate::models::{resnest, senet};
 
-/// Channels, groups and classes beyond these are a damaged or hostile configuration: published
-/// networks stay below 4096 channels and 22,000 classes. Keeps the answers of [`crate::spec`] cheap.
-pub(crate) const MOST_CHANNELS: usize = 1 << 16;
+/// Published networks stay below 22,000 classes; beyond a million a configuration is damaged or hostile.
 const MOST_CLASSES: usize = 1 << 20;
 /// ResNet-RS-420 has 139.
 const MOST_BLOCKS: usize = 256;
@@ -262,4 +262,110 @@ fn check_split(args: &SkArgs, chans: usize, groups: usize) -> Result<()> {
     }
     let expected = format!("{chans} channels do not divide into {parts} paths of {groups} groups");
     Err(Error::config("split_input", args.split_input, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ResNestArgs;
+
+    #[test]
+    fn what_cannot_be_built_is_refused_by_name() {
+        let base = ResNetConfig::resnest50d;
+        let radix = |radix| {
+            Block::ResNest(ResNestArgs {
+                radix,
+                avd: true,
+                avd_first: false,
+            })
+        };
+        let cases: [(&str, ResNetConfig); 11] = [
+            (
+                "output_stride",
+                ResNetConfig {
+                    output_stride: 7,
+                    ..base()
+                },
+            ),
+            (
+                "layers",
+                ResNetConfig {
+                    layers: [3, 0, 6, 3],
+                    ..base()
+                },
+            ),
+            (
+                "layers",
+                ResNetConfig {
+                    layers: [1 << 14; 4],
+                    ..base()
+                },
+            ),
+            (
+                "channels",
+                ResNetConfig {
+                    channels: [64, 128, 256, usize::MAX],
+                    ..base()
+                },
+            ),
+            (
+                "in_chans",
+                ResNetConfig {
+                    in_chans: 0,
+                    ..base()
+                },
+            ),
+            (
+                "cardinality",
+                ResNetConfig {
+                    cardinality: 0,
+                    ..base()
+                },
+            ),
+            (
+                "cardinality",
+                ResNetConfig {
+                    cardinality: 3,
+                    base_width: 8,
+                    block: radix(1),
+                    ..base()
+                },
+            ),
+            (
+                "base_width",
+                ResNetConfig {
+                    base_width: 0,
+                    ..base()
+                },
+            ),
+            (
+                "radix",
+                ResNetConfig {
+                    block: radix(3),
+                    ..base()
+                },
+            ),
+            (
+                "global_pool",
+                ResNetConfig {
+                    global_pool: PoolType::None,
+                    ..base()
+                },
+            ),
+            (
+                "stem_width",
+                ResNetConfig {
+                    stem_type: StemType::DeepTiered,
+                    stem_width: 3,
+                    ..base()
+                },
+            ),
+        ];
+        for (wanted, config) in cases {
+            match config.validate() {
+                Err(Error::Config { option, .. }) => assert_eq!(option, wanted, "{config:?}"),
+                other => panic!("{wanted}: {other:?}"),
+            }
+        }
+    }
 }

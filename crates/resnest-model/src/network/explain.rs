@@ -1,11 +1,15 @@
-//! What a network looked at: the class activation maps of its head, the weights of its split
-//! attentions. Neither needs gradients.
+//! What a network looked at: the class activation maps of its head and the weights of its split attentions, both
+//! without gradients.
+//!
+//! Zhou et al., *Learning Deep Features for Discriminative Localization*, [arXiv:1512.04150].
+//!
+//! [arXiv:1512.04150]: https://arxiv.org/abs/1512.04150
 
 use candle_core::Tensor;
 
 use crate::config::PoolType;
 use crate::error::{Error, Result};
-use crate::layers::conv::Linear;
+use crate::layers::linear::Linear;
 use crate::network::ResNet;
 use crate::trace::Trace;
 

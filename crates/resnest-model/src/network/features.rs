@@ -1,4 +1,6 @@
-//! The places where features can be taken (`timm/models/_features.py`).
+//! The places where features can be taken: timm's [`models/_features.py`].
+//!
+//! [`models/_features.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/_features.py
 
 use crate::config::ResNetConfig;
 use crate::error::{Error, Result};

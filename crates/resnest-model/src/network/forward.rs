@@ -3,18 +3,17 @@
 use std::ops::Range;
 
 use candle_core::{Result, Tensor};
-use resnest_kernels::join_images;
+use resnest_kernels::{Residual, join_images};
 
 use super::ResNet;
 use super::features;
 use crate::error::{Error, Result as ModelResult};
-use crate::layers::conv::Held;
 use crate::trace::{TimedStep, Trace};
 
-/// Bytes of the first stage's map that are worth computing at once: several such maps stay in
-/// a last-level cache of 16 MB. Below it a batch's weights are shared, above it its maps travel.
+/// Bytes of the first stage's map to compute at once: several such maps stay in a last-level cache of 16 MB. With
+/// fewer images at once the weights would be read more often, with more the maps would go through memory.
 const MAP_BYTES: usize = 4 << 20;
-/// Stages with less memory in their weights than in their maps of a batch.
+/// How many stages run so: those whose maps of a batch take more memory than their weights.
 const PARTED_STAGES: usize = 2;
 
 impl ResNet {
@@ -165,10 +164,10 @@ impl ResNet {
     ) -> Result<Tensor> {
         for i in stages {
             for (index, block) in self.layers[i].iter().enumerate() {
-                // What a block of the same stage has put out, nobody else has seen.
+                // The map between two blocks of a stage is held by nobody else: taps see the last one only.
                 x = match index {
-                    0 => block.forward(Held::Shared(&x), trace)?,
-                    _ => block.forward(Held::Own(x), trace)?,
+                    0 => block.forward(Residual::Borrowed(&x), trace)?,
+                    _ => block.forward(Residual::Owned(x), trace)?,
                 };
             }
             tap(i + 1, &x);

@@ -1,28 +1,27 @@
 //! Fusing the whole network: built so from the start, or turned into it.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
-use super::stages::{block_specs, new_block};
+use super::stages::block_specs;
 use super::stem::Stem;
 use super::stem_pool::StemPool;
 use super::{ResNet, new_classifier};
 use crate::config::ResNetConfig;
 use crate::error::{Error, Result as ModelResult};
 use crate::fuse::{FuseOptions, Fuser, PlannedLayer, check_fusable};
-use crate::spec::weightless;
-use crate::trace::{Met, Trace};
+use crate::models::registry::new_block;
+use crate::trace::{LayerInputs, Trace};
 
-/// After so many forwards a fused network takes a process for one with many more to come.
+/// After so many forwards a process is taken for a long-lived one.
 const SETTLE_AT: usize = 16;
 
 impl ResNet {
-    /// Builds the network [fused](Self::fuse), in one go: each block is packed as soon as it is read,
-    /// on [`current_threads`](crate::current_threads) threads, so that at no time are all weights
-    /// held twice. `vb` must give f32 on the CPU.
+    /// Builds the network [fused](Self::fuse) from the start: each block is packed as soon as it is read, on
+    /// [`current_threads`](crate::current_threads) threads, so that all weights are never in memory twice. `vb` must
+    /// give f32 on the CPU.
     ///
     /// # Errors
     /// As [`new`](Self::new) and [`fuse`](Self::fuse).
@@ -32,20 +31,21 @@ impl ResNet {
         options: &FuseOptions,
     ) -> ModelResult<Self> {
         check_fusable(&vb.prefix(), vb.dtype(), vb.device())?;
-        let (nothing, _) = weightless(config)?;
-        let mut fuser = Fuser::new(options, nothing.meet(options.input_size)?)?;
-        let mut stem = Stem::new(config, &vb)?;
+        let (weightless, _) = Self::weightless(config)?;
+        let inputs = weightless.layer_inputs(options.input_size)?;
+        let mut fuser = Fuser::new(options, inputs)?;
+        let mut stem = Stem::new(config, &vb).map_err(Error::Weights)?;
         stem.fuse(&mut fuser)?;
-        let mut maxpool = StemPool::new(config, &vb)?;
+        let mut maxpool = StemPool::new(config, &vb).map_err(Error::Weights)?;
         maxpool.fuse(&mut fuser)?;
         let specs = block_specs(config);
         let parts = fuser.each(specs.len() + 1, |index, fuser| {
             let Some(spec) = specs.get(index) else {
-                let mut fc = new_classifier(config, &vb)?;
+                let mut fc = new_classifier(config, &vb).map_err(Error::Weights)?;
                 fc.iter_mut().try_for_each(|fc| fc.fuse(fuser))?;
                 return Ok((None, fc));
             };
-            let mut block = new_block(config, spec, &vb)?;
+            let mut block = new_block(config, spec, &vb).map_err(Error::Weights)?;
             block.fuse(fuser)?;
             Ok((Some(block), None))
         })?;
@@ -78,7 +78,7 @@ impl ResNet {
             return Err(Error::fuse("", reason));
         }
         self.stem.first().check_fusable()?;
-        let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
+        let mut fuser = Fuser::new(options, self.layer_inputs(options.input_size)?)?;
         let (mut stem, mut maxpool) = (self.stem.clone(), self.maxpool.clone());
         stem.fuse(&mut fuser)?;
         maxpool.fuse(&mut fuser)?;
@@ -114,7 +114,7 @@ impl ResNet {
     /// The plan of [`fuse`](Self::fuse), each block's packed weights freed before the next one's are
     /// made.
     pub(crate) fn into_plan(mut self, options: &FuseOptions) -> ModelResult<Vec<PlannedLayer>> {
-        let mut fuser = Fuser::new(options, self.meet(options.input_size)?)?;
+        let mut fuser = Fuser::new(options, self.layer_inputs(options.input_size)?)?;
         self.stem.fuse(&mut fuser)?;
         self.maxpool.fuse(&mut fuser)?;
         for mut block in self.layers.into_iter().flatten() {
@@ -126,17 +126,17 @@ impl ResNet {
         Ok(fuser.into_plan())
     }
 
-    /// Every layer as it is met by images of the given size.
-    pub(crate) fn meet(&self, size: (usize, usize)) -> ModelResult<HashMap<String, Met>> {
+    /// What enters every layer when images have the given height and width: from a forward over a batch of none.
+    fn layer_inputs(&self, size: (usize, usize)) -> ModelResult<LayerInputs> {
         let shape = (0, self.config.in_chans, size.0, size.1);
-        let nothing = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
+        let no_images = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
         let mut trace = Trace::recording();
-        self.run(&nothing, &mut trace)?;
-        Ok(trace.into_met())
+        self.run(&no_images, &mut trace)?;
+        Ok(trace.into_layer_inputs())
     }
 
-    /// Counts a forward over images, whatever is made of it; after some it moves the weights into larger
-    /// pages, once, beside the forwards of a long-lived process.
+    /// Counts a forward. After [`SETTLE_AT`] of them a thread of its own moves the weights into larger pages, once, while
+    /// forwards go on.
     pub(super) fn count_forward(&self) {
         if self.is_fused()
             && self.forwards.load(Ordering::Relaxed) < SETTLE_AT

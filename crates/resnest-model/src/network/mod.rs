@@ -1,7 +1,11 @@
-//! The trunk: stem, four stages of residual blocks, head (`timm/models/resnet.py`).
+//! The trunk: stem, four stages of residual blocks, head.
 //!
-//! It knows nothing of what is inside a block. A new kind of block is a [`ResidualBlock`], an arm
-//! in [`stages::new_block`] and a variant of [`Block`](crate::Block).
+//! He et al., *Deep Residual Learning for Image Recognition*, [arXiv:1512.03385]; `ResNet` of timm's
+//! [`models/resnet.py`]. Nothing here depends on what is inside a block: [`registry`](crate::models::registry) makes
+//! them.
+//!
+//! [arXiv:1512.03385]: https://arxiv.org/abs/1512.03385
+//! [`models/resnet.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/resnet.py
 
 mod explain;
 mod features;
@@ -18,17 +22,20 @@ use std::sync::atomic::AtomicUsize;
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::config::ResNetConfig;
-use crate::error::Result as ModelResult;
-use crate::fuse::PlannedLayer;
-use crate::layers::conv::Linear;
-use crate::layers::pool::SelectAdaptivePool2d;
-pub use explain::SplitWeights;
-pub use features::FeatureInfo;
-pub(crate) use stages::{BlockSpec, ResidualBlock};
-use stages::{block_specs, new_block};
+use stages::block_specs;
 use stem::Stem;
 use stem_pool::StemPool;
+
+use crate::block::ResidualBlock;
+use crate::config::ResNetConfig;
+use crate::error::{Error, Result as ModelResult};
+use crate::fuse::PlannedLayer;
+use crate::layers::linear::Linear;
+use crate::layers::pool::SelectAdaptivePool2d;
+use crate::models::registry::new_block;
+use crate::recorder::{Recorder, TensorSpec};
+pub use explain::SplitWeights;
+pub use features::FeatureInfo;
 
 /// timm's ResNet, built from a [`ResNetConfig`]. Immutable and shareable between threads.
 #[derive(Debug)]
@@ -50,17 +57,27 @@ impl ResNet {
     /// Builds the network with the tensors of `vb`, whose names are those of timm's state dict.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if the options do not fit together, [`Error::Candle`](crate::Error::Candle) if a tensor is
-    /// missing or misshaped.
+    /// [`Error::Config`] if the options do not fit together, [`Error::Weights`] if a tensor is missing or misshaped.
     pub fn new(config: &ResNetConfig, vb: VarBuilder) -> ModelResult<Self> {
         config.validate()?;
-        let stem = Stem::new(config, &vb)?;
-        let maxpool = StemPool::new(config, &vb)?;
+        Self::read(config, &vb).map_err(Error::Weights)
+    }
+
+    fn read(config: &ResNetConfig, vb: &VarBuilder) -> Result<Self> {
+        let stem = Stem::new(config, vb)?;
+        let maxpool = StemPool::new(config, vb)?;
         let specs = block_specs(config);
-        let blocks = specs.iter().map(|spec| new_block(config, spec, &vb));
+        let blocks = specs.iter().map(|spec| new_block(config, spec, vb));
         let blocks = blocks.collect::<Result<_>>()?;
-        let fc = new_classifier(config, &vb)?;
+        let fc = new_classifier(config, vb)?;
         Ok(Self::assemble(config, (stem, maxpool), blocks, fc))
+    }
+
+    /// The network without memory for its weights, and the tensors it asked for.
+    pub(crate) fn weightless(config: &ResNetConfig) -> ModelResult<(Self, Vec<TensorSpec>)> {
+        let recorder = Recorder::default();
+        let model = Self::new(config, recorder.var_builder())?;
+        Ok((model, recorder.into_requests()))
     }
 
     /// `blocks` are those of all stages, in order.

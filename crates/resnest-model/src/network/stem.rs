@@ -1,4 +1,4 @@
-//! The layers before the first block, the pool after them aside.
+//! The layers before the first block, but for the pool after them.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -6,7 +6,9 @@ use candle_nn::VarBuilder;
 use crate::config::{Block, ResNetConfig, StemType};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
-use crate::layers::conv::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::act::Act;
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::conv_norm_act;
 use crate::layers::norm::{Norm, Normalise};
 use crate::models::senet::Layer0;
 use crate::trace::Trace;

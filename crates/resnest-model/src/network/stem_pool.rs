@@ -1,4 +1,4 @@
-//! What stands between the stem and the first block: `maxpool` in the checkpoint, whatever it is.
+//! The pool between the stem and the first block, or what replaces it: `maxpool` in the checkpoint in any case.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -6,8 +6,10 @@ use candle_nn::VarBuilder;
 use crate::config::{AaLayer, Block, ResNetConfig};
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
+use crate::layers::act::Act;
 use crate::layers::blur_pool::{Aa, BlurPool2d, create_aa};
-use crate::layers::conv::{Act, Conv2d, Conv2dConfig, conv_norm_act};
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::conv_norm_act;
 use crate::layers::nan::relu;
 use crate::layers::norm::{Norm, Normalise};
 use crate::layers::pool::{AvgPool2d, AvgPoolRule, MaxPool2d, MaxPoolRule};

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::{Error, FuseOptions, ResNet, ResNetConfig, TestTimePoolHead};
+use crate::{Error, FuseOptions, ResNet, ResNetConfig, TestTimePoolHead, random_weights};
 
 fn model() -> ResNet {
     let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
@@ -102,4 +102,23 @@ fn every_way_through_a_network_counts_as_a_forward() {
     let head = TestTimePoolHead::new(model, (2, 2)).unwrap();
     head.forward(&x).unwrap();
     assert_eq!(counted(head.base()), 8);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_network_and_every_layer_is_alive() {
+    let config = ResNetConfig {
+        layers: [1, 1, 1, 1],
+        channels: [8, 8, 16, 16],
+        ..ResNetConfig::resnest14d()
+    };
+    let logits = |seed| {
+        let vb = random_weights(seed, DType::F32, &Device::Cpu);
+        let x = Tensor::ones((1, 3, 64, 64), DType::F32, &Device::Cpu).unwrap();
+        let logits = ResNet::new(&config, vb).unwrap().forward(&x).unwrap();
+        logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let (a, b, c) = (logits(1), logits(1), logits(2));
+    assert_eq!(a, b);
+    assert_ne!(a, c);
+    assert!(a.iter().all(|v| v.is_finite()) && a.iter().any(|v| *v != a[0]));
 }

@@ -1,17 +1,24 @@
-//! `BasicBlock`: two 3x3 convolutions and the shortcut.
+//! `BasicBlock` of ResNet-18 and ResNet-34: two 3x3 convolutions and the shortcut.
+//!
+//! He et al., *Deep Residual Learning for Image Recognition*, [arXiv:1512.03385]; timm's [`models/resnet.py`].
+//!
+//! [arXiv:1512.03385]: https://arxiv.org/abs/1512.03385
+//! [`models/resnet.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/resnet.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
-use crate::block::Downsample;
+use crate::block::{BlockSpec, Downsample, ResidualBlock};
 use crate::config::BlockArgs;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
+use crate::layers::act::Act;
 use crate::layers::blur_pool::{Aa, create_aa};
-use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act};
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::conv_norm_act;
 use crate::layers::create_attn::{Attn, conv_norm_attn_add_act};
 use crate::layers::norm::{Norm, Normalise};
-use crate::network::{BlockSpec, ResidualBlock};
 use crate::trace::Trace;
 
 /// The block of ResNet-18 and ResNet-34.
@@ -27,12 +34,9 @@ pub(crate) struct BasicBlock {
 }
 
 impl BasicBlock {
-    /// Channels put out per plane.
-    pub(crate) const EXPANSION: usize = 1;
-
     pub(crate) fn new(spec: &BlockSpec, args: &BlockArgs, vb: VarBuilder) -> Result<Self> {
         let first = spec.planes / spec.reduce_first;
-        let out = spec.planes * Self::EXPANSION;
+        let out = spec.out_chans;
         let norm = |chans, name| Norm::new(spec.norm_layer, chans, vb.pp(name));
         let aa = spec.aa_layer();
         let conv1 = spec.conv3x3(aa.is_some());
@@ -54,7 +58,7 @@ impl BasicBlock {
 }
 
 impl ResidualBlock for BasicBlock {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
         if let Some(aa) = &self.aa {
             out = aa.forward(&out, trace)?;

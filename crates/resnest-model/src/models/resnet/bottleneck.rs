@@ -1,17 +1,24 @@
-//! `Bottleneck`: 1x1, 3x3, 1x1, and the shortcut.
+//! `Bottleneck` of ResNet-50 and larger: 1x1, 3x3, 1x1, and the shortcut.
+//!
+//! He et al., *Deep Residual Learning for Image Recognition*, [arXiv:1512.03385]; timm's [`models/resnet.py`].
+//!
+//! [arXiv:1512.03385]: https://arxiv.org/abs/1512.03385
+//! [`models/resnet.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/resnet.py
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use resnest_kernels::Residual;
 
-use crate::block::Downsample;
+use crate::block::{BlockSpec, Downsample, ResidualBlock};
 use crate::config::BlockArgs;
 use crate::error::Result as ModelResult;
 use crate::fuse::Fuser;
+use crate::layers::act::Act;
 use crate::layers::blur_pool::{Aa, create_aa};
-use crate::layers::conv::{Act, Conv2d, Conv2dConfig, Held, conv_norm_act_twice};
+use crate::layers::conv::{Conv2d, Conv2dConfig};
+use crate::layers::conv_bn_act::conv_norm_act_twice;
 use crate::layers::create_attn::{Attn, conv_norm_attn_add_act};
 use crate::layers::norm::{Norm, Normalise};
-use crate::network::{BlockSpec, ResidualBlock};
 use crate::trace::Trace;
 
 /// The block of ResNet-50 and larger; with groups that of ResNeXt. The stride is the 3x3's.
@@ -29,11 +36,8 @@ pub(crate) struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// Channels put out per plane.
-    pub(crate) const EXPANSION: usize = 4;
-
     pub(crate) fn new(spec: &BlockSpec, args: &BlockArgs, vb: VarBuilder) -> Result<Self> {
-        let named_out = spec.planes * Self::EXPANSION;
+        let named_out = spec.out_chans;
         let width = spec.width();
         let [first, width, out] =
             spec.pruned
@@ -58,7 +62,7 @@ impl Bottleneck {
 }
 
 impl ResidualBlock for Bottleneck {
-    fn forward(&self, x: Held, trace: &mut Trace) -> Result<Tensor> {
+    fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let first = (&self.conv1, &self.bn1, Act::Relu);
         let second = (&self.conv2, &self.bn2, Act::Relu);
         let mut out = conv_norm_act_twice(first, second, &x, trace)?;

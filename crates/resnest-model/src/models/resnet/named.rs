@@ -1,10 +1,10 @@
-//! The named networks of `timm/models/resnet.py`, one line each.
-
-use crate::config::{
-    AaLayer, AttnLayer, Block, BlockArgs, Named, NormLayer, ResNetConfig, StemType,
-};
+//! The named networks of `models/resnet.py`, one line each.
 
 use super::pruned;
+use crate::config::{
+    AaLayer, AttnLayer, Block, BlockArgs, NormLayer, Pruned, ResNetConfig, StemType,
+};
+use crate::models::Named;
 
 fn basic(layers: [usize; 4]) -> ResNetConfig {
     ResNetConfig::resnet(Block::Basic(BlockArgs::default()), layers)
@@ -26,30 +26,6 @@ fn rs(layers: [usize; 4]) -> ResNetConfig {
 
 /// What the letters and prefixes of the names mean.
 impl ResNetConfig {
-    /// All of timm's defaults, with a 7x7 stem of 64 channels.
-    pub(crate) fn resnet(block: Block, layers: [usize; 4]) -> Self {
-        Self {
-            block,
-            layers,
-            channels: [64, 128, 256, 512],
-            cardinality: 1,
-            base_width: 64,
-            stem_type: StemType::Conv7x7,
-            stem_width: 64,
-            replace_stem_pool: false,
-            block_reduce_first: 1,
-            down_kernel_size: 1,
-            avg_down: false,
-            norm_layer: NormLayer::default(),
-            aa_layer: None,
-            pruned: None,
-            num_classes: 1000,
-            in_chans: 3,
-            global_pool: crate::PoolType::Avg,
-            output_stride: 32,
-        }
-    }
-
     fn stem(self, stem_type: StemType, stem_width: usize) -> Self {
         Self {
             stem_type,
@@ -128,7 +104,7 @@ impl ResNetConfig {
         }
     }
 
-    fn pruned(self, pruned: &'static crate::Pruned) -> Self {
+    fn pruned(self, pruned: &'static Pruned) -> Self {
         Self {
             pruned: Some(pruned),
             ..self

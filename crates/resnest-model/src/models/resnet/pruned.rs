@@ -1,5 +1,9 @@
-//! Widths of the two networks that were pruned (timm: `models/_pruned/*.txt`; Aflalo et al.,
-//! *Knapsack Pruning with Inner Distillation*). What a stage puts out is the same for all its blocks.
+//! Widths of the two networks that were pruned. All blocks of a stage put out equally many channels.
+//!
+//! Aflalo et al., *Knapsack Pruning with Inner Distillation*, [arXiv:2002.08258]; timm's [`models/_pruned`].
+//!
+//! [arXiv:2002.08258]: https://arxiv.org/abs/2002.08258
+//! [`models/_pruned`]: https://github.com/huggingface/pytorch-image-models/tree/main/timm/models/_pruned
 
 use crate::config::Pruned;
 
