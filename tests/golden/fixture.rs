@@ -6,22 +6,20 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
-/// A folder of `tests/golden`.
+#[allow(
+    clippy::duplicate_mod,
+    reason = "tests with tests/common have it from there too"
+)]
+#[path = "../common/root.rs"]
+pub mod root;
+use root::root;
+
 #[allow(
     dead_code,
     reason = "shared by #[path]; the family's files lie elsewhere"
 )]
 pub fn folder(kind: &str) -> PathBuf {
-    recorded("golden").join(kind)
-}
-
-/// A folder of the top-level `tests`, whichever crate is tested.
-#[allow(dead_code, reason = "shared by #[path]; not all read recorded files")]
-pub fn recorded(name: &str) -> PathBuf {
-    let mut parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let inside = |parent: &Path| parent.join("tests").join(name);
-    let found = parents.find(|parent| inside(parent).is_dir());
-    inside(found.unwrap_or_else(|| panic!("there is no folder tests/{name}")))
+    root().join("tests/golden").join(kind)
 }
 
 /// One file written by `make_small.py` or `make_full.py`.
