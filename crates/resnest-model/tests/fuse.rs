@@ -472,7 +472,7 @@ impl SimpleBackend for Damaged {
 }
 
 #[test]
-fn a_weight_that_is_no_number_makes_every_logit_none() {
+fn a_weight_that_is_not_finite_makes_every_logit_nan() {
     let x = images(2, 64, 48);
     for config in [small(), strided()] {
         for value in [f32::NAN, f32::INFINITY] {
@@ -490,7 +490,7 @@ fn a_weight_that_is_no_number_makes_every_logit_none() {
 /// One pixel of the first of two images: stem, pools, attentions and every kind of block let it
 /// through to all logits of that image, and to none of the other's.
 #[test]
-fn a_pixel_that_is_no_number_makes_every_logit_of_its_image_none() {
+fn a_pixel_that_is_nan_makes_every_logit_of_its_image_nan() {
     let mut x = images(2, 64, 64)
         .flatten_all()
         .unwrap()

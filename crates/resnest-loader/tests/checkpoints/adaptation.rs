@@ -85,7 +85,6 @@ fn another_head_is_built_only_when_asked() {
         "{refused}"
     );
 
-    let mut overrides = overrides;
     overrides.head = HeadPolicy::Replace;
     let loaded = load(&folder("ref"), &overrides);
     assert_eq!(loaded.report.replaced, ["fc.weight", "fc.bias"]);
