@@ -146,4 +146,22 @@ mod tests {
         let map = unsafe { Map::written_by(5000, |_| Err("no")) };
         assert_eq!(map.unwrap_err(), "no");
     }
+
+    #[test]
+    fn rows_are_zero_until_written_and_shared_at_multiples_of_their_unit() {
+        let layout = RowLayout {
+            unit: 4,
+            ..RowLayout::dense(23, 3)
+        };
+        let map = Map::from_rows(layout, 4, usize::MAX, |rows| {
+            let (rows, out) = rows.whole();
+            assert!(rows.start % 4 == 0 && out.len() == rows.len() * 3);
+            // What was never written is zero; what is written stays.
+            if rows.start > 0 {
+                out[0] = rows.start as f32;
+            }
+        });
+        let starts = map.iter().filter(|&&value| value > 0.0).count();
+        assert_eq!((map.len(), starts), (23 * 3, 3));
+    }
 }

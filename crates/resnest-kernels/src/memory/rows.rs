@@ -121,7 +121,6 @@ impl<'a> Iterator for Rows<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::map::Map;
 
     const GAPS: RowLayout = RowLayout {
         count: 23,
@@ -146,24 +145,6 @@ mod tests {
                 assert_eq!(value, 1.0 + expected as f32, "{tasks} tasks, {at}");
             }
         }
-    }
-
-    #[test]
-    fn shares_are_cut_at_multiples_of_their_unit() {
-        let layout = RowLayout {
-            step: GAPS.len,
-            ..GAPS
-        };
-        let map = Map::from_rows(layout, 4, usize::MAX, |rows| {
-            let (rows, out) = rows.whole();
-            assert!(rows.start % GAPS.unit == 0 && out.len() == rows.len() * GAPS.len);
-            // What was never written is zero; what is written stays.
-            if rows.start > 0 {
-                out[0] = rows.start as f32;
-            }
-        });
-        let starts = map.iter().filter(|&&value| value > 0.0).count();
-        assert_eq!((map.len(), starts), (GAPS.count * GAPS.len, 3));
     }
 
     #[test]
