@@ -24,7 +24,7 @@ mod words;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use bench::BenchArgs;
 use classify::ClassifyArgs;
