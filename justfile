@@ -35,7 +35,9 @@ cuda:
 
 # Each crate packed and built from its package, as crates.io would have it; uploads nothing. The packages are built
 # unoptimised (cargo knows no other way here), without debug info, and share one folder so that candle is built once.
+# cargo leaves them in its home, unpacked, and believes that a version never changes: a later run would use those.
 publish:
+    rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/resnest* target/publish/debug/.fingerprint/resnest*
     CARGO_TARGET_DIR="$PWD/target/publish" CARGO_PROFILE_DEV_DEBUG=0 cargo publish --workspace --dry-run --locked
 
 # The command for any Linux with glibc 2.28, packed with man pages, completions and licences, in target/dist.

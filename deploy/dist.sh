@@ -23,7 +23,7 @@ version=$("$built/resnest" --version | cut -d' ' -f2)
 name=resnest-$version-$target
 rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
-cp "$built/resnest" README.md LICENSE-MIT LICENSE-APACHE "$dist/$name"
+cp "$built/resnest" README.md LICENSE-MIT LICENSE-APACHE crates/resnest/data/WORDNET-LICENSE "$dist/$name"
 "$built/examples/pages" "$dist/$name"
 python3 deploy/licences.py "$target" > "$dist/$name/THIRD-PARTY.txt"
 

@@ -18,5 +18,6 @@ fn main() -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "resnest", &completions)?;
     }
-    clap_mangen::generate_to(command, &man)
+    // no pages on `resnest help`, which only shows the others
+    clap_mangen::generate_to(command.disable_help_subcommand(true), &man)
 }
