@@ -1,5 +1,5 @@
 # What CI runs, and what to run before a commit.
-check: fmt clippy test test-shared doc deny
+check: fmt clippy test test-shared doc deny cuda publish
 
 fmt:
     cargo fmt --all --check
@@ -11,7 +11,7 @@ clippy:
 # The benches run each of their functions once.
 test:
     cargo test --release --workspace --locked
-    cargo test --release --locked --bench image --bench kernels --bench model
+    cargo test --release --workspace --locked --bench image --bench kernels --bench model
 
 # Ignored by `cargo test`, each with its reason: those that need the photos and the demo model of the project's shared folder
 # (RESNEST_SHARED, else ../shared), or a Python with numpy, safetensors, pyarrow and huggingface_hub (RESNEST_PYTHON).
@@ -27,6 +27,20 @@ doc:
 
 deny:
     cargo deny --locked check licenses bans sources
+
+# Our code for CUDA and cuDNN, checked with a compiler that only answers questions (.ci/cuda/nvcc): no toolkit, no device.
+cuda:
+    PATH="$PWD/.ci/cuda:$PATH" CUDA_COMPUTE_CAP=80 cargo check --release --workspace --all-targets --locked --features cuda
+    PATH="$PWD/.ci/cuda:$PATH" CUDA_COMPUTE_CAP=80 cargo check --release --workspace --all-targets --locked --features cudnn
+
+# Each crate packed and built from its package, as crates.io would have it; uploads nothing. The packages are built
+# unoptimised (cargo knows no other way here), without debug info, and share one folder so that candle is built once.
+publish:
+    CARGO_TARGET_DIR="$PWD/target/publish" CARGO_PROFILE_DEV_DEBUG=0 cargo publish --workspace --dry-run --locked
+
+# The command for any Linux with glibc 2.28, packed with man pages, completions and licences, in target/dist.
+dist:
+    deploy/dist.sh
 
 bench:
     cargo bench --workspace

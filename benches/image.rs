@@ -2,8 +2,9 @@
 
 use std::hint::black_box;
 
+use ::image::ExtendedColorType;
+use ::image::codecs::jpeg::JpegEncoder;
 use criterion::{Criterion, criterion_group, criterion_main};
-use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
 use resnest::Classifier;
 use resnest_image::{CropMode, Image, Interpolation, Kernel, Limits, Transform, decode};
 
@@ -39,15 +40,15 @@ fn at_224() -> Classifier {
 
 fn image_path(c: &mut Criterion) {
     let photo = scene(4000, 3000);
-    let jpeg = compress(
-        &photo.data,
-        4000,
-        3000,
-        PixelFormat::Rgb,
-        90,
-        Subsampling::S420,
-    )
-    .expect("a JPEG");
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, 90)
+        .encode(
+            &photo.data,
+            photo.width,
+            photo.height,
+            ExtendedColorType::Rgb8,
+        )
+        .expect("a JPEG");
     let limits = Limits::default();
     let transform = Transform::default();
     let mut group = c.benchmark_group("image");

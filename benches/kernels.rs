@@ -6,8 +6,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use resnest_kernels::pool::{global_pool, pool2d};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Epilogue, GlobalPool, Isa, Nhwc, PackedConv, PackedSplitAttention,
-    PoolSpec, Precision, SplitAttentionWeights, choose, layout,
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, GlobalPool, Isa, MapChannels, Nhwc,
+    PackedConv, PackedSplitAttention, PoolSpec, Precision, SplitAttentionWeights, choose, layout,
 };
 use std::time::Duration;
 
@@ -51,7 +51,10 @@ fn convolutions(c: &mut Criterion) {
                 k = spec.kernel
             );
             group.bench_function(name, |b| {
-                b.iter(|| conv.run_into(&x, input, &mut out, Epilogue::default()));
+                b.iter(|| {
+                    let to = ConvOutput::Channels(MapChannels::new(&mut out, 0, spec.out_channels));
+                    conv.run(ConvInput::Map(&x, input), to, Epilogue::default())
+                });
             });
         }
     }

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use npyz::NpyFile;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, RowAccessor};
 use resnest::dataset::Dataset;
@@ -66,8 +65,7 @@ fn write(folder: &Path, out: &str, more: &[&str]) -> PathBuf {
 }
 
 fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
-    let file = NpyFile::new(std::fs::File::open(path).unwrap()).unwrap();
-    (file.shape().to_vec(), file.into_vec().unwrap())
+    common::npy(&std::fs::read(path).unwrap())
 }
 
 /// The values at the flat positions that the reference recorded of a stage.

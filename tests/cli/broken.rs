@@ -33,17 +33,8 @@ fn tiff_without_bits() -> Vec<u8> {
 /// Of one grey level, so that 169 million pixels are some hundred thousand bytes.
 fn large_png(path: &Path) {
     const SIDE: u32 = 13_000;
-    let file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
-    let mut encoder = png::Encoder::new(file, SIDE, SIDE);
-    encoder.set_color(png::ColorType::Grayscale);
-    encoder.set_compression(png::Compression::Balanced);
-    let mut writer = encoder.write_header().unwrap();
-    let mut rows = writer.stream_writer().unwrap();
-    for _ in 0..SIDE {
-        std::io::Write::write_all(&mut rows, &[99; SIDE as usize]).unwrap();
-    }
-    rows.finish().unwrap();
-    writer.finish().unwrap();
+    let gray = image::GrayImage::from_pixel(SIDE, SIDE, image::Luma([99]));
+    gray.save(path).unwrap();
 }
 
 /// Without a panic or an abort, whatever else.

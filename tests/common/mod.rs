@@ -54,6 +54,25 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// Shape and values of an `.npy` file of f32, whose header is as numpy writes it.
+pub fn npy(bytes: &[u8]) -> (Vec<u64>, Vec<f32>) {
+    let len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\0");
+    assert_eq!((10 + len) % 64, 0);
+    let text = str::from_utf8(&bytes[10..10 + len]).unwrap();
+    let shape = text
+        .strip_prefix("{'descr': '<f4', 'fortran_order': False, 'shape': (")
+        .and_then(|text| text.strip_suffix('\n')?.trim_end().strip_suffix("), }"));
+    let sides = shape.unwrap().split(',').map(str::trim);
+    let sides = sides.filter(|side| !side.is_empty());
+    let shape: Vec<u64> = sides.map(|side| side.parse().unwrap()).collect();
+    let (values, odd) = bytes[10 + len..].as_chunks();
+    assert_eq!(odd, [0u8; 0]);
+    let values: Vec<f32> = values.iter().map(|&v| f32::from_le_bytes(v)).collect();
+    assert_eq!(shape.iter().product::<u64>(), values.len() as u64);
+    (shape, values)
+}
+
 /// A field that is a number.
 pub fn number(object: &Value, field: &str) -> f64 {
     let value = object[field].as_f64();

@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::IndexOp;
 use serde_json::Value;
 
-use crate::common::{resnest, stderr, stdout};
+use crate::common::{npy, resnest, stderr, stdout};
 use crate::fixture::{max_abs, max_diff, values};
 use crate::{BAR, photo_path, recorded, wide};
 
@@ -34,12 +34,11 @@ fn the_command_writes_an_overlay_a_map_and_a_picture_of_the_splits() {
     let at = |name: &str| std::fs::read(folder.path().join("out").join(name)).unwrap();
     let overlay = resnest::image::decode(&at("chelsea.cam-cat.png"), &Default::default()).unwrap();
     assert_eq!((overlay.width, overlay.height), (451, 300));
-    let bytes = at("chelsea.cam-cat.npy");
-    let npy = npyz::NpyFile::new(&bytes[..]).unwrap();
-    assert_eq!(npy.shape(), [2, 2]);
+    let (shape, map) = npy(&at("chelsea.cam-cat.npy"));
+    assert_eq!(shape, [2, 2]);
     let expected = recorded("demo_chelsea_48x48").tensors["raw"].i(3).unwrap();
     let expected: Vec<f64> = values(&expected).iter().map(|v| v * 4.0).collect();
-    let got = wide(&npy.into_vec::<f32>().unwrap());
+    let got = wide(&map);
     assert!(max_diff(&got, &expected) <= BAR * max_abs(&expected));
     assert!(
         String::from_utf8(at("chelsea.splits.svg"))

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use resnest_model::{ResNetConfig, expected_tensors};
 
-use crate::fixture::Fixture;
-use crate::fixture::root::root;
+use crate::fixture::{Fixture, recorded};
 use crate::formula::Formula;
 
 /// A file of `tests/family`.
 pub fn family(file: &str) -> PathBuf {
-    root().join("tests/family").join(file)
+    recorded("family").join(file)
 }
 
 /// Name → shape of what a configuration reads.

@@ -14,12 +14,19 @@ use serde_json::Value;
 pub mod root;
 use root::root;
 
+/// A folder of `tests/golden`.
 #[allow(
     dead_code,
     reason = "shared by #[path]; the family's files lie elsewhere"
 )]
 pub fn folder(kind: &str) -> PathBuf {
-    root().join("tests/golden").join(kind)
+    recorded("golden").join(kind)
+}
+
+/// A folder of the top-level `tests`, whichever crate is tested.
+#[allow(dead_code, reason = "shared by #[path]; not all read recorded files")]
+pub fn recorded(name: &str) -> PathBuf {
+    root().join("tests").join(name)
 }
 
 /// One file written by `make_small.py` or `make_full.py`.

@@ -97,8 +97,10 @@ fn refuse_all(
         outcome: Err(reason),
         overlay: None,
     });
-    let mut report_all = || -> Result<()> {
-        if !closed(report.begin())? && write(answers.collect(), &mut report, &mut tally)?.is_continue() {
+    let report_all = || -> Result<()> {
+        if !closed(report.begin())?
+            && write(answers.collect(), &mut report, &mut tally)?.is_continue()
+        {
             closed(report.end())?;
         }
         Ok(())

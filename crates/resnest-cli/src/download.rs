@@ -23,7 +23,9 @@ pub fn run(args: &DownloadArgs) -> Result<Status, Failure> {
     let mut failed = None;
     for name in &args.models {
         if name == demo::NAME {
-            print(&format!("{name}\t(part of this program: nothing to download)"))?;
+            print(&format!(
+                "{name}\t(part of this program: nothing to download)"
+            ))?;
             continue;
         }
         match download(&loader, name, args) {

@@ -51,7 +51,9 @@ pub fn run(args: &FeaturesArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
     if let Some(problems) = nothing_to_read(&inputs) {
         let named = inputs.iter().zip(problems);
-        let reasons: Vec<String> = named.map(|(i, reason)| format!("{}: {reason}", i.name())).collect();
+        let reasons: Vec<String> = named
+            .map(|(i, reason)| format!("{}: {reason}", i.name()))
+            .collect();
         return Err(Failure::Usage(anyhow!("{}", reasons.join("; "))));
     }
     // Before the model, which may have to be downloaded: a place that cannot be written to is nobody's work.

@@ -16,7 +16,7 @@ pub enum Format {
     /// For people: a bar for each class
     #[default]
     Text,
-    /// An array with one object an image, in input order
+    /// An array with one object per image, in input order
     Json,
     /// The same objects, one a line, as they come
     Jsonl,

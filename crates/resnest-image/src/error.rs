@@ -15,7 +15,7 @@ pub enum Error {
 
     /// The first bytes belong to no format this crate reads.
     #[error(
-        "unknown image format (the file starts with {magic}); JPEG, PNG, WebP, GIF, BMP and TIFF are read"
+        "unknown image format (the file starts with {magic}); JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, TGA, QOI and ICO are read"
     )]
     UnknownFormat {
         /// The first bytes in hexadecimal.
@@ -123,6 +123,21 @@ pub enum Error {
         len: usize,
     },
 
+    /// A picture so long and narrow that nothing is left of it, or too much, when a transform resizes it.
+    #[error(
+        "a {width}x{height} image would become {resized_width}x{resized_height} before the crop"
+    )]
+    ImageShape {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Width that the transform asks for.
+        resized_width: u64,
+        /// Height that the transform asks for.
+        resized_height: u64,
+    },
+
     /// A word that is none of an option's values.
     #[error("{option} cannot be \"{value}\"; allowed: {allowed}")]
     UnknownOption {
@@ -154,6 +169,31 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the image is at fault: its bytes, its pixels, or what they would cost by the [`Limits`](crate::Limits).
+    ///
+    /// Another image would pass where this one fails; whoever answers requests refuses this one alone. Otherwise the
+    /// caller's options are at fault ([`Error::UnknownOption`], [`Error::BadTransform`], [`Error::OutputLength`]), or the
+    /// system has no memory left ([`Error::OutOfMemory`]).
+    pub fn is_bad_image(&self) -> bool {
+        match self {
+            Self::Empty
+            | Self::UnknownFormat { .. }
+            | Self::Truncated { .. }
+            | Self::Corrupt { .. }
+            | Self::Unsupported { .. }
+            | Self::TooManyBytes { .. }
+            | Self::TooManyPixels { .. }
+            | Self::TooMuchMemory { .. }
+            | Self::Panicked { .. }
+            | Self::PixelCount { .. }
+            | Self::ImageShape { .. } => true,
+            Self::OutOfMemory { .. }
+            | Self::UnknownOption { .. }
+            | Self::BadTransform { .. }
+            | Self::OutputLength { .. } => false,
+        }
+    }
+
     pub(crate) fn truncated(format: Format, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self::Truncated { format, detail }

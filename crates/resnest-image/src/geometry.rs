@@ -91,6 +91,15 @@ impl Geometry {
         let side = |side: f64| (side >= 1.0 && side <= f64::from(i32::MAX)).then_some(side as u32);
         let (Some(resized_width), Some(resized_height)) = (side(new_width), side(new_height))
         else {
+            // Of a scale that no image could have the transform is to blame.
+            if side(scale_width).is_some() && side(scale_height).is_some() {
+                return Err(Error::ImageShape {
+                    width,
+                    height,
+                    resized_width: new_width as u64,
+                    resized_height: new_height as u64,
+                });
+            }
             return Err(Error::BadTransform {
                 option: "crop_pct",
                 detail: format!(

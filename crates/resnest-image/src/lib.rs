@@ -12,6 +12,7 @@
 //! - `resize/`: weights (`filter.rs`), the passes as plain loops (`portable.rs`) and with AVX2 (`avx2.rs`), and the
 //!   plan that limits them to the crop's window (`mod.rs`). This `avx2.rs`, the JPEG kernels' and `webp/ffi.rs` are
 //!   the crate's only `unsafe`.
+//! - `interchange.rs`: pictures of the crate `image`, whose encoders are used elsewhere, but none of its decoders.
 //! - `geometry.rs`: sizes and offsets of the crop modes; `transform.rs` and `normalise.rs` use them.
 //!
 //! # What is refused by name
@@ -35,11 +36,16 @@
 //! - BMP: embedded JPEG or PNG; bit masks that Pillow refuses; uncompressed 1- and 4-bit files whose palette is
 //!   a plain grey ramp of another number of colours, and 8-bit ones with two colours black and white, which
 //!   Pillow misreads.
-//! - WebP and GIF: nothing.
-//! - Every other format Pillow reads (AVIF, JPEG 2000, PPM, TGA, ...) is [`Error::UnknownFormat`].
+//! - WebP, GIF, PNM and QOI: nothing, but of QOI a picture of one or two pixels across that is a brush of GIMP's too
+//!   ([`Error::UnknownFormat`]).
+//! - TGA: alpha in a file of fewer than 26 bytes, which Pillow reads from memory but not from a file; what it refuses, such
+//!   as true colour with a colour map. A file whose beginning is also that of a format that Pillow tries before (a Windows
+//!   cursor, PCX, FLI, IPTC, lines of text) is [`Error::UnknownFormat`]: TGA has no magic number.
+//! - ICO: what is refused of the BMP or PNG in it.
+//! - Every other format Pillow reads (AVIF, JPEG 2000, DDS, PCX, ...) is [`Error::UnknownFormat`].
 //!
 //! # What is read though Pillow refuses it
-//! Of JPEG, PNG, WebP, GIF and BMP nothing was found. Of compressed TIFF, files with a damaged tag that says
+//! Of JPEG, PNG, WebP, GIF, BMP, PNM, TGA, QOI and ICO nothing was found. Of compressed TIFF, files with a damaged tag that says
 //! nothing about the pixels, where libtiff gives up on the whole directory.
 //!
 //! # Memory
@@ -55,6 +61,7 @@ mod contain;
 mod decode;
 mod error;
 mod geometry;
+mod interchange;
 mod limits;
 mod memory;
 mod normalise;

@@ -1,10 +1,6 @@
 //! The one pixel container that passes between the steps.
 
-use std::borrow::Cow;
-
-use crate::decode::luma;
-use crate::memory::reserved;
-use crate::{ColorMode, Error, Result};
+use crate::{ColorMode, Error, Result, decode};
 
 /// Decoded pixels: u8, rows top to bottom, channels interleaved (H, W, C).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,25 +57,15 @@ impl Image {
         })
     }
 
-    /// The image in this mode, as Pillow's `convert` makes "RGB" of "L" and "L" of "RGB"; itself if it is in it.
+    /// The same picture in RGB or luma: Pillow's `convert("RGB")` or `convert("L")`.
     ///
     /// # Errors
-    /// As [`Image::new`]; [`Error::OutOfMemory`].
-    pub fn converted(&self, mode: ColorMode) -> Result<Cow<'_, Self>> {
+    /// As [`Image::new`], and [`Error::OutOfMemory`].
+    pub fn into_mode(self, mode: ColorMode) -> Result<Self> {
         self.check()?;
-        if self.channels == mode.channels() {
-            return Ok(Cow::Borrowed(self));
+        match self.channels == mode.channels() {
+            true => Ok(self),
+            false => decode::convert(self, mode),
         }
-        let pixels = self.data.len() / usize::from(self.channels);
-        let mut data = reserved(pixels.saturating_mul(usize::from(mode.channels())))?;
-        match mode {
-            ColorMode::Rgb => self.data.iter().for_each(|&v| data.extend([v; 3])),
-            ColorMode::Luma => data.extend(self.data.as_chunks().0.iter().map(|&rgb| luma(rgb))),
-        }
-        Ok(Cow::Owned(Self {
-            channels: mode.channels(),
-            data,
-            ..*self
-        }))
     }
 }

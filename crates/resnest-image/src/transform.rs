@@ -122,7 +122,8 @@ impl Transform {
     /// The image keeps its channels: 3, or 1 for a transform with one mean.
     ///
     /// # Errors
-    /// [`Error::BadTransform`] for impossible options, [`Error::PixelCount`] for an inconsistent image.
+    /// [`Error::BadTransform`] for impossible options, [`Error::PixelCount`] for an inconsistent image,
+    /// [`Error::ImageShape`] for one so narrow that nothing is left of it.
     pub fn crop(&self, image: &Image) -> Result<Image> {
         self.crop_with(image, Kernel::Auto)
     }
@@ -131,13 +132,14 @@ impl Transform {
     /// where the model looked, and how its maps are laid back over it.
     ///
     /// # Errors
-    /// [`Error::BadTransform`] for impossible options, or an image without pixels.
+    /// [`Error::BadTransform`] for impossible options, [`Error::ImageShape`] for an image without pixels or too narrow.
     pub fn window(&self, width: u32, height: u32) -> Result<Window> {
         if width == 0 || height == 0 {
-            let detail = format!("the image has {width}x{height} pixels");
-            return Err(Error::BadTransform {
-                option: "size",
-                detail,
+            return Err(Error::ImageShape {
+                width,
+                height,
+                resized_width: 0,
+                resized_height: 0,
             });
         }
         Ok(self.geometry(width, height)?.on_source(width, height))

@@ -69,6 +69,29 @@ fn tiff(compression: u32) -> Vec<u8> {
     out
 }
 
+/// Three digits, from which there is no telling how much is missing.
+fn pnm() -> Vec<u8> {
+    format!("P3 {SIDE} {SIDE} 255 1 2 3").into_bytes()
+}
+
+/// Of run lengths.
+fn tga() -> Vec<u8> {
+    let side = (SIDE as u16).to_le_bytes();
+    let head = [0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    [&head[..], &side, &side, &[24, 0, 0x80, 1, 2, 3]].concat()
+}
+
+fn qoi() -> Vec<u8> {
+    let side = SIDE.to_be_bytes();
+    [b"qoif", &side[..], &side, &[3, 0, 0xc0]].concat()
+}
+
+/// One PNG.
+fn ico() -> Vec<u8> {
+    let head = b"\0\0\x01\0\x01\0\0\0\0\0\x01\0\x20\0\0\0\0\0\x16\0\0\0";
+    [&head[..], &png()].concat()
+}
+
 /// A small animation on a large canvas.
 fn webp() -> Vec<u8> {
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pillow/files");
@@ -89,6 +112,10 @@ fn child() {
         ("tiff", tiff(1)),
         ("deflate", tiff(8)),
         ("webp", webp()),
+        ("pnm", pnm()),
+        ("tga", tga()),
+        ("qoi", qoi()),
+        ("ico", ico()),
     ];
     for (name, bytes) in files {
         match decode(&bytes, &Limits::default()) {
@@ -110,7 +137,8 @@ fn a_failed_allocation_is_an_error_of_its_image() {
     let output = output.expect("a shell");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{:?}: {text}", output.status);
-    for name in ["png", "gif", "bmp", "tiff", "deflate", "webp"] {
+    let first = ["png", "gif", "bmp", "tiff", "deflate", "webp"];
+    for name in first.into_iter().chain(["pnm", "tga", "qoi", "ico"]) {
         let wanted = format!("{name}: the system has no ");
         assert!(text.contains(&wanted), "{name} in {text}");
     }

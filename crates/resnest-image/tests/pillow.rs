@@ -185,7 +185,7 @@ fn compare_crops(name: &str, order: PassOrder) {
             let crop = transform.crop_with(&source, kernel);
             let right = match (&crop, case["sha"].as_str()) {
                 (Ok(crop), Some(wanted)) => sha(&crop.data).starts_with(wanted),
-                (Err(Error::BadTransform { .. }), None) => true,
+                (Err(Error::ImageShape { .. }), None) => true,
                 _ => false,
             };
             if !right {
@@ -402,6 +402,14 @@ fn damage_is_named_with_its_format() {
         ("bad_gif_truncated.gif", "GIF"),
         ("bad_bmp_truncated.bmp", "BMP"),
         ("bad_tiff_truncated_directory.tif", "TIFF"),
+        ("bad_pnm_truncated.pnm", "PNM"),
+        ("bad_pnm_plain_truncated.pnm", "PNM"),
+        ("bad_tga_truncated.tga", "TGA"),
+        ("bad_tga_rle_truncated.tga", "TGA"),
+        ("bad_qoi_truncated.qoi", "QOI"),
+        ("bad_ico_truncated.ico", "ICO"),
+        ("bad_ico_png_truncated.ico", "ICO"),
+        ("bad_ico_mask_truncated.ico", "ICO"),
     ] {
         let error = error(name);
         assert!(
@@ -430,7 +438,9 @@ fn limits_are_checked_on_the_header() {
         "gif_plain.gif",
     ]
     .into_iter()
-    .chain(["bmp_24.bmp", "tiff_le_rgb8.tif"])
+    .chain(["bmp_24.bmp", "tiff_le_rgb8.tif", "pnm_p6.pnm"])
+    .chain(["tga_24.tga", "tga_24_rle.tga", "qoi_runs.qoi"])
+    .chain(["ico_pngs.ico", "ico_bitmaps.ico"])
     {
         let header = probe(&file(name), &Limits::default()).expect("a header");
         let pixels = u64::from(header.width) * u64::from(header.height);
@@ -464,6 +474,80 @@ fn limits_are_checked_on_the_header() {
     }
 }
 
+/// `blocks` of `small_files.py`: a sample and a comment that go on in the next of the blocks that Pillow reads.
+#[test]
+fn a_block_of_decimal_samples_ends_anywhere() {
+    let mut bytes = b"P2 300000 2 255\n".to_vec();
+    let start = bytes.len();
+    bytes.extend(b"7 ".repeat(200_000));
+    bytes.resize(start + (1 << 20) - 2, b' ');
+    bytes.extend(b"123 ");
+    bytes.extend(b"8 ".repeat(200_000));
+    bytes.resize(start + (2 << 20) - 3, b' ');
+    bytes.extend(b"# a\n 77 \r");
+    bytes.extend(b"9 ".repeat(199_999));
+    let image = decode(&bytes, &Limits::default()).expect("an image");
+    // What `python small_files.py` printed.
+    let pillows = "bb529f1b2e3e6d47fda384c11e2689e8acf31d3a48b4f45c3037cdfd82f920ed";
+    assert_eq!(sha(&image.data), pillows);
+}
+
+/// Whoever answers requests tells a bad image from bad options by the error.
+#[test]
+fn errors_say_whether_the_image_is_bad() {
+    let at_fault = |error: Error| error.is_bad_image();
+    for name in [
+        "bad_empty.jpg",
+        "bad_text.jpg",
+        "bad_png_truncated.png",
+        "unsupported_tiff_lab.tif",
+    ] {
+        assert!(
+            at_fault(decode(&file(name), &Limits::default()).unwrap_err()),
+            "{name}"
+        );
+    }
+    let tight = Limits {
+        max_pixels: 3,
+        ..Limits::default()
+    };
+    assert!(at_fault(decode(&file("png_rgb8.png"), &tight).unwrap_err()));
+    assert!(at_fault(Image::new(2, 2, 3, vec![0]).unwrap_err()));
+    let (photo, narrow) = (synthetic(61, 47, 3), synthetic(300, 1, 3));
+    for transform in [
+        Transform {
+            size: (0, 224),
+            ..Transform::default()
+        },
+        Transform {
+            crop_pct: -1.0,
+            ..Transform::default()
+        },
+        // No image could be resized to that.
+        Transform {
+            crop_pct: 1e-9,
+            ..Transform::default()
+        },
+    ] {
+        assert!(
+            !at_fault(transform.crop(&photo).unwrap_err()),
+            "{transform:?}"
+        );
+    }
+    assert!(!at_fault(
+        Transform::default().crop(&synthetic(9, 9, 1)).unwrap_err()
+    ));
+    assert!(!at_fault("nearly".parse::<ColorMode>().unwrap_err()));
+    let border = Transform {
+        size: (20, 20),
+        crop_mode: resnest_image::CropMode::Border,
+        ..Transform::default()
+    };
+    assert!(border.crop(&photo).is_ok());
+    assert!(at_fault(border.crop(&narrow).unwrap_err()));
+    assert!(at_fault(border.window(0, 7).unwrap_err()));
+}
+
 /// PNG's checksum, bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
@@ -492,7 +576,14 @@ fn header_bombs_are_refused() {
     bmp[18..26].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]);
     let mut webp = file("webp_lossy_alpha.webp");
     webp[24..30].fill(0xff);
-    for bytes in [jpeg, png, gif, bmp, webp] {
+    let pnm = b"P6 2147483647 2147483647 255\n".to_vec();
+    let mut tga = file("tga_24_rle.tga");
+    tga[12..16].fill(0xff);
+    let mut qoi = file("qoi_rgb.qoi");
+    qoi[4..12].fill(0xff);
+    let mut ico = file("ico_24.ico");
+    ico[22 + 4..22 + 12].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]);
+    for bytes in [jpeg, png, gif, bmp, webp, pnm, tga, qoi, ico] {
         let error = probe(&bytes, &Limits::default()).unwrap_err();
         assert!(matches!(error, Error::TooManyPixels { .. }), "{error}");
     }

@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release -p resnest-kernels --example layers -- [batch] [4s2x40d|1s4x24d|32x4d]`
 
-use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv};
+use resnest_kernels::{
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, Isa, MapChannels, Nhwc, PackedConv,
+};
 use std::time::Instant;
 
 /// Shape of one layer, side of its input, how often it occurs, whether a residual is added.
@@ -132,8 +134,9 @@ fn measure(isa: Isa, layer: &Layer, input: Nhwc, algorithm: Algorithm) -> f64 {
             residual: residual.as_deref(),
             sums: None,
         };
+        let to = ConvOutput::Channels(MapChannels::new(&mut out, 0, output.c));
         convs[runs % copies]
-            .run_into(&x, input, &mut out, epilogue)
+            .run(ConvInput::Map(&x, input), to, epilogue)
             .expect("runs");
         best = best.min(start.elapsed().as_secs_f64());
         runs += 1;

@@ -5,7 +5,7 @@
 use candle_core::{Device, Tensor};
 use resnest_kernels::{
     Algorithm, ConvSpec, GlobalPool, Isa, Nhwc, PackedConv, PackedSplitAttention, PoolSpec,
-    Precision, SplitAttentionWeights, choose,
+    Precision, Residual, SplitAttentionWeights, choose,
 };
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -138,7 +138,7 @@ impl Network {
             x = block.forward(&x, clock)?;
         }
         let pooled = clock.time("head", || GlobalPool::Avg.forward(&x))?;
-        Ok(clock.time("head", || self.fc.forward_rows(&pooled))?)
+        Ok(clock.time("head", || self.fc.forward(&pooled, None, false))?)
     }
 }
 
@@ -160,14 +160,21 @@ impl Block {
         let Some(avd) = self.avd else {
             let part = format!("{part} + 1x1");
             let run = || {
-                self.attention
-                    .forward_then(&out, &self.conv3, Some(&shortcut), true)
+                self.attention.forward_then(
+                    &out,
+                    &self.conv3,
+                    Some(Residual::Borrowed(&shortcut)),
+                    true,
+                )
             };
             return Ok(clock.time(&part, run)?);
         };
         let out = clock.time(&part, || self.attention.forward(&out))?;
         let out = clock.time("pools", || avd.forward(&out))?;
-        Ok(clock.time("1x1", || self.conv3.forward(&out, Some(&shortcut), true))?)
+        Ok(clock.time("1x1", || {
+            self.conv3
+                .forward(&out, Some(Residual::Borrowed(&shortcut)), true)
+        })?)
     }
 }
 

@@ -4,14 +4,13 @@
 //! convolutions of their own, and come to the same kernel.
 
 use crate::arch::Isa;
-use crate::buffer::with_scratch;
-use crate::conv::direct::{Source, Weighted};
-use crate::conv::{Algorithm, Epilogue, PackedConv, share_of};
+use crate::conv::{
+    Algorithm, ConvInput, ConvOutput, Epilogue, MapChannels, PackedConv, WeightedSplits,
+};
 use crate::error::{Error, check_len};
-use crate::map::Map;
-use crate::shape::{Channels, ConvSpec, Nhwc};
-use crate::share::SharedMut;
-use crate::threads::parallel_for;
+use crate::memory::buffer::with_scratch;
+use crate::memory::map::Map;
+use crate::shape::{ConvSpec, Nhwc};
 use std::sync::Arc;
 
 /// The weights of a split attention, norms folded: timm's `conv`+`bn0`, `fc1`+`bn1`, `fc2`.
@@ -180,67 +179,24 @@ impl PackedSplitAttention {
     /// # Errors
     /// When `x` does not have the given shape or the shape does not fit.
     pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Map, Error> {
-        self.with_splits(x, input, |weighted, output| {
-            // SAFETY: `weigh` writes every pixel.
-            unsafe {
-                Map::written_by(output.len(), |out| {
-                    self.weigh(weighted, output, out);
-                    Ok(())
-                })
-            }
-        })
+        self.with_splits(x, input, |weighted| Ok(weighted.summed(self.isa)))
     }
 
-    /// The same followed by the convolution `next` with its epilogue: where it pays, the weighted
-    /// sums are made as `next` reads them and never stored as a whole.
+    /// The same as the input of the convolution `next`: where it pays, the weighted sums are made as `next` reads
+    /// them and never stored as a whole. Output, epilogue and result are those of [`PackedConv::run`].
     ///
     /// # Errors
-    /// When `x` does not have the given shape or a shape does not fit.
+    /// When a slice or a shape does not fit, and those of [`PackedConv::run`].
     pub fn run_then(
         &self,
         x: &[f32],
         input: Nhwc,
         next: &PackedConv,
+        output: ConvOutput,
         epilogue: Epilogue,
     ) -> Result<Map, Error> {
-        self.then(x, input, next, |source, output| {
-            next.run_from(source, output, epilogue)
-        })
-    }
-
-    /// The same, added to what `out` holds, then ReLU if `relu`.
-    ///
-    /// # Errors
-    /// When a slice or a shape does not fit, and unless [`PackedConv::adds_in_place`] for `next`.
-    pub fn run_then_onto(
-        &self,
-        x: &[f32],
-        input: Nhwc,
-        next: &PackedConv,
-        out: &mut [f32],
-        relu: bool,
-    ) -> Result<(), Error> {
-        self.then(x, input, next, |source, output| {
-            next.run_from_onto(source, output, out, relu)
-        })
-    }
-
-    /// Hands what `next` reads to `f`, with its shape.
-    fn then<R>(
-        &self,
-        x: &[f32],
-        input: Nhwc,
-        next: &PackedConv,
-        f: impl FnOnce(Source, Nhwc) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        self.with_splits(x, input, |weighted, output| {
-            if next.takes_weighted(output) {
-                return f(Source::Weighted(weighted), output);
-            }
-            with_scratch(output.len(), |sums| {
-                self.weigh(weighted, output, &SharedMut::new(sums));
-                f(Source::Plain(sums), output)
-            })
+        self.with_splits(x, input, |weighted| {
+            next.run(ConvInput::WeightedSplits(weighted), output, epilogue)
         })
     }
 
@@ -249,15 +205,15 @@ impl PackedSplitAttention {
     /// # Errors
     /// When `x` does not have the given shape or the shape does not fit.
     pub fn run_attention(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
-        self.with_splits(x, input, |weighted, _| Ok(weighted.attention.to_vec()))
+        self.with_splits(x, input, |weighted| Ok(weighted.attention.to_vec()))
     }
 
-    /// Makes splits and attention and hands them to `f` with the output's shape.
+    /// Makes splits and attention and hands them to `f`.
     fn with_splits<R>(
         &self,
         x: &[f32],
         input: Nhwc,
-        f: impl FnOnce(Weighted, Nhwc) -> Result<R, Error>,
+        f: impl FnOnce(WeightedSplits) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let output = self.output(input)?;
         check_len("input", x.len(), input.len())?;
@@ -267,12 +223,12 @@ impl PackedSplitAttention {
             } else {
                 self.splits_and_attention(x, input, output, splits)?
             };
-            let weighted = Weighted {
+            f(WeightedSplits {
                 splits,
                 attention: &attention,
                 radix: self.radix,
-            };
-            f(weighted, output)
+                shape: output,
+            })
         })
     }
 
@@ -308,28 +264,27 @@ impl PackedSplitAttention {
         splits: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
         let width = output.c * self.radix;
-        let splits = SharedMut::new(splits);
         let mut sums = vec![0.0; output.n * width];
-        let shape = self.path_input(input);
+        let inputs = self.path_input(input).c;
         for (index, conv) in self.convs().enumerate() {
             let outs = conv.spec().out_channels;
-            let from = Channels {
-                first: if self.split_input { index * shape.c } else { 0 },
-                of: input.c,
+            let path = if self.split_input { index } else { 0 };
+            let x = ConvInput::Channels {
+                map: x,
+                shape: input,
+                first: path * inputs,
             };
-            let to = Channels {
-                first: index * outs,
-                of: width,
-            };
+            let first = index * outs;
+            let to = ConvOutput::Channels(MapChannels::new(splits, first, width));
             let mut own = vec![0.0; output.n * outs];
             let epilogue = Epilogue {
                 relu: true,
                 residual: None,
                 sums: Some(&mut own),
             };
-            conv.run_between((x, from), shape, (&splits, to), epilogue)?;
+            conv.run(x, to, epilogue)?;
             for (sums, own) in sums.chunks_exact_mut(width).zip(own.chunks_exact(outs)) {
-                sums[to.first..to.first + outs].copy_from_slice(own);
+                sums[first..first + outs].copy_from_slice(own);
             }
         }
         Ok(sums)
@@ -339,12 +294,10 @@ impl PackedSplitAttention {
     fn small_layers(&self, means: &[f32], output: Nhwc) -> Result<Map, Error> {
         let shape = Nhwc::new(output.n, 1, 1, output.c);
         let hidden_shape = self.fc1.spec().output(shape)?;
-        let relu = Epilogue {
-            relu: true,
-            ..Epilogue::default()
-        };
-        let hidden = self.fc1.run(means, shape, relu)?;
-        self.fc2.run(&hidden, hidden_shape, Epilogue::default())
+        let means = ConvInput::Map(means, shape);
+        let hidden = self.fc1.run(means, ConvOutput::New, Epilogue::relu())?;
+        let hidden = ConvInput::Map(&hidden, hidden_shape);
+        self.fc2.run(hidden, ConvOutput::New, Epilogue::default())
     }
 
     /// Softmax over the splits (a sigmoid for a single one), rearranged from the cardinality-major
@@ -381,18 +334,5 @@ impl PackedSplitAttention {
             }
         }
         attention
-    }
-
-    /// The weighted sum of the splits.
-    fn weigh(&self, weighted: Weighted, output: Nhwc, out: &SharedMut) {
-        let pixels = output.pixels();
-        let tasks = pixels.min(16);
-        let work = output.len() * self.radix;
-        parallel_for(tasks, work, &|task| {
-            let share = share_of(pixels, 1, task, tasks);
-            let out = (out, share.start * output.c, share.len() * output.c);
-            // SAFETY: each pixel belongs to one task.
-            unsafe { weighted.sums(self.isa, share, output.h * output.w, out) };
-        });
     }
 }

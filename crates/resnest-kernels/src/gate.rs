@@ -1,14 +1,17 @@
 //! Maps weighted channel by channel and added up: what ends a block with squeeze-and-excitation,
 //! and what selects among the paths of a selective kernel.
 
-use crate::arch::{Isa, relu, window};
-use crate::conv::share_of;
+use crate::arch::Isa;
+use crate::arch::checked::rows;
+use crate::arch::vector::relu;
 use crate::error::{Error, check_len};
-use crate::map::Map;
+use crate::memory::map::Map;
+use crate::memory::rows::{RowLayout, for_each_share};
+use crate::memory::share::SharedMut;
 use crate::shape::Nhwc;
-use crate::share::SharedMut;
-use crate::threads::parallel_for;
-use std::mem::MaybeUninit;
+
+/// Tasks of a map, or of each image of one.
+const TASKS: usize = 16;
 
 /// What follows the weighted sum.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,25 +40,15 @@ pub fn gated_sum(
         check_len("part", part.len(), shape.len())?;
     }
     check_len("gates", gates.len(), shape.n * parts.len() * shape.c)?;
-    let rows = shape.n * shape.h;
     let row_len = shape.w * shape.c;
-    let tasks = if shape.is_empty() { 0 } else { rows.min(16) };
-    let fill = |task: usize, out: &crate::share::SharedMut| {
-        for row in task * rows / tasks..(task + 1) * rows / tasks {
+    let layout = RowLayout::dense(shape.n * shape.h, row_len);
+    Ok(Map::from_rows(layout, TASKS, shape.len(), |rows| {
+        for (row, out) in rows {
             let image = row / shape.h;
             let gates = &gates[image * parts.len() * shape.c..][..parts.len() * shape.c];
-            // SAFETY: each row belongs to one task.
-            let out = unsafe { out.fresh(row * row_len, row_len) };
             fill_row(parts, gates, row * row_len, epilogue, out);
         }
-    };
-    // SAFETY: the tasks write every row, and each of them whole.
-    unsafe {
-        Map::written_by(shape.len(), |out| {
-            parallel_for(tasks, shape.len(), &|task| fill(task, out));
-            Ok(())
-        })
-    }
+    }))
 }
 
 /// `x · gates[n][c]` in place, then the epilogue: [`gated_sum`] of one part that nobody else wants,
@@ -78,22 +71,29 @@ pub fn gate_in_place(
     if shape.is_empty() {
         return Ok(());
     }
-    let pixels = shape.h * shape.w;
-    let parts = pixels.min(16);
-    let x = SharedMut::new(x);
-    parallel_for(shape.n * parts, shape.len(), &|task| {
-        let (image, part) = (task / parts, task % parts);
-        let share = share_of(pixels, 1, part, parts);
-        let (at, len) = (
-            (image * pixels + share.start) * shape.c,
-            share.len() * shape.c,
-        );
-        let gates = &gates[image * shape.c..][..shape.c];
-        let residual = epilogue.residual.map(|r| &r[at..at + len]);
-        // SAFETY: each pixel belongs to one task.
-        let x = unsafe { x.slice(at, len) };
-        window::gate(isa, x, gates, residual, epilogue.relu);
-    });
+    let per_image = shape.h * shape.w;
+    let layout = RowLayout::dense(shape.pixels(), shape.c);
+    let tasks = shape.n * TASKS.min(per_image);
+    for_each_share(
+        &mut SharedMut::new(x),
+        layout,
+        tasks,
+        shape.len(),
+        |share| {
+            let (mut pixels, mut x) = share.whole();
+            while !pixels.is_empty() {
+                // The pixels of one image.
+                let image = pixels.start / per_image;
+                let end = pixels.end.min((image + 1) * per_image);
+                let at = pixels.start * shape.c;
+                let (part, after) = x.split_at_mut(end * shape.c - at);
+                let gates = &gates[image * shape.c..][..shape.c];
+                let residual = epilogue.residual.map(|r| &r[at..end * shape.c]);
+                rows::gate(isa, part, gates, residual, epilogue.relu);
+                (pixels.start, x) = (end, after);
+            }
+        },
+    );
     Ok(())
 }
 
@@ -103,17 +103,15 @@ fn fill_row(
     gates: &[f32],
     start: usize,
     epilogue: GateEpilogue,
-    out: &mut [MaybeUninit<f32>],
+    out: &mut [f32],
 ) {
     let chans = gates.len() / parts.len();
     for (pixel, out) in out.chunks_exact_mut(chans).enumerate() {
         let at = start + pixel * chans;
         let (first, rest) = (&parts[0][at..at + chans], &parts[1..]);
         for ((out, x), gate) in out.iter_mut().zip(first).zip(&gates[..chans]) {
-            out.write(x * gate);
+            *out = x * gate;
         }
-        // SAFETY: the part and its gates hold as many values from here on, and all were written.
-        let out = unsafe { out.assume_init_mut() };
         for (part, gates) in rest.iter().zip(gates[chans..].chunks_exact(chans)) {
             for ((out, x), gate) in out.iter_mut().zip(&part[at..]).zip(gates) {
                 *out += x * gate;

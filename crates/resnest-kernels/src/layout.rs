@@ -1,11 +1,14 @@
 //! Into and out of channels-last memory.
 
 use crate::error::Error;
-use crate::map::Map;
+use crate::memory::map::Map;
+use crate::memory::rows::{RowLayout, for_each_share};
+use crate::memory::share::SharedMut;
 use crate::shape::Nhwc;
-use crate::share::SharedMut;
-use crate::threads::parallel_for;
-use std::mem::MaybeUninit;
+
+/// Tasks that reorder a map, and those that copy channels of it.
+const REORDER_TASKS: usize = 16;
+const COPY_TASKS: usize = 8;
 
 /// Where logical (N, C, H, W) values lie in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -63,107 +66,47 @@ pub fn to_nhwc(x: &[f32], strides: Strides, shape: Nhwc) -> Result<Map, Error> {
             expected: strides.end(shape),
         });
     }
+    let layout = RowLayout::dense(shape.n * shape.h, shape.w * shape.c);
+    let work = 4 * shape.len();
+    Ok(Map::from_rows(layout, REORDER_TASKS, work, |rows| {
+        rows.for_each(|(row, pixels)| fill_row(x, strides, shape, row, pixels));
+    }))
+}
+
+/// Copies one row of the image, a pixel's channels after the other's.
+fn fill_row(x: &[f32], strides: Strides, shape: Nhwc, row: usize, pixels: &mut [f32]) {
     let [sn, sc, sh, sw] = strides.nchw;
-    // SAFETY: every row is written whole.
-    unsafe {
-        by_rows(shape, |row, pixels| {
-            let start = strides.offset + row / shape.h * sn + row % shape.h * sh;
-            if (shape.c, sw) == (3, 1) {
-                // An image's planes: whole pixels are written, once each.
-                let [r, g, b] = [0, 1, 2].map(|c| &x[start + c * sc..][..shape.w]);
-                let values = r.iter().zip(g).zip(b);
-                for (pixel, ((r, g), b)) in pixels.as_chunks_mut().0.iter_mut().zip(values) {
-                    *pixel = [
-                        MaybeUninit::new(*r),
-                        MaybeUninit::new(*g),
-                        MaybeUninit::new(*b),
-                    ];
-                }
-                return;
-            }
-            for c in 0..shape.c {
-                let values = pixels[c..].iter_mut().step_by(shape.c);
-                for (column, value) in values.enumerate() {
-                    value.write(x[start + c * sc + column * sw]);
-                }
-            }
-        })
+    let start = strides.offset + row / shape.h * sn + row % shape.h * sh;
+    if (shape.c, sw) == (3, 1) {
+        // An image's planes: whole pixels are written, once each.
+        let [r, g, b] = [0, 1, 2].map(|c| &x[start + c * sc..][..shape.w]);
+        let values = r.iter().zip(g).zip(b);
+        for (pixel, ((r, g), b)) in pixels.as_chunks_mut().0.iter_mut().zip(values) {
+            *pixel = [*r, *g, *b];
+        }
+        return;
+    }
+    for c in 0..shape.c {
+        let values = pixels[c..].iter_mut().step_by(shape.c);
+        for (column, value) in values.enumerate() {
+            *value = x[start + c * sc + column * sw];
+        }
     }
 }
 
-/// Values that a task of [`join`] copies: 256 KB.
-const JOINED: usize = 64 * 1024;
-
-/// The values of some maps one after the other; it does not fail.
-pub(crate) fn join(maps: &[&[f32]]) -> Result<Map, Error> {
-    let len = maps.iter().map(|map| map.len()).sum();
-    // What to copy, and where to.
-    let mut pieces = Vec::new();
-    let mut at = 0;
-    for piece in maps.iter().flat_map(|map| map.chunks(JOINED)) {
-        pieces.push((piece, at));
-        at += piece.len();
-    }
-    let write = |out: &SharedMut| {
-        parallel_for(pieces.len(), 4 * len, &|task| {
-            let (piece, at) = pieces[task];
-            // SAFETY: each piece has its own place.
-            unsafe { out.fresh(at, piece.len()) }.write_copy_of_slice(piece);
-        });
-        Ok(())
-    };
-    // SAFETY: the pieces are all of the values.
-    unsafe { Map::written_by(len, write) }
-}
-
-/// Copies the pixels of `shape`, from one of `x` to the next and of `out` to the next as told.
+/// Copies the pixels of `shape` from one map to another, each with its step from one pixel to the next.
 pub(crate) fn copy_channels(
     (x, x_pixel): (&[f32], usize),
     shape: Nhwc,
-    (out, out_pixel): (&SharedMut, usize),
+    (out, out_pixel): (&mut SharedMut, usize),
 ) {
-    each_run(shape, 1, |pixels| {
-        for pixel in pixels {
-            let from = &x[pixel * x_pixel..][..shape.c];
-            // SAFETY: each pixel belongs to one task.
-            unsafe { out.fresh(pixel * out_pixel, shape.c) }.write_copy_of_slice(from);
+    let layout = RowLayout {
+        step: out_pixel,
+        ..RowLayout::dense(shape.pixels(), shape.c)
+    };
+    for_each_share(out, layout, COPY_TASKS, 2 * shape.len(), |rows| {
+        for (pixel, out) in rows {
+            out.copy_from_slice(&x[pixel * x_pixel..][..shape.c]);
         }
     });
-}
-
-/// Calls `f` for runs of pixels, in parallel; `reads` values are read for each one written.
-pub(crate) fn each_run(shape: Nhwc, reads: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
-    let pixels = shape.pixels();
-    let tasks = pixels.min(8);
-    parallel_for(tasks, (reads + 1) * shape.len(), &|task| {
-        f(crate::conv::share_of(pixels, 1, task, tasks));
-    });
-}
-
-/// Makes a channels-last map row by row, in parallel.
-///
-/// # Safety
-/// `fill` writes its whole row.
-unsafe fn by_rows(
-    shape: Nhwc,
-    fill: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
-) -> Result<Map, Error> {
-    let rows = shape.n * shape.h;
-    let tasks = rows.min(16);
-    let row_len = shape.w * shape.c;
-    let write = |out: &SharedMut| {
-        parallel_for(
-            if shape.is_empty() { 0 } else { tasks },
-            4 * shape.len(),
-            &|task| {
-                for row in crate::conv::share_of(rows, 1, task, tasks) {
-                    // SAFETY: each row belongs to one task.
-                    fill(row, unsafe { out.fresh(row * row_len, row_len) });
-                }
-            },
-        );
-        Ok(())
-    };
-    // SAFETY: all rows are filled, by the caller's promise.
-    unsafe { Map::written_by(shape.len(), write) }
 }

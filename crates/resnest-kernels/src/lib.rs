@@ -1,9 +1,15 @@
 //! Fast CPU convolutions and pools for residual networks, as candle custom operations.
 //!
-//! - [`arch`]: instruction sets; the only SIMD
-//! - [`conv`]: convolutions, packed once
+//! - [`conv`]: convolutions, packed once and run with [`PackedConv::run`]; [`plan`] chooses among their algorithms
+//! - [`attention`] and [`splits`]: layers of several convolutions, as one; [`pool`], [`gate`], [`layout`]: the rest
+//! - `tensor/` (feature `candle`): all of these on candle's tensors
 //! - [`naive`]: every operation as its obvious loop: the specification
-//! - [`threads`]: the pool behind all of them
+//! - [`arch`]: instruction sets; the only SIMD
+//! - [`threads`]: the pool behind all of them; `memory/`: weights, scratch, maps, and outputs that tasks share
+//! - `tuning.rs`: every number that was measured, and on what
+//!
+//! A file imports from floors below its own and never in a circle (`tests/floors.rs`). `unsafe` is denied outside
+//! `arch/`, `memory/` and the modules that name their reason where they are declared.
 //!
 //! # How it is checked
 //!
@@ -25,38 +31,52 @@
 //!   RESNEST_TEST_CASES=0.2 cargo test --release -p resnest-kernels --no-default-features
 //!   --target aarch64-unknown-linux-gnu --test conv --test rest --test attention`
 
-mod allocator;
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code, reason = "SIMD, and pointers whose bounds were checked")]
 pub mod arch;
 pub mod attention;
-mod buffer;
 pub mod conv;
 mod error;
 pub mod fold;
 pub mod gate;
 pub mod layout;
-mod map;
+#[allow(
+    unsafe_code,
+    reason = "memory without values, chunks of weights, outputs that several tasks write, glibc's settings"
+)]
+mod memory;
 pub mod naive;
+mod partition;
 pub mod plan;
 pub mod pool;
 pub mod shape;
-mod share;
+#[allow(
+    unsafe_code,
+    reason = "convolutions write one map between them, and a chained one reads what the one before wrote"
+)]
 pub mod splits;
 #[cfg(feature = "candle")]
 pub mod tensor;
 pub mod threads;
+mod tuning;
 
-pub use allocator::keep_freed_memory;
 pub use arch::{Isa, IsaKind};
 pub use attention::{PackedSplitAttention, SplitAttentionWeights};
-pub use buffer::settle_weights;
-pub use conv::{Algorithm, Epilogue, PackedConv};
+pub use conv::{
+    Algorithm, ConvInput, ConvOutput, ConvPair, Epilogue, MapChannels, PackedConv, WeightedSplits,
+};
 pub use error::Error;
 pub use fold::{BatchNorm, all_finite, fold_batch_norm};
-pub use map::Map;
+pub use memory::allocator::keep_freed_memory;
+pub use memory::buffer::settle_weights;
+pub use memory::map::Map;
 pub use plan::{Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};
 pub use splits::{Rest, SplitConvs};
 #[cfg(feature = "candle")]
-pub use tensor::{from_channels_last, gate_add_relu, gated_sum, join_images, to_channels_last};
+pub use tensor::{
+    Residual, from_channels_last, gate_add_relu, gated_sum, join_images, to_channels_last,
+};
 pub use threads::{current_threads, default_threads, parallel_map, with_threads};

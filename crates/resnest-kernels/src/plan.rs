@@ -2,6 +2,7 @@
 
 use crate::conv::Algorithm;
 use crate::shape::{ConvSpec, Nhwc};
+use crate::tuning::{MACS_PER_BYTE, MACS_PER_BYTE_KEPT, WINOGRAD_TRANSFORM_MACS};
 
 /// How exact results must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,19 +14,10 @@ pub enum Precision {
     Fast,
 }
 
-/// Multiply-adds an f32 kernel does while one byte of weights comes from memory, with all threads
-/// sharing it: 190 GFLOP/s over the 20 to 26 GB/s that two threads read on Zen 3, halved for the pairs.
-const MACS_PER_BYTE: f64 = 4.0;
-/// Multiply-adds that a byte of weights must save to be kept in memory at all: of 256 channels at 26
-/// pixels, one image at a time, F(6x6) is 5% faster than F(4x4), and a resnest269e 470 MB larger.
-const MACS_PER_BYTE_KEPT: f64 = 1.7;
 /// Most input channels a group for which F(5x5) and F(6x6) were seen to hold what [`Precision::Fast`]
 /// promises: 4.6e-6 and 4.3e-6. F(6x6) of 256 is 6.2e-6 off.
 const F5_CHANNELS: usize = 256;
 const F6_CHANNELS: usize = 128;
-/// What a value costs in Winograd's input and output transforms, in multiply-adds.
-const TRANSFORM: f64 = 10.0;
-
 /// Chooses by the shape alone, never by the number of threads, so that results keep their bits.
 ///
 /// The model: multiply-adds, or weights read from memory (they are, once a forward) where those take
@@ -83,6 +75,7 @@ pub fn cost(spec: &ConvSpec, input: Nhwc, algorithm: Algorithm) -> f64 {
     let tiles = (output.n * tiles(output.h) * tiles(output.w)) as f64;
     let (terms, products) = (form.terms() as f64, form.products() as f64);
     let weights = terms * k * o;
-    let transforms = tiles * (terms * spec.in_channels as f64 + products * o) * TRANSFORM;
+    let transforms =
+        tiles * (terms * spec.in_channels as f64 + products * o) * WINOGRAD_TRANSFORM_MACS as f64;
     with_weights(tiles * weights, weights) + transforms
 }

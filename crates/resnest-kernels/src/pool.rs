@@ -1,14 +1,16 @@
 //! Pools over windows and over whole images, with PyTorch's counting rules.
 
 use crate::arch::Isa;
-use crate::arch::rows::Reduce;
-use crate::arch::window::{Window, columns};
-use crate::buffer::{LINE, with_scratch};
+use crate::arch::checked::rows::{Reduce, Window, columns};
 use crate::error::{Error, check_len};
-use crate::map::Map;
+use crate::memory::buffer::with_scratch;
+use crate::memory::map::Map;
+use crate::memory::rows::{RowLayout, Rows, for_each_share};
+use crate::memory::share::SharedMut;
+use crate::partition::share_of;
 use crate::shape::Nhwc;
-use crate::share::SharedMut;
-use crate::threads::parallel_for;
+use crate::threads::parallel::map_tasks;
+use crate::tuning::{GLOBAL_POOL_CHANNELS, GLOBAL_POOL_RUN, LINE};
 
 /// What a pool takes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,57 +129,98 @@ impl PoolSpec {
 /// # Errors
 /// When the specification or the length of `x` does not fit.
 pub fn pool2d(isa: Isa, x: &[f32], input: Nhwc, spec: PoolSpec) -> Result<Map, Error> {
-    let output = spec.output(input)?;
     check_len("input", x.len(), input.len())?;
-    // SAFETY: `pool_between` writes every pixel of every row.
-    unsafe {
-        Map::written_by(output.len(), |out| {
-            pool_between(isa, (x, input.c), input, (out, output.c), spec)
-        })
-    }
+    let pool = Pooling::new(isa, (x, input.c), input, spec)?;
+    let layout = pool.layout(input.c);
+    let rows = |rows: Rows| pool.write(rows);
+    Ok(Map::from_rows(layout, pool.tasks(), pool.work(), rows))
 }
 
-/// Pools maps whose pixels lie as far apart as told.
+/// Pools maps in which one pixel begins as many values after the other as given.
 ///
 /// # Errors
 /// When the specification does not fit.
 pub(crate) fn pool_between(
     isa: Isa,
-    (x, x_pixel): (&[f32], usize),
+    x: (&[f32], usize),
     input: Nhwc,
-    (out, out_pixel): (&SharedMut, usize),
+    (out, out_pixel): (&mut SharedMut, usize),
     spec: PoolSpec,
 ) -> Result<(), Error> {
-    let output = spec.output(input)?;
-    let rows = output.n * output.h;
-    let tasks = rows.min(16);
-    let work = output.len() * spec.kernel * spec.kernel;
-    parallel_for(if output.is_empty() { 0 } else { tasks }, work, &|task| {
+    let pool = Pooling::new(isa, x, input, spec)?;
+    let (layout, work) = (pool.layout(out_pixel), pool.work());
+    for_each_share(out, layout, pool.tasks(), work, |rows| pool.write(rows));
+    Ok(())
+}
+
+/// One application of a pool.
+struct Pooling<'a> {
+    isa: Isa,
+    x: &'a [f32],
+    x_pixel: usize,
+    input: Nhwc,
+    output: Nhwc,
+    spec: PoolSpec,
+}
+
+impl<'a> Pooling<'a> {
+    fn new(
+        isa: Isa,
+        (x, x_pixel): (&'a [f32], usize),
+        input: Nhwc,
+        spec: PoolSpec,
+    ) -> Result<Self, Error> {
+        Ok(Pooling {
+            isa,
+            x,
+            x_pixel,
+            input,
+            output: spec.output(input)?,
+            spec,
+        })
+    }
+
+    /// The output's pixels, shared out by rows of the image.
+    fn layout(&self, out_pixel: usize) -> RowLayout {
+        RowLayout {
+            count: self.output.pixels(),
+            len: self.output.c,
+            step: out_pixel,
+            unit: self.output.w,
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        (self.output.n * self.output.h).min(16)
+    }
+
+    fn work(&self) -> usize {
+        self.output.len() * self.spec.kernel * self.spec.kernel
+    }
+
+    /// Writes some pixels.
+    fn write(&self, pixels: Rows) {
+        let (spec, input, output) = (self.spec, self.input, self.output);
         let mut window = Window::default();
-        for row in crate::conv::share_of(rows, 1, task, tasks) {
+        for (pixel, out) in pixels {
+            let (row, ox) = (pixel / output.w, pixel % output.w);
             let (image, oy) = (row / output.h, row % output.h);
             let (ys, tall) = spec.span(oy, input.h);
-            for ox in 0..output.w {
-                let at = (row * output.w + ox) * out_pixel;
-                let (xs, wide) = spec.span(ox, input.w);
-                window.clear();
-                for y in ys.clone() {
-                    for x in xs.clone() {
-                        window.push(((image * input.h + y) * input.w + x) * x_pixel, 0);
-                    }
+            let (xs, wide) = spec.span(ox, input.w);
+            window.clear();
+            for y in ys {
+                for x in xs.clone() {
+                    window.push(((image * input.h + y) * input.w + x) * self.x_pixel, 0);
                 }
-                let (kind, divisor) = match spec.kind {
-                    PoolKind::Max => (Reduce::Max, 1),
-                    PoolKind::AvgCounted => (Reduce::Sum, tall * wide),
-                    PoolKind::Avg => (Reduce::Sum, window.len().max(1)),
-                };
-                let scale = 1.0 / divisor as f32;
-                // SAFETY: each row belongs to one task.
-                unsafe { window.reduce(isa, kind, x, (out, at, output.c), scale) };
             }
+            let (kind, divisor) = match spec.kind {
+                PoolKind::Max => (Reduce::Max, 1),
+                PoolKind::AvgCounted => (Reduce::Sum, tall * wide),
+                PoolKind::Avg => (Reduce::Sum, window.len().max(1)),
+            };
+            window.reduce(self.isa, kind, self.x, out, 1.0 / divisor as f32);
         }
-    });
-    Ok(())
+    }
 }
 
 /// What a global pool takes of each channel of an image.
@@ -189,11 +232,6 @@ pub enum GlobalPool {
     Max,
 }
 
-/// Channels of a task of a global pool.
-const CHANNELS: usize = 128;
-/// Longest run of pixels summed in one go.
-const RUN: usize = 64;
-
 /// Pools each channel of each image: `[n][c]`.
 ///
 /// # Errors
@@ -204,24 +242,21 @@ pub fn global_pool(isa: Isa, x: &[f32], input: Nhwc, kind: GlobalPool) -> Result
     if pixels == 0 {
         return Err(Error::spec("global pool", "the image has no pixel"));
     }
-    let mut out = vec![0.0; input.n * input.c];
-    let shared = SharedMut::new(&mut out);
-    let parts = input.c.div_ceil(CHANNELS);
+    let parts = input.c.div_ceil(GLOBAL_POOL_CHANNELS);
     let tasks = if input.is_empty() { 0 } else { input.n * parts };
-    parallel_for(tasks, input.len(), &|task| {
+    let made = map_tasks(tasks, input.len(), |task| {
         let image = task / parts;
-        let share = crate::conv::share_of(input.c, LINE, task % parts, parts);
-        // SAFETY: these channels of the image are this task's.
-        let out = unsafe { shared.slice(image * input.c + share.start, share.len()) };
+        let share = share_of(input.c, LINE, task % parts, parts);
+        let mut out = vec![0.0; share.len()];
         let start = image * pixels * input.c + share.start;
         let x = &x[start..(image + 1) * pixels * input.c - (input.c - share.end)];
         match kind {
             GlobalPool::Max => {
                 out.fill(f32::NEG_INFINITY);
-                columns(isa, true, x, input.c, out);
+                columns(isa, true, x, input.c, &mut out);
             }
             GlobalPool::Avg => with_scratch(out.len(), |run| {
-                for rows in x.chunks(RUN * input.c) {
+                for rows in x.chunks(GLOBAL_POOL_RUN * input.c) {
                     run.fill(0.0);
                     columns(isa, false, rows, input.c, run);
                     out.iter_mut()
@@ -231,6 +266,7 @@ pub fn global_pool(isa: Isa, x: &[f32], input: Nhwc, kind: GlobalPool) -> Result
                 out.iter_mut().for_each(|sum| *sum /= pixels as f32);
             }),
         }
+        out
     });
-    Ok(out)
+    Ok(made.concat())
 }

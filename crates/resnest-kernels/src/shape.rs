@@ -1,5 +1,7 @@
 //! Shapes: of activations and of convolutions.
 
+use std::fmt;
+
 use crate::error::{Error, check_len};
 
 /// The shape of a channels-last activation; memory is `[n][h][w][c]`.
@@ -84,6 +86,23 @@ pub struct ConvSpec {
     pub dilation: usize,
     /// Groups.
     pub groups: usize,
+}
+
+/// `conv 3x3 stride 2 groups 8`: what a convolution usually has, one group and no stride, is left out.
+impl fmt::Display for ConvSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conv {0}x{0}", self.kernel)?;
+        for (name, value) in [
+            ("stride", self.stride),
+            ("dilation", self.dilation),
+            ("groups", self.groups),
+        ] {
+            if value != 1 {
+                write!(f, " {name} {value}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ConvSpec {

@@ -1,15 +1,19 @@
 //! Convolutions over the splits of a map, written side by side: the middle of a Res2Net's block.
 
-use crate::buffer::with_scratch;
-use crate::conv::{Epilogue, PackedConv};
+use crate::conv::{ConvInput, ConvOutput, Epilogue, MapChannels, PackedConv};
 use crate::error::{Error, check_len};
-use crate::layout::{copy_channels, each_run};
-use crate::map::Map;
+use crate::layout::copy_channels;
+use crate::memory::buffer::with_scratch;
+use crate::memory::map::Map;
+use crate::memory::rows::{RowLayout, for_each_share};
+use crate::memory::share::SharedMut;
 use crate::pool::{PoolSpec, pool_between};
-use crate::shape::{Channels, Nhwc};
-use crate::share::SharedMut;
+use crate::shape::Nhwc;
 
-/// What the splits are to each other.
+/// Tasks that add what one convolution put out to what the next reads.
+const SUM_TASKS: usize = 8;
+
+/// What the convolutions read, and what happens to the splits that none reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// Each convolution reads its split plus what the one before put out; splits without a
@@ -27,7 +31,7 @@ pub enum Rest {
 pub struct SplitConvs<'a> {
     /// One for each split but the last; all of the same shape.
     pub convs: Vec<&'a PackedConv>,
-    /// How they hang together, and what happens to the other splits.
+    /// What each convolution reads, and what happens to the splits that none reads.
     pub rest: Rest,
 }
 
@@ -93,7 +97,7 @@ impl SplitConvs<'_> {
     }
 
     /// The splits that no convolution reads, all in one.
-    fn rest(&self, x: &[f32], input: Nhwc, out: &SharedMut) -> Result<(), Error> {
+    fn rest(&self, x: &[f32], input: Nhwc, out: &mut SharedMut) -> Result<(), Error> {
         let first = self.convs.len() * self.width();
         let shape = Nhwc {
             c: input.c - first,
@@ -102,7 +106,7 @@ impl SplitConvs<'_> {
         if shape.c == 0 {
             return Ok(());
         }
-        let (x, out) = ((&x[first..], input.c), (&out.after(first), input.c));
+        let (x, out) = ((&x[first..], input.c), (&mut out.after(first), input.c));
         match self.rest {
             Rest::Chained => copy_channels(x, shape, out),
             Rest::Pooled(pool) => pool_between(self.convs[0].isa(), x, shape, out, pool)?,
@@ -110,42 +114,37 @@ impl SplitConvs<'_> {
         Ok(())
     }
 
-    fn each(&self, x: &[f32], input: Nhwc, out: &SharedMut) -> Result<(), Error> {
-        (0..self.convs.len()).try_for_each(|index| {
-            let channels = self.channels(index, input);
-            self.convolve(index, (x, channels), input, out)
-        })
+    fn each(&self, x: &[f32], input: Nhwc, out: &mut SharedMut) -> Result<(), Error> {
+        (0..self.convs.len())
+            .try_for_each(|index| self.convolve(index, self.split(index, x, input), input, out))
     }
 
-    fn chain(&self, x: &[f32], input: Nhwc, out: &SharedMut) -> Result<(), Error> {
+    fn chain(&self, x: &[f32], input: Nhwc, out: &mut SharedMut) -> Result<(), Error> {
         let split = Nhwc {
             c: self.width(),
             ..input
         };
-        self.convolve(0, (x, self.channels(0, input)), input, out)?;
+        self.convolve(0, self.split(0, x, input), input, out)?;
         with_scratch(split.len(), |sum| {
             for index in 1..self.convs.len() {
-                self.add_before(index, x, split, out, &SharedMut::new(sum));
-                self.convolve(index, (sum, Channels::all(split.c)), input, out)?;
+                self.add_before(index, x, split, out, sum);
+                self.convolve(index, ConvInput::Map(sum, split), input, out)?;
             }
             Ok(())
         })
     }
 
     /// A split plus what the convolution before it has put out, without gaps.
-    fn add_before(&self, index: usize, x: &[f32], split: Nhwc, out: &SharedMut, sum: &SharedMut) {
+    fn add_before(&self, index: usize, x: &[f32], split: Nhwc, out: &SharedMut, sum: &mut [f32]) {
         let (width, all) = (split.c, x.len() / split.pixels());
-        each_run(split, 2, |pixels| {
-            for pixel in pixels {
+        let layout = RowLayout::dense(split.pixels(), width);
+        let work = 3 * split.len();
+        for_each_share(&mut SharedMut::new(sum), layout, SUM_TASKS, work, |rows| {
+            for (pixel, sum) in rows {
                 let at = pixel * all + index * width;
-                // SAFETY: each pixel belongs to one task, and the convolution before has written
-                // its channels of it; the sum is scratch memory, which holds values.
-                let (sum, before) = unsafe {
-                    (
-                        sum.slice(pixel * width, width),
-                        out.written(at - width, width),
-                    )
-                };
+                // SAFETY: the convolution before has written its channels of each pixel, and nobody writes
+                // now.
+                let before = unsafe { out.written(at - width, width) };
                 for ((sum, x), before) in sum.iter_mut().zip(&x[at..]).zip(before) {
                     *sum = x + *before;
                 }
@@ -153,29 +152,24 @@ impl SplitConvs<'_> {
         });
     }
 
-    fn channels(&self, index: usize, input: Nhwc) -> Channels {
-        Channels {
+    /// What a convolution reads of the input.
+    fn split<'x>(&self, index: usize, x: &'x [f32], input: Nhwc) -> ConvInput<'x> {
+        ConvInput::Channels {
+            map: x,
+            shape: input,
             first: index * self.width(),
-            of: input.c,
         }
     }
 
     fn convolve(
         &self,
         index: usize,
-        x: (&[f32], Channels),
+        x: ConvInput,
         input: Nhwc,
-        out: &SharedMut,
+        out: &mut SharedMut,
     ) -> Result<(), Error> {
-        let shape = Nhwc {
-            c: self.width(),
-            ..input
-        };
-        let relu = Epilogue {
-            relu: true,
-            ..Epilogue::default()
-        };
-        let to = self.channels(index, input);
-        self.convs[index].run_between(x, shape, (out, to), relu)
+        let to = MapChannels::of_shared(out, index * self.width(), input.c);
+        self.convs[index].run(x, ConvOutput::Channels(to), Epilogue::relu())?;
+        Ok(())
     }
 }

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Rng, THREADS, bits, cases, most_macs, relative_l2};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, PackedSplitAttention,
-    SplitAttentionWeights, naive, with_threads,
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, Isa, Nhwc, PackedConv,
+    PackedSplitAttention, SplitAttentionWeights, naive, with_threads,
 };
 
 // Miri takes seconds for some ten pixels.
@@ -155,13 +155,18 @@ fn check_then(isa: Isa, packed: &PackedSplitAttention, s: &Sizes, values: &Value
         residual: Some(&residual),
         sums: None,
     };
-    let apart = next.run(found, output, epilogue()).unwrap();
-    let together = || packed.run_then(&values.x, s.input, &next, epilogue());
+    let apart = next
+        .run(ConvInput::Map(found, output), ConvOutput::New, epilogue())
+        .unwrap();
+    let together = || packed.run_then(&values.x, s.input, &next, ConvOutput::New, epilogue());
     for threads in [1, 3] {
         let together = with_threads(threads, together).unwrap();
         assert!(bits(&together) == bits(&apart), "with the next, {s:?}");
         let mut onto = residual.clone();
-        let run = || packed.run_then_onto(&values.x, s.input, &next, &mut onto, true);
+        let run = || {
+            let output = ConvOutput::AddTo(&mut onto);
+            packed.run_then(&values.x, s.input, &next, output, Epilogue::relu())
+        };
         with_threads(threads, run).unwrap();
         assert!(bits(&onto) == bits(&apart), "over the residual, {s:?}");
     }

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Rng, bits, cases};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Epilogue, Isa, Map, Nhwc, PackedConv, PackedSplitAttention, PoolSpec,
-    SplitAttentionWeights, pool, with_threads,
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, Isa, Map, Nhwc, PackedConv,
+    PackedSplitAttention, PoolSpec, SplitAttentionWeights, pool, with_threads,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -60,12 +60,11 @@ impl Network {
 
     /// `between` runs after each layer.
     fn forward(&self, x: &[f32], between: impl Fn(usize)) -> Map {
-        let relu = || Epilogue {
-            relu: true,
-            ..Epilogue::default()
-        };
         let shape = Nhwc::new(1, SIDE, SIDE, CHANNELS[0]);
-        let x = self.reduce.run(x, shape, relu()).unwrap();
+        let x = self
+            .reduce
+            .run(ConvInput::Map(x, shape), ConvOutput::New, Epilogue::relu())
+            .unwrap();
         between(0);
         let shape = Nhwc {
             c: CHANNELS[1],
@@ -78,11 +77,10 @@ impl Network {
         between(2);
         let last = Epilogue {
             residual: Some(&self.residual),
-            ..relu()
+            ..Epilogue::relu()
         };
-        self.expand
-            .run(&x, halve.output(shape).unwrap(), last)
-            .unwrap()
+        let x = ConvInput::Map(&x, halve.output(shape).unwrap());
+        self.expand.run(x, ConvOutput::New, last).unwrap()
     }
 }
 

@@ -5,7 +5,10 @@ mod common;
 
 use common::case::Case;
 use common::{Rng, THREADS, bits, cases, most_macs, relative_l2};
-use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, naive, with_threads};
+use resnest_kernels::{
+    Algorithm, ConvInput, ConvOutput, ConvPair, ConvSpec, Epilogue, Isa, MapChannels, Nhwc,
+    PackedConv, naive, with_threads,
+};
 
 const DIRECT: [(Algorithm, f64); 1] = [(Algorithm::Direct, 5e-7)];
 const WINOGRAD: [(Algorithm, f64); 4] = [
@@ -176,10 +179,9 @@ fn an_empty_batch_gives_nothing() {
     let spec = ConvSpec::new(4, 4, 3);
     let conv =
         PackedConv::new(Isa::portable(), spec, &[0.5; 144], None, Algorithm::Direct).unwrap();
-    let out = conv
-        .run(&[], Nhwc::new(0, 5, 5, 4), Epilogue::default())
-        .unwrap();
-    assert!(out.is_empty());
+    let none = ConvInput::Map(&[], Nhwc::new(0, 5, 5, 4));
+    let out = conv.run(none, ConvOutput::New, Epilogue::default());
+    assert!(out.unwrap().is_empty());
 }
 
 #[test]
@@ -192,24 +194,132 @@ fn misfits_are_errors_that_name_the_argument() {
     let text = new(spec.groups(3), &[0.0; 144]).unwrap_err().to_string();
     assert!(text.contains("in_channels"), "{text}");
     let conv = new(spec, &[0.0; 144]).unwrap();
-    let text = conv
-        .run(&[0.0; 7], Nhwc::new(1, 1, 2, 4), Epilogue::default())
-        .unwrap_err();
-    assert!(text.to_string().contains("input holds 7"), "{text}");
-    let small = conv.run(&[0.0; 4], Nhwc::new(1, 1, 1, 4), Epilogue::default());
+    let run = |conv: &PackedConv, x: &[f32], shape| {
+        let made = conv.run(
+            ConvInput::Map(x, shape),
+            ConvOutput::New,
+            Epilogue::default(),
+        );
+        made.map_err(|error| error.to_string())
+    };
+    let text = run(&conv, &[0.0; 7], Nhwc::new(1, 1, 2, 4)).unwrap_err();
+    assert!(text.contains("input holds 7"), "{text}");
+    let small = run(&conv, &[0.0; 4], Nhwc::new(1, 1, 1, 4));
     assert_eq!(small.unwrap(), [0.0; 4]);
     let conv = new(spec.padding(0), &[0.0; 144]).unwrap();
-    let text = conv
-        .run(&[0.0; 4], Nhwc::new(1, 1, 1, 4), Epilogue::default())
-        .unwrap_err();
-    assert!(text.to_string().contains("kernel"), "{text}");
+    let text = run(&conv, &[0.0; 4], Nhwc::new(1, 1, 1, 4)).unwrap_err();
+    assert!(text.contains("kernel"), "{text}");
+}
+
+/// What each output and input refuses, without having written anything.
+#[test]
+fn outputs_that_do_not_fit_are_errors() {
+    let isa = Isa::portable();
+    let spec = ConvSpec::new(4, 4, 3);
+    let pack = |algorithm| PackedConv::new(isa, spec, &[0.5; 144], None, algorithm).unwrap();
+    let (direct, winograd) = (pack(Algorithm::Direct), pack(Algorithm::WinogradF2));
+    let (values, shape) = ([1.0; 4 * 6 * 9], Nhwc::new(1, 2, 2, 4));
+    let x = ConvInput::Map(&values[..16], shape);
+    let channels = |first| ConvInput::Channels {
+        map: &values[..24],
+        shape: Nhwc { c: 6, ..shape },
+        first,
+    };
+    let none = Epilogue::default;
+    fn fails(conv: &PackedConv, x: ConvInput, to: ConvOutput, epilogue: Epilogue, word: &str) {
+        let text = conv.run(x, to, epilogue).unwrap_err().to_string();
+        assert!(text.contains(word), "{text}");
+    }
+    let mut out = [7.0; 24];
+    let short = Epilogue {
+        residual: Some(&values[..15]),
+        ..none()
+    };
+    fails(&direct, x, ConvOutput::New, short, "residual");
+    let mut sums = [0.0; 3];
+    let few = Epilogue {
+        sums: Some(&mut sums),
+        ..none()
+    };
+    fails(&direct, x, ConvOutput::New, few, "sums");
+    fails(&direct, channels(3), ConvOutput::New, none(), "input");
+    fails(&direct, x, ConvOutput::AddTo(&mut out), none(), "output");
+    fails(
+        &winograd,
+        x,
+        ConvOutput::AddTo(&mut out[..16]),
+        none(),
+        "output",
+    );
+    let second = Epilogue {
+        residual: Some(&values[..16]),
+        ..none()
+    };
+    fails(
+        &direct,
+        x,
+        ConvOutput::AddTo(&mut out[..16]),
+        second,
+        "residual",
+    );
+    for (first, of, word) in [(3, 6, "output"), (0, 5, "output")] {
+        let to = ConvOutput::Channels(MapChannels::new(&mut out, first, of));
+        fails(&direct, x, to, none(), word);
+    }
+    assert_eq!(out, [7.0; 24]);
+}
+
+/// From some channels of a map to some channels of another: the bits of maps of their own, and nothing beside them
+/// is touched.
+#[test]
+fn channels_of_maps_are_read_and_written_like_maps_of_their_own() {
+    let mut rng = Rng::new(13);
+    for isa in Isa::available() {
+        for (spec, algorithm) in [
+            (ConvSpec::new(8, 20, 1), Algorithm::Direct),
+            (ConvSpec::new(3, 8, 3).stride(2), Algorithm::Direct),
+            (ConvSpec::new(6, 10, 3).dilation(2), Algorithm::Direct),
+            (ConvSpec::new(8, 8, 3).groups(2), Algorithm::Direct),
+            (ConvSpec::new(8, 8, 3).groups(8), Algorithm::Direct),
+            (ConvSpec::new(8, 12, 3), Algorithm::WinogradF4),
+        ] {
+            let weight = rng.normal(spec.weight_len());
+            let conv = PackedConv::new(isa, spec, &weight, None, algorithm).unwrap();
+            let shape = Nhwc::new(2, 5, 6, spec.in_channels + 5);
+            let map = rng.normal(shape.len());
+            let own: Vec<f32> = map
+                .chunks_exact(shape.c)
+                .flat_map(|pixel| &pixel[3..3 + spec.in_channels])
+                .copied()
+                .collect();
+            let own_shape = Nhwc {
+                c: spec.in_channels,
+                ..shape
+            };
+            let x = ConvInput::Map(&own, own_shape);
+            let expected = conv.run(x, ConvOutput::New, Epilogue::relu()).unwrap();
+            let (c, of) = (spec.out_channels, spec.out_channels + 3);
+            let mut out = vec![7.0; spec.output(own_shape).unwrap().pixels() * of];
+            let x = ConvInput::Channels {
+                map: &map,
+                shape,
+                first: 3,
+            };
+            let to = ConvOutput::Channels(MapChannels::new(&mut out, 2, of));
+            assert!(conv.run(x, to, Epilogue::relu()).unwrap().is_empty());
+            for (pixel, expected) in out.chunks_exact(of).zip(expected.chunks_exact(c)) {
+                assert_eq!(bits(&pixel[2..2 + c]), bits(expected), "{isa:?} {spec:?}");
+                assert_eq!([pixel[0], pixel[1], pixel[2 + c]], [7.0; 3]);
+            }
+        }
+    }
 }
 
 /// A 1x1 convolution and a grouped one after it, the map between them cut into planes.
 #[test]
 fn pairs_equal_the_definition_and_one_after_the_other() {
     let mut rng = Rng::new(12);
-    let mut led = 0;
+    let mut pairs = 0;
     for _ in 0..cases(40) {
         let group = *rng.pick(&[2, 4, 8, 16]);
         let (from, widths, side) = match cfg!(miri) {
@@ -246,26 +356,26 @@ fn pairs_equal_the_definition_and_one_after_the_other() {
             };
             let conv = pack(first, &weight, Some(bias.as_slice()));
             let next = pack(second, &next_weight, bias_of_next);
-            if !conv.leads_to(&next) {
-                assert!(conv.run_before(&next, &x, input, relu).is_err());
+            let Some(pair) = ConvPair::new(&conv, &next) else {
                 continue;
-            }
-            led += 1;
+            };
+            pairs += 1;
             let run = |conv: &PackedConv, x: &[f32], input, relu| {
                 let epilogue = Epilogue {
                     relu,
                     ..Epilogue::default()
                 };
-                conv.run(x, input, epilogue).unwrap()
+                let x = ConvInput::Map(x, input);
+                conv.run(x, ConvOutput::New, epilogue).unwrap()
             };
             let apart = run(&next, &run(&conv, &x, input, relu[0]), middle, relu[1]);
             for threads in THREADS {
-                let found = with_threads(*threads, || conv.run_before(&next, &x, input, relu));
+                let found = with_threads(*threads, || pair.run(&x, input, relu));
                 assert_eq!(bits(&found.unwrap()), bits(&apart), "{isa:?} {second:?}");
             }
             assert!(relative_l2(&apart, &expected) < 1e-6, "{isa:?} {second:?}");
         }
     }
     // A panel of the portable loop is a cache line, on any machine.
-    assert!(led > 0);
+    assert!(pairs > 0);
 }

@@ -1,7 +1,9 @@
 //! Idle helpers cost nothing. Alone in its file: other tests would use the CPU meanwhile.
 #![cfg(all(target_os = "linux", not(miri)))]
 
-use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, with_threads};
+use resnest_kernels::{
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, with_threads,
+};
 use std::time::Duration;
 
 /// User and system time of this process and all its threads, in ticks of 10 ms.
@@ -26,7 +28,8 @@ fn helpers_sleep_when_there_is_nothing_to_do() {
     let x = vec![0.5; input.len()];
     with_threads(6, || {
         for _ in 0..3 {
-            conv.run(&x, input, Epilogue::default()).unwrap();
+            let x = ConvInput::Map(&x, input);
+            conv.run(x, ConvOutput::New, Epilogue::default()).unwrap();
             let before = cpu_ticks();
             std::thread::sleep(Duration::from_millis(200));
             let used = cpu_ticks() - before;

@@ -10,8 +10,8 @@ use common::{Rng, cases};
 use resnest_kernels::gate::{GateEpilogue, gate_in_place, gated_sum};
 use resnest_kernels::pool::{global_pool, pool2d};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Epilogue, GlobalPool, Isa, Nhwc, PackedConv, PackedSplitAttention,
-    PoolKind, PoolSpec, SplitAttentionWeights, naive,
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, GlobalPool, Isa, Nhwc, PackedConv,
+    PackedSplitAttention, PoolKind, PoolSpec, SplitAttentionWeights, naive,
 };
 
 const SPECIAL: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
@@ -180,11 +180,15 @@ impl Planted {
             residual: Some(&self.residual),
             sums: Some(&mut sums),
         };
-        let out = conv.run(&self.x, self.input, epilogue).unwrap().to_vec();
+        let x = ConvInput::Map(&self.x, self.input);
+        let out = conv.run(x, ConvOutput::New, epilogue).unwrap().to_vec();
         if conv.adds_in_place() {
             let mut onto = self.residual.clone();
-            conv.run_onto(&self.x, self.input, &mut onto, self.relu)
-                .unwrap();
+            let epilogue = Epilogue {
+                relu: self.relu,
+                ..Epilogue::default()
+            };
+            conv.run(x, ConvOutput::AddTo(&mut onto), epilogue).unwrap();
             assert_eq!(kinds(&onto), kinds(&out), "over the residual");
         }
         (out, sums)

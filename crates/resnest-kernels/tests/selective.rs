@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::{Rng, THREADS, bits, cases, most_macs, relative_l2};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, PackedSplitAttention,
-    SplitAttentionWeights, naive, with_threads,
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, Isa, Nhwc, PackedConv,
+    PackedSplitAttention, SplitAttentionWeights, naive, with_threads,
 };
 
 /// Paths of dilation 1, 2, …, and the layers that choose among them.
@@ -155,8 +155,14 @@ impl Selective {
         let next = ConvSpec::new(output.c, 20, 1);
         let weight: Vec<f32> = (0..20 * output.c).map(|i| (i % 7) as f32 - 3.0).collect();
         let next = PackedConv::new(isa, next, &weight, None, Algorithm::Direct).unwrap();
-        let apart = next.run(found, output, Epilogue::default()).unwrap();
-        let together = packed.run_then(x, self.input, &next, Epilogue::default());
+        let apart = next
+            .run(
+                ConvInput::Map(found, output),
+                ConvOutput::New,
+                Epilogue::default(),
+            )
+            .unwrap();
+        let together = packed.run_then(x, self.input, &next, ConvOutput::New, Epilogue::default());
         assert!(
             bits(&together.unwrap()) == bits(&apart),
             "with the next, {self:?}"

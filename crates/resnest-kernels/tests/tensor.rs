@@ -7,7 +7,7 @@ mod common;
 use candle_core::{DType, Device, Result, Tensor};
 use common::{Rng, relative_l2};
 use resnest_kernels::{
-    Algorithm, ConvSpec, GlobalPool, Isa, PackedConv, PackedSplitAttention, PoolSpec,
+    Algorithm, ConvSpec, GlobalPool, Isa, PackedConv, PackedSplitAttention, PoolSpec, Residual,
     SplitAttentionWeights, join_images, to_channels_last,
 };
 
@@ -74,10 +74,14 @@ fn convolutions_take_any_layout() {
     );
     let added = (candle + &residual).and_then(|y| y.relu()).unwrap();
     close(
-        &same_for_all_layouts(&x, |x| conv.forward(x, Some(&residual), true)),
+        &same_for_all_layouts(&x, |x| {
+            conv.forward(x, Some(Residual::Borrowed(&residual)), true)
+        }),
         &added,
     );
-    same_for_all_layouts(&residual, |residual| conv.forward(&x, Some(residual), true));
+    same_for_all_layouts(&residual, |residual| {
+        conv.forward(&x, Some(Residual::Borrowed(residual)), true)
+    });
 }
 
 #[test]
@@ -122,9 +126,9 @@ fn split_attention_and_rows_take_any_layout() {
     let linear = packed(ConvSpec::new(6, 4, 1), &weight);
     let weight = Tensor::from_vec(weight, (4, 6), &Device::Cpu).unwrap();
     let expected = rows.matmul(&weight.t().unwrap()).unwrap();
-    close(&linear.forward_rows(&rows).unwrap(), &expected);
+    close(&linear.forward(&rows, None, false).unwrap(), &expected);
     let strided = rows.t().unwrap().contiguous().unwrap().t().unwrap();
-    close(&linear.forward_rows(&strided).unwrap(), &expected);
+    close(&linear.forward(&strided, None, false).unwrap(), &expected);
 }
 
 #[test]
@@ -159,10 +163,16 @@ fn a_residual_of_ones_own_is_written_over_and_gives_the_same() {
     assert!(direct.adds_in_place() && !winograd.adds_in_place());
     let residual = random(&mut rng, (2, 10, 5, 7));
     for conv in [&direct, &winograd] {
-        let expected = flat(&conv.forward(&x, Some(&residual), true).unwrap());
+        let expected = flat(
+            &conv
+                .forward(&x, Some(Residual::Borrowed(&residual)), true)
+                .unwrap(),
+        );
         for own in layouts(&residual).unwrap() {
             let before = flat(&own);
-            let found = conv.forward_onto(&x, own.clone(), true).unwrap();
+            let found = conv
+                .forward(&x, Some(Residual::Owned(own.clone())), true)
+                .unwrap();
             assert_eq!(flat(&found), expected, "{:?}", own.layout());
             // Only channels-last memory is written over, and only by direct convolutions.
             let last = own.permute((0, 2, 3, 1)).unwrap().is_contiguous();
@@ -173,11 +183,21 @@ fn a_residual_of_ones_own_is_written_over_and_gives_the_same() {
     // An input that is its own residual must not be changed while it is read.
     let square = packed(ConvSpec::new(6, 6, 1), &rng.normal(36));
     let x = to_channels_last(&x).unwrap();
-    let expected = flat(&square.forward(&x, Some(&x), false).unwrap());
-    let found = square.forward_onto(&x, x.clone(), false).unwrap();
+    let expected = flat(
+        &square
+            .forward(&x, Some(Residual::Borrowed(&x)), false)
+            .unwrap(),
+    );
+    let found = square
+        .forward(&x, Some(Residual::Owned(x.clone())), false)
+        .unwrap();
     assert_eq!(flat(&found), expected);
     let wrong = to_channels_last(&random(&mut rng, (2, 10, 5, 6))).unwrap();
-    assert!(direct.forward_onto(&x, wrong, true).is_err());
+    assert!(
+        direct
+            .forward(&x, Some(Residual::Owned(wrong)), true)
+            .is_err()
+    );
 }
 
 #[test]
@@ -187,7 +207,10 @@ fn other_types_and_shapes_are_errors() {
     let x = random(&mut rng, DIMS);
     let double = x.to_dtype(DType::F64).unwrap();
     assert!(conv.forward(&double, None, false).is_err());
-    assert!(conv.forward(&x, Some(&x), false).is_err());
+    assert!(
+        conv.forward(&x, Some(Residual::Borrowed(&x)), false)
+            .is_err()
+    );
     assert!(
         conv.forward(&x.narrow(1, 0, 5).unwrap(), None, false)
             .is_err()

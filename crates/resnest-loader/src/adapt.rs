@@ -217,7 +217,7 @@ mod tests {
     fn adapted_convolutions_are_timms_bit_for_bit() {
         let open = |name: &str| {
             let path = format!(
-                "{}/../../tests/checkpoints/fixtures/{name}.safetensors",
+                "{}/tests/checkpoints/fixtures/{name}.safetensors",
                 env!("CARGO_MANIFEST_DIR")
             );
             Checkpoint::open(path).unwrap()

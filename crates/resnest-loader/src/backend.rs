@@ -15,7 +15,7 @@ use crate::error::{Error, Result as LoaderResult};
 /// of these networks.
 const NORM_EPS: f32 = 1e-5;
 
-/// Answers by name, adapting what the plan says.
+/// Gives tensors by name, those in the plan adapted.
 pub(crate) struct CheckpointBackend<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) plan: &'a Plan,
@@ -24,7 +24,7 @@ pub(crate) struct CheckpointBackend<'a> {
 }
 
 /// The error of the first refused tensor by name: parts of a network are read by several threads at once,
-/// and what is said should not depend on which comes first.
+/// and the message should not depend on which comes first.
 #[derive(Debug, Default)]
 pub(crate) struct Refused(Mutex<Option<(String, Error)>>);
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::hub::HubError;
 use crate::strict::StrictReport;
 
 /// Everything that can keep a model from being named, found, read or loaded.
@@ -15,7 +16,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's answer.
         source: std::io::Error,
     },
     /// A model name that the grammar of [`crate::ModelSource`] does not have.
@@ -34,7 +35,7 @@ pub enum Error {
         /// The closest known names, best first.
         nearest: Vec<String>,
     },
-    /// A name that timm once had weights for, and now has neither network nor weights.
+    /// A model that timm once had, and whose network and weights it has removed.
     #[error("timm has dropped the model '{name}', network and weights; use {} instead", instead.join(" or "))]
     DroppedModel {
         /// The name as given.
@@ -194,9 +195,9 @@ pub enum Error {
     },
     /// The hub could not give a file.
     #[error(transparent)]
-    Hub(Box<crate::hub::HubError>),
+    Hub(Box<HubError>),
     /// A file of the hub's cache that cannot be used. It is not fetched again while it is there.
-    #[error("{source}; it lies in the hub's cache: delete {} to have it fetched again", file.display())]
+    #[error("{source}; the file is in the hub's cache: delete {} to have it fetched again", file.display())]
     Cached {
         /// The file to delete.
         file: PathBuf,
@@ -214,10 +215,10 @@ pub enum Error {
         found: String,
     },
     /// candle failed to build or hold a tensor.
-    #[error(transparent)]
+    #[error("{}", without_backtrace(.0))]
     Candle(#[from] candle_core::Error),
     /// The network refused its configuration.
-    #[error("the network cannot be built: {0}")]
+    #[error("the network cannot be built: {}", model_problem(.0))]
     Model(#[source] Box<resnest_model::Error>),
     /// A type that no network computes in.
     #[error("{asked:?} is no type to compute in; f32, f16, bf16 and f64 are")]
@@ -229,6 +230,83 @@ pub enum Error {
 
 /// The crate's result.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What to answer to one who asked for a model. At most one of them is true; where none is, an option, a
+/// setting or this machine is at fault, as the message says.
+impl Error {
+    /// The hub, or the network on the way to it, gave no usable answer, or may not be asked (offline mode, or a
+    /// build without the feature `hub`), and the cache does not have the file. Trying again may help.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Hub(error) if error.is_unreachable())
+    }
+
+    /// The name is at fault: it is misspelled, no model of it can be had, or there is no such repository or
+    /// revision.
+    pub fn is_unknown_model(&self) -> bool {
+        match self {
+            Self::Source { .. }
+            | Self::UnknownModel { .. }
+            | Self::DroppedModel { .. }
+            | Self::UnknownArchitecture { .. } => true,
+            Self::Hub(error) => error.is_unknown_repository(),
+            _ => false,
+        }
+    }
+
+    /// A file or folder that the name leads to is not there: on this machine, or in a repository that is.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::NoWeights { .. } => true,
+            Self::Hub(error) => matches!(**error, HubError::EntryNotFound { .. }),
+            _ => false,
+        }
+    }
+
+    /// The checkpoint was found, but its bytes are malformed or its weights do not fit the network.
+    pub fn is_bad_checkpoint(&self) -> bool {
+        match self {
+            Self::Format { .. }
+            | Self::Header { .. }
+            | Self::Index { .. }
+            | Self::Zip { .. }
+            | Self::Pickle { .. }
+            | Self::ForbiddenGlobal { .. }
+            | Self::Tensor { .. }
+            | Self::Value { .. }
+            | Self::Duplicate { .. }
+            | Self::Strict(_)
+            | Self::Checksum { .. } => true,
+            Self::Cached { source, .. } => source.is_bad_checkpoint(),
+            _ => false,
+        }
+    }
+}
+
+impl From<HubError> for Error {
+    fn from(source: HubError) -> Self {
+        Error::Hub(Box::new(source))
+    }
+}
+
+/// A message of candle's in one line: with `RUST_BACKTRACE` set its `Display` ends in a backtrace, which would
+/// stand in the middle of ours. The error itself, with the backtrace, is the `source`.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    use candle_core::Error as E;
+    match error {
+        E::WithBacktrace { inner, .. } => without_backtrace(inner),
+        E::WithPath { inner, path } => format!("{}: {}", path.display(), without_backtrace(inner)),
+        E::Context { inner, context } => format!("{context}: {}", without_backtrace(inner)),
+        other => other.to_string(),
+    }
+}
+
+fn model_problem(error: &resnest_model::Error) -> String {
+    match error {
+        resnest_model::Error::Candle(error) => without_backtrace(error),
+        other => other.to_string(),
+    }
+}
 
 fn did_you_mean(nearest: &[String]) -> String {
     match nearest {
@@ -250,4 +328,35 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .take(3)
         .map(|(_, k)| k.to_string())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::backtrace::Backtrace;
+    use std::error::Error as _;
+
+    use super::*;
+
+    /// As with `RUST_BACKTRACE=1`.
+    #[test]
+    fn backtraces_stay_out_of_messages_and_in_sources() {
+        let candle = || candle_core::Error::WithBacktrace {
+            inner: Box::new(candle_core::Error::Msg("no such tensor".into())),
+            backtrace: Box::new(Backtrace::force_capture()),
+        };
+        let traced = candle().to_string();
+        assert!(traced.lines().count() > 1);
+        let error = Error::from(candle());
+        assert_eq!(error.to_string(), "no such tensor");
+        assert_eq!(
+            error.source().unwrap().to_string().lines().next(),
+            traced.lines().next()
+        );
+        let error = Error::Model(Box::new(candle().into()));
+        assert_eq!(
+            error.to_string(),
+            "the network cannot be built: no such tensor"
+        );
+        assert!(error.source().is_some());
+    }
 }

@@ -15,7 +15,7 @@ pub fn checkpoint(bytes: &[u8]) -> bool {
     true
 }
 
-/// A safetensors header: what the length in front of it says, it is given.
+/// A safetensors header; the length field in front of it is written here, so that it fits.
 pub fn safetensors_header(json: &[u8]) -> bool {
     let length = (json.len() as u64).to_le_bytes();
     checkpoint(&[&length, json].concat())

@@ -26,8 +26,8 @@
 //! | `strict`, `adapt` | what must fit, and what may change when asked |
 //! | `loader` | all of it in order |
 //!
-//! Nothing here prints, and nothing from outside can make it panic: whatever a file claims is held against
-//! the file's length before it is believed.
+//! Nothing here prints, and nothing from outside can make it panic: whatever size or offset a file states is compared with
+//! the file's length before it is used.
 #![forbid(unsafe_code)]
 
 mod adapt;

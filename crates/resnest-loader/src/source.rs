@@ -32,7 +32,7 @@ pub enum ModelSource {
     File {
         /// The checkpoint, of any format.
         path: PathBuf,
-        /// `arch` or `arch.tag`. `None` only for files of the original repository, told by their name.
+        /// `arch` or `arch.tag`. `None` only for files of the original repository, recognised by their name.
         architecture: Option<String>,
     },
 }

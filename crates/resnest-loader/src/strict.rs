@@ -8,7 +8,7 @@ use resnest_model::{ResNetConfig, TensorSpec, expected_tensors};
 use crate::checkpoint::{Checkpoint, ElementType};
 use crate::error::{Error, Result};
 
-/// Entries of a list that [`StrictReport`]'s text shows; the fields hold all.
+/// How many entries of a list [`StrictReport`]'s text shows; the fields have all.
 const SHOWN: usize = 12;
 /// Above this many name pairs only the entries that are shown get a nearest name.
 const MAX_PAIRS: usize = 200_000;
@@ -59,7 +59,7 @@ pub struct WrongType {
     pub found: ElementType,
 }
 
-/// What a strict load says. Its text lists every kind of difference, each shortened to a screenful.
+/// The differences between a checkpoint and a network. Its text lists every kind of difference, each shortened to a screenful.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StrictReport {
@@ -79,7 +79,7 @@ pub struct StrictReport {
     pub misshaped: Vec<Misshaped>,
     /// Not floating point.
     pub wrong_type: Vec<WrongType>,
-    /// The classifier's name; when it is among the misshaped, the text says what can be done.
+    /// The classifier's name; when it alone is misshaped, the text has the ways out.
     pub classifier: String,
 }
 
@@ -107,7 +107,7 @@ impl StrictReport {
     }
 }
 
-/// What a strict load of `checkpoint` into the network would say, without building it.
+/// Compares a checkpoint with the network of `config`, without building it.
 ///
 /// # Errors
 /// [`Error::Model`] when `config` itself makes no network. Differences are no error here.
@@ -115,7 +115,7 @@ pub fn check(checkpoint: &Checkpoint, config: &ResNetConfig) -> Result<StrictRep
     compare(checkpoint, config, &Exempt::default(), config.classifier())
 }
 
-/// Names an adaptation answers for.
+/// Names that an adaptation takes care of, so that the strict check leaves them out.
 #[derive(Debug, Default)]
 pub(crate) struct Exempt {
     /// Built anew or adapted: whatever the checkpoint has under these names is no difference.

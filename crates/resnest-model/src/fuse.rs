@@ -1,12 +1,17 @@
-//! From the network as it was read to the network as it runs fast: norms folded into the
-//! convolutions before them, an algorithm chosen for every layer by its shape, weights packed once.
+//! From the network as it was read to the network as it runs fast: norms folded into the convolutions before them, an
+//! algorithm chosen for every layer by its shape, weights packed once.
 //!
 //! One explicit step, [`ResNet::fuse`](crate::ResNet::fuse), or part of building the network,
-//! [`ResNet::fused`](crate::ResNet::fused). Each layer packs its own weights and drops the originals
-//! before the block's next one begins. Blocks neither know nor care: the helpers of `layers.rs` and
-//! the attention look at what a layer holds.
+//! [`ResNet::fused`](crate::ResNet::fused). Each layer packs its own weights and drops the originals before the next
+//! layer of its block begins. Blocks are written without regard to it: `layers/conv_bn_act.rs` and the attentions look
+//! at whether a layer holds tensors or packed weights, and choose.
+//!
+//! The algorithms are Winograd's beside the direct one: Lavin and Gray, *Fast Algorithms for Convolutional Neural
+//! Networks*, [arXiv:1509.09308].
+//!
+//! [arXiv:1509.09308]: https://arxiv.org/abs/1509.09308
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
@@ -16,8 +21,7 @@ use resnest_kernels::{
 };
 
 use crate::error::{Error, Result};
-use crate::layers::describe;
-use crate::trace::Met;
+use crate::trace::{LayerInput, LayerInputs};
 
 /// What a network is fused for.
 ///
@@ -70,7 +74,7 @@ pub struct PlannedLayer {
     pub bytes: usize,
 }
 
-/// Packs layer after layer and writes down what it did.
+/// Packs layer after layer, and lists what it packed.
 #[derive(Debug)]
 pub(crate) struct Fuser {
     choices: Arc<Choices>,
@@ -83,27 +87,28 @@ struct Choices {
     isa: Isa,
     precision: Precision,
     batch: usize,
-    /// The layers as a forward over images of the expected size meets them.
-    met: HashMap<String, Met>,
-    /// Those whose algorithm is the caller's choice.
+    /// What enters the layers when images have the expected size.
+    inputs: LayerInputs,
+    /// Layers whose algorithm the caller has chosen.
     algorithms: BTreeMap<String, Algorithm>,
 }
 
 impl Fuser {
-    /// Fails for a choice of algorithm that names no layer of `met`, or one that it cannot compute.
-    pub(crate) fn new(options: &FuseOptions, met: HashMap<String, Met>) -> Result<Self> {
+    /// `inputs` is what enters the layers when images have the size of `options`. Fails for a choice of algorithm
+    /// that names none of them, or one that cannot compute the layer.
+    pub(crate) fn new(options: &FuseOptions, inputs: LayerInputs) -> Result<Self> {
         for (path, algorithm) in &options.algorithms {
-            check_choice(path, *algorithm, met.get(path))?;
+            check_choice(path, *algorithm, inputs.get(path))?;
         }
         let isa = match options.isa {
             Some(isa) => isa,
-            None => Isa::detect().map_err(candle_core::Error::from)?,
+            None => Isa::detect().map_err(Error::Isa)?,
         };
         let choices = Choices {
             isa,
             precision: options.precision,
             batch: options.batch.max(1),
-            met,
+            inputs,
             algorithms: options.algorithms.clone(),
         };
         Ok(Self {
@@ -112,9 +117,8 @@ impl Fuser {
         })
     }
 
-    /// Makes and packs `parts` parts of the network on the kernels' threads, and notes them in their
-    /// order. The last come first: they are the largest, and what packing them takes besides is free
-    /// again before all is packed.
+    /// Makes and packs `parts` parts of the network on the kernels' threads; the plan lists them in order. The last ones
+    /// are made first: they are the largest, and what packing needs for a while is free again before all is packed.
     pub(crate) fn each<T: Send>(
         &mut self,
         parts: usize,
@@ -152,7 +156,7 @@ impl Fuser {
     ) -> Result<PackedConv> {
         let algorithm = self.choices.algorithm(path, &spec);
         let kernel = PackedConv::new(self.choices.isa, spec, weight, bias, algorithm)
-            .map_err(|error| Error::fuse(path, error))?;
+            .map_err(|error| Error::pack(path, error))?;
         self.note(path, &spec, "", algorithm, kernel.bytes());
         Ok(kernel)
     }
@@ -165,7 +169,7 @@ impl Fuser {
         weight: &[f32],
     ) -> Result<PackedConv> {
         PackedConv::new(self.choices.isa, spec, weight, None, Algorithm::Direct)
-            .map_err(|error| Error::fuse(path, error))
+            .map_err(|error| Error::pack(path, error))
     }
 
     /// Packs a split attention under the name of its whole, `path`; `conv_path` is its convolution.
@@ -177,7 +181,7 @@ impl Fuser {
     ) -> Result<PackedSplitAttention> {
         let algorithm = self.choices.algorithm(conv_path, &weights.conv);
         let kernel = PackedSplitAttention::new(self.choices.isa, weights, algorithm)
-            .map_err(|error| Error::fuse(path, error))?;
+            .map_err(|error| Error::pack(path, error))?;
         let bytes = kernel.bytes();
         self.note(
             conv_path,
@@ -200,7 +204,7 @@ impl Fuser {
         let (from, to) = (spec.in_channels, spec.out_channels);
         self.plan.push(PlannedLayer {
             path: path.to_owned(),
-            spec: format!("{}, {from} -> {to}{suffix}", describe(spec)),
+            spec: format!("{}, {from} -> {to}{suffix}", spec),
             input_size: self.choices.input_size(path),
             algorithm,
             bytes,
@@ -222,18 +226,20 @@ impl Choices {
     }
 
     fn input_size(&self, path: &str) -> (usize, usize) {
-        self.met.get(path).map_or((1, 1), |met| met.input_size)
+        self.inputs
+            .get(path)
+            .map_or((1, 1), |layer| layer.input_size)
     }
 }
 
-fn check_choice(path: &str, algorithm: Algorithm, met: Option<&Met>) -> Result<()> {
-    let reason = match met {
+fn check_choice(path: &str, algorithm: Algorithm, layer: Option<&LayerInput>) -> Result<()> {
+    let reason = match layer {
         None => "no layer has this name; those of `plan` do".to_owned(),
-        Some(met) if !algorithm.supports(&met.spec) => format!(
+        Some(layer) if !algorithm.supports(&layer.spec) => format!(
             "{} cannot compute a {}; only 3x3 convolutions whose stride divides their dilation, \
              F(2x2) and F(4x4) also those of stride 2 without dilation",
             algorithm.name(),
-            describe(&met.spec)
+            layer.spec
         ),
         Some(_) => return Ok(()),
     };
@@ -252,7 +258,7 @@ pub(crate) fn check_fusable(path: &str, dtype: DType, device: &Device) -> Result
     Err(Error::fuse(path, reason))
 }
 
-/// A tensor of a layer that no kernel should compute with: every answer would be NaN.
+/// The error of a layer with a value that is not finite: every answer would be NaN.
 pub(crate) fn not_finite(path: &str, tensor: &str, problem: &str) -> Error {
     let reason = format!(
         "`{tensor}`, {problem}; the checkpoint is damaged or its training diverged: get another copy"

@@ -1,4 +1,7 @@
-//! Channel rules (`timm/layers/helpers.py`).
+//! Rules for numbers of channels and for padding: timm's [`layers/helpers.py`] and [`layers/padding.py`].
+//!
+//! [`layers/helpers.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/helpers.py
+//! [`layers/padding.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/padding.py
 
 /// `make_divisible`: the nearest multiple of `divisor`, at least `min_value`, and not less than the
 /// share `round_limit` of `v`.

@@ -11,23 +11,27 @@
 //! * [`ResNet::new`] builds it; [`ResNet::forward`] gives logits, [`ResNet::forward_features`] the
 //!   last map, [`ResNet::forward_features_at`] the maps of chosen stages, [`TestTimePoolHead`]
 //!   timm's `--test-pool`.
-//! * [`ResNet::class_activation_maps`] and [`ResNet::split_weights`] tell where a network saw a class,
+//! * [`ResNet::class_activation_maps`] and [`ResNet::split_weights`] show where a network saw a class,
 //!   and how it weighed its splits.
 //! * [`ResNet::fuse`] turns a loaded network into one that runs on the kernels of
 //!   `resnest-kernels`, many times faster, on the CPU in f32; [`ResNet::plan`] and
-//!   [`ResNet::profile`] tell what was chosen and what it costs.
+//!   [`ResNet::profile`] show what was chosen and how long it takes.
 //! * [`expected_tensors`] lists what a checkpoint must hold, [`parameter_count`], [`gmacs`] and
 //!   [`trace_shapes`] say what the network costs and which shapes pass through it, [`plan`] how it
 //!   would be computed; none of them needs weights.
 //!
 //! # Where things are
-//! One file per file of timm. Models: `resnet/` is the trunk (stem, stages, head), its blocks and its
-//! named networks; `resnest.rs`, `sknet.rs`, `res2net.rs` and `senet.rs` each hold their blocks and their
-//! named networks. Layers: `squeeze_excite.rs`, `eca.rs`, `create_attn.rs`, `selective_kernel.rs`,
-//! `split_attn.rs`, `blur_pool.rs`, `conv_bn_act.rs`, `norm.rs`, `pool.rs`, `helpers.rs`. The rest is
-//! ours: `layers.rs` and `gate.rs` decide how things are computed, `fuse.rs` is what fusing is, `config/`
-//! the options; `nan.rs` is ReLU and maxima as PyTorch has them; `test_time_pool.rs`, `feature.rs` and `explain.rs` add to networks, `spec.rs` and
-//! `trace.rs` answer questions about them by running them over nothing.
+//! Each floor imports from those below it only; `tests/floors.rs` holds the crate to that.
+//!
+//! | floor | files | |
+//! |---|---|---|
+//! | network | `network/`, `test_time_pool.rs`, `spec.rs` | the trunk put together, run, fused, looked into; what it costs |
+//! | registry | `models/registry.rs`, `models/validate.rs` | every name → its configuration; a configuration → its blocks |
+//! | models | `models/` | one file or folder for each of timm's: its blocks, the table of its networks |
+//! | block | `block.rs` | what all residual blocks have in common |
+//! | layers | `layers/` | timm's `layers/`: a composition of candle's operations and a fused kernel side by side |
+//! | fuse | `fuse.rs` | folding norms, choosing algorithms, packing weights |
+//! | ground | `config/`, `trace.rs`, `init.rs`, `recorder.rs`, `helpers.rs`, `error.rs` | options, as data; what all others need |
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -43,31 +47,17 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod blur_pool;
+mod block;
 mod config;
-mod conv_bn_act;
-mod create_attn;
-mod eca;
 mod error;
-mod explain;
-mod feature;
 mod fuse;
-mod gate;
 mod helpers;
 mod init;
 mod layers;
-mod nan;
-mod norm;
-mod pool;
-mod res2net;
-mod resnest;
-mod resnet;
-mod selective_kernel;
-mod senet;
-mod sknet;
+mod models;
+mod network;
+mod recorder;
 mod spec;
-mod split_attn;
-mod squeeze_excite;
 mod test_time_pool;
 mod trace;
 
@@ -76,14 +66,13 @@ pub use config::{
     ResNetConfig, SeNetArgs, SeNetBlock, SkArgs, StemType,
 };
 pub use error::{Error, Result};
-pub use explain::SplitWeights;
-pub use feature::FeatureInfo;
 pub use fuse::{FuseOptions, PlannedLayer};
 pub use init::random_weights;
+pub use network::{FeatureInfo, ResNet, SplitWeights};
+pub use recorder::TensorSpec;
 pub use resnest_kernels::{
     Algorithm, Isa, IsaKind, Precision, current_threads, keep_freed_memory, with_threads,
 };
-pub use resnet::ResNet;
-pub use spec::{TensorSpec, expected_tensors, gmacs, parameter_count, plan, trace_shapes};
+pub use spec::{expected_tensors, gmacs, parameter_count, plan, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;
 pub use trace::{Step, TimedStep};

@@ -1,38 +1,14 @@
 //! What a network asks of a checkpoint, and what it costs, without any weights: the constructor is
 //! run over a backend that writes down every request, and the forward over a batch of no images.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use candle_core::{DType, Device, Result as CandleResult, Shape, Tensor};
-use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
+use candle_core::{DType, Device, Tensor};
 
 use crate::config::ResNetConfig;
 use crate::error::Result;
 use crate::fuse::{FuseOptions, PlannedLayer};
-use crate::resnet::ResNet;
+use crate::network::ResNet;
+use crate::recorder::TensorSpec;
 use crate::trace::{Step, Trace};
-
-/// A tensor that a network reads from its checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// The checkpoint's name.
-    pub name: String,
-    /// The shape it must have.
-    pub shape: Vec<usize>,
-}
-
-impl TensorSpec {
-    /// Elements of the tensor.
-    pub fn elem_count(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Running statistics of a norm: in the checkpoint, but not a parameter.
-    pub fn is_buffer(&self) -> bool {
-        self.name.ends_with(".running_mean") || self.name.ends_with(".running_var")
-    }
-}
 
 /// Every tensor the network reads, in the order of timm's state dict (without the
 /// `num_batches_tracked` counters, which inference has no use for).
@@ -40,7 +16,7 @@ impl TensorSpec {
 /// # Errors
 /// [`crate::Error::Config`] if the options do not fit together.
 pub fn expected_tensors(config: &ResNetConfig) -> Result<Vec<TensorSpec>> {
-    Ok(weightless(config)?.1)
+    Ok(ResNet::weightless(config)?.1)
 }
 
 /// Trainable parameters: all tensors but the running statistics.
@@ -60,7 +36,7 @@ pub fn parameter_count(config: &ResNetConfig) -> Result<usize> {
 /// [`crate::Error::Config`] if the options do not fit together, [`crate::Error::Input`] for an
 /// empty image.
 pub fn trace_shapes(config: &ResNetConfig, input: (usize, usize)) -> Result<Vec<Step>> {
-    let (model, _) = weightless(config)?;
+    let (model, _) = ResNet::weightless(config)?;
     let shape = (0, config.in_chans, input.0, input.1);
     let x = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
     let mut trace = Trace::recording();
@@ -86,51 +62,7 @@ pub fn gmacs(config: &ResNetConfig, input: (usize, usize)) -> Result<f64> {
 /// [`crate::Error::Config`] if the network's options do not fit together, otherwise as
 /// [`ResNet::fuse`].
 pub fn plan(config: &ResNetConfig, options: &FuseOptions) -> Result<Vec<PlannedLayer>> {
-    weightless(config)?.0.into_plan(options)
-}
-
-/// The network without memory for its weights, and the tensors it asked for.
-pub(crate) fn weightless(config: &ResNetConfig) -> Result<(ResNet, Vec<TensorSpec>)> {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let backend = Recorder {
-        asked: Arc::clone(&asked),
-    };
-    let vb = VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu);
-    let model = ResNet::new(config, vb)?;
-    let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok((model, std::mem::take(&mut *asked)))
-}
-
-/// Answers every request with zeros, and remembers it.
-struct Recorder {
-    asked: Arc<Mutex<Vec<TensorSpec>>>,
-}
-
-impl SimpleBackend for Recorder {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: Init,
-        dtype: DType,
-        device: &Device,
-    ) -> CandleResult<Tensor> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.push(TensorSpec {
-            name: name.to_owned(),
-            shape: shape.dims().to_vec(),
-        });
-        // One zero, seen through strides of 0.
-        Tensor::zeros((), dtype, device)?.broadcast_as(shape)
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> CandleResult<Tensor> {
-        candle_core::bail!("`{name}` was asked for without its shape")
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
-        true
-    }
+    ResNet::weightless(config)?.0.into_plan(options)
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
-//! Test-time pooling (`timm/layers/test_time_pool.py`).
+//! Test-time pooling: timm's [`layers/test_time_pool.py`].
+//!
+//! [`layers/test_time_pool.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/test_time_pool.py
 
 use candle_core::Tensor;
 use resnest_kernels::PoolSpec;
 
 use crate::config::PoolType;
 use crate::error::{Error, Result};
-use crate::layers::Conv2d;
-use crate::pool::avgmax_hw;
-use crate::resnet::ResNet;
+use crate::layers::conv::Conv2d;
+use crate::layers::pool::avgmax_hw;
+use crate::network::ResNet;
 use crate::trace::Trace;
 
 /// A network whose classifier looks at every window of the size it was trained with; the logits of
@@ -49,7 +51,7 @@ impl TestTimePoolHead {
         };
         Ok(Self {
             base,
-            fc: Conv2d::from_linear(fc)?,
+            fc: fc.into_conv()?,
             original_pool,
         })
     }

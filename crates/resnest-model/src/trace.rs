@@ -1,4 +1,4 @@
-//! A walk through the network: every step of a forward with the shape it puts out, and the time.
+//! A walk through the network: every step of a forward with the shape it puts out, and the time it took.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,12 +22,15 @@ pub struct Step {
     pub layers: Vec<String>,
 }
 
-/// A layer as a forward met it: what it computes, and height and width of its input.
+/// What a convolution or linear layer computed in a forward, and from an input of which height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Met {
+pub(crate) struct LayerInput {
     pub spec: ConvSpec,
     pub input_size: (usize, usize),
 }
+
+/// Every layer with weights that ran, under its name.
+pub(crate) type LayerInputs = HashMap<String, LayerInput>;
 
 /// One step of a forward that was timed. Shape and multiply-accumulates are those of the whole batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub struct TimedStep {
 }
 
 /// Where the layers of a forward report their steps; off in ordinary use, where a report costs one
-/// branch. What is recorded without a clock is told for one image, whatever batch ran.
+/// branch. Recorded without a clock, shapes and multiply-accumulates are those of one image, whatever batch ran.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     recording: Option<Recording>,
@@ -48,7 +51,7 @@ pub(crate) struct Trace {
 #[derive(Debug, Default)]
 struct Recording {
     steps: Vec<Step>,
-    met: HashMap<String, Met>,
+    inputs: LayerInputs,
     clock: Option<Clock>,
     /// The weights of each split attention, (N, R, C), if they are wanted.
     attention: Option<Vec<(String, Tensor)>>,
@@ -65,7 +68,7 @@ impl Trace {
         Self::default()
     }
 
-    /// Whether steps are reported to anybody.
+    /// Whether steps are recorded.
     pub(crate) fn is_on(&self) -> bool {
         self.recording.is_some()
     }
@@ -130,24 +133,24 @@ impl Trace {
         steps.into_iter().zip(durations).map(timed).collect()
     }
 
-    /// Every convolution and linear layer that ran, under its name.
-    pub(crate) fn into_met(self) -> HashMap<String, Met> {
-        self.recording.unwrap_or_default().met
+    /// What entered every convolution and linear layer that ran.
+    pub(crate) fn into_layer_inputs(self) -> LayerInputs {
+        self.recording.unwrap_or_default().inputs
     }
 
-    /// Tells what enters a layer: a map (N, C, H, W), or rows (N, C), of one pixel each.
+    /// Reports what enters a layer: a map (N, C, H, W), or rows (N, C), of one pixel each.
     pub(crate) fn input(&mut self, path: &str, spec: impl FnOnce() -> ConvSpec, x: &Tensor) {
         let Some(recording) = &mut self.recording else {
             return;
         };
-        let met = Met {
+        let input = LayerInput {
             spec: spec(),
             input_size: match x.dims() {
                 [_, _, h, w] => (*h, *w),
                 _ => (1, 1),
             },
         };
-        recording.met.insert(path.to_owned(), met);
+        recording.inputs.insert(path.to_owned(), input);
     }
 
     /// Reports the tensor a step put out.
@@ -155,7 +158,7 @@ impl Trace {
         self.shape(path, operation, out.dims());
     }
 
-    /// Reports a step of which only the shape is known, because the tensor is never held as such.
+    /// Reports a step of which only the shape is known, because there is no tensor of it.
     pub(crate) fn shape(&mut self, path: &str, operation: &str, shape: &[usize]) {
         self.push(path, || operation.to_owned(), shape, || 0, &[]);
     }
@@ -172,7 +175,7 @@ impl Trace {
         self.push(path, operation, out.dims(), macs, &[path]);
     }
 
-    /// Reports a step of several layers, which knows its multiply-accumulates for one image.
+    /// Reports a step of several layers; `macs` counts its multiply-accumulates for one image.
     pub(crate) fn composite(
         &mut self,
         path: &str,

@@ -1,5 +1,7 @@
 //! Bytes in, predictions out.
 
+use std::borrow::Cow;
+
 use candle_core::{DType, Device, Tensor};
 use resnest_image::{Image, Limits, Transform};
 use resnest_loader::{Loaded, ModelSource, PretrainedCfg, Resolved};
@@ -291,8 +293,11 @@ impl Classifier {
     /// [`Error::Image`] if the pixels' count does not fit their size.
     pub fn preprocess_image<P: Picture + ?Sized>(&self, picture: &P) -> Result<Pixels, Error> {
         contained(|| {
-            let image = picture.to_image();
-            let image = image.converted(self.transform.color_mode())?;
+            let (image, mode) = (picture.to_image(), self.transform.color_mode());
+            let image = match image.channels == mode.channels() {
+                true => image,
+                false => Cow::Owned(image.into_owned().into_mode(mode)?),
+            };
             Ok(Pixels(self.transform.apply_to(&image)?))
         })
     }
@@ -403,7 +408,7 @@ impl Classifier {
         self.on_threads(|| contained(work))
     }
 
-    /// Both pools are told: rayon's, which decodes, and the kernels' own.
+    /// Sets both pools: rayon's, which decodes, and the kernels' own.
     pub(crate) fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.pool {
             Some(pool) => {

@@ -109,6 +109,9 @@ pub fn loader(options: &ModelOptions) -> Result<Loader, Error> {
     };
     let mut loader = LoaderOptions::new(hub);
     loader.manifests = options.manifests.clone();
+    if cfg!(feature = "demo") {
+        loader.also_known.push(demo::NAME.to_owned());
+    }
     Ok(Loader::new(loader)?)
 }
 

@@ -10,9 +10,21 @@ pub enum Error {
     /// A preprocessing option that describes no image, such as an input size of 0.
     #[error(transparent)]
     Preprocessing(resnest_image::Error),
-    /// The model's name, configuration or weights could not be had.
+    /// No model is called so, or the hub has no such repository or revision.
     #[error(transparent)]
-    Load(#[from] resnest_loader::Error),
+    UnknownModel(Box<resnest_loader::Error>),
+    /// The hub could not be reached, or was not to be (offline), and the cache does not have it.
+    #[error(transparent)]
+    Unreachable(Box<resnest_loader::Error>),
+    /// A file or folder that is not there.
+    #[error(transparent)]
+    NotFound(Box<resnest_loader::Error>),
+    /// Weights that cannot be read, or do not fit the network.
+    #[error(transparent)]
+    Checkpoint(Box<resnest_loader::Error>),
+    /// The model could not be had for another reason: a setting, a configuration, the system.
+    #[error(transparent)]
+    Load(Box<resnest_loader::Error>),
     /// The model refused its configuration or its input.
     #[error(transparent)]
     Model(#[from] resnest_model::Error),
@@ -157,7 +169,27 @@ pub enum Error {
 impl Error {
     /// Whether the image is at fault: broken, of no known format, over the limits. Another image may do.
     pub fn is_bad_image(&self) -> bool {
-        matches!(self, Self::Image(error) if is_bad_image(error))
+        matches!(self, Self::Image(error) if error.is_bad_image())
+    }
+
+    /// Whether the hub could not be reached: another time it may be.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+
+    /// Whether the name is at fault.
+    pub fn is_unknown_model(&self) -> bool {
+        matches!(self, Self::UnknownModel(_))
+    }
+
+    /// Whether a file or folder is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_))
+    }
+
+    /// Whether the weights are at fault.
+    pub fn is_bad_checkpoint(&self) -> bool {
+        matches!(self, Self::Checkpoint(_))
     }
 
     /// The message and those of its causes, with `: ` between and no backtraces: what is said to people.
@@ -166,15 +198,16 @@ impl Error {
     }
 }
 
-fn is_bad_image(error: &resnest_image::Error) -> bool {
-    use resnest_image::Error as E;
-    !matches!(
-        error,
-        E::OutOfMemory { .. }
-            | E::UnknownOption { .. }
-            | E::BadTransform { .. }
-            | E::OutputLength { .. }
-    )
+impl From<resnest_loader::Error> for Error {
+    fn from(error: resnest_loader::Error) -> Self {
+        match error {
+            error if error.is_unknown_model() => Self::UnknownModel(error.into()),
+            error if error.is_unreachable() => Self::Unreachable(error.into()),
+            error if error.is_not_found() => Self::NotFound(error.into()),
+            error if error.is_bad_checkpoint() => Self::Checkpoint(error.into()),
+            error => Self::Load(error.into()),
+        }
+    }
 }
 
 /// See [`Error::with_causes`]; a cause that the message above it quotes is not said twice.

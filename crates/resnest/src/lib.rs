@@ -155,6 +155,7 @@ mod device;
 mod error;
 mod imagenet;
 mod labels;
+mod npy;
 mod options;
 mod picture;
 pub mod pipeline;

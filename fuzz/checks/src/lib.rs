@@ -5,11 +5,11 @@
 //!
 //! | functions | what holds |
 //! |---|---|
-//! | [`jpeg`], [`png`], [`webp`], [`gif`], [`bmp`], [`tiff`] | no panic inside; the header and the pixels agree; twice the same; limits are kept |
+//! | [`jpeg`], [`png`], [`webp`], [`gif`], [`bmp`], [`tiff`], [`pnm`], [`tga`], [`qoi`], [`ico`] | no panic inside; the header and the pixels agree; twice the same; limits are kept |
 //! | [`safetensors()`] | read as the crate `safetensors` reads it, or refused where that refuses |
 //! | [`pickle`], [`zip`] | no panic; every tensor that is listed can be read or says why not |
 //! | [`config`], [`manifest`] | no panic; what was accepted can be used |
-//! | [`npy`] | what was written is read back by the crate `npyz` |
+//! | [`npy`] | what was written is read back, bit for bit |
 
 mod checkpoints;
 mod features;
@@ -18,5 +18,5 @@ mod text;
 
 pub use checkpoints::{pickle, safetensors, zip};
 pub use features::npy;
-pub use pictures::{bmp, gif, jpeg, png, tiff, webp};
+pub use pictures::{bmp, gif, ico, jpeg, png, pnm, qoi, tga, tiff, webp};
 pub use text::{config, manifest};

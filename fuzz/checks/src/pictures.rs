@@ -18,7 +18,7 @@ macro_rules! targets {
     )+};
 }
 
-targets!(jpeg: Jpeg, png: Png, webp: WebP, gif: Gif, bmp: Bmp, tiff: Tiff);
+targets!(jpeg: Jpeg, png: Png, webp: WebP, gif: Gif, bmp: Bmp, tiff: Tiff, pnm: Pnm, tga: Tga, qoi: Qoi, ico: Ico);
 
 /// The format's first bytes, so that no run is spent on bytes of no format.
 fn with_magic(data: &[u8], format: Format) -> Vec<u8> {
@@ -30,9 +30,15 @@ fn with_magic(data: &[u8], format: Format) -> Vec<u8> {
         Format::Bmp => b"BM",
         Format::Tiff => b"II*\0",
         Format::WebP => b"RIFF",
+        Format::Pnm => b"P5 ",
+        Format::Qoi => b"qoif",
+        Format::Ico => b"\0\0\x01\0",
+        // TGA has none.
+        _ => b"",
     };
     let known = bytes.starts_with(magic)
         || (format == Format::Tiff && bytes.starts_with(b"MM"))
+        || (format == Format::Pnm && bytes.starts_with(b"P"))
         || (format == Format::Gif && bytes.starts_with(b"GIF87a"));
     if !known && bytes.len() >= magic.len() {
         bytes[..magic.len()].copy_from_slice(magic);

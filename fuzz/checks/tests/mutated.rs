@@ -85,7 +85,27 @@ fn tiff() {
     run("tiff", checks::tiff, pictures(&["tif", "tiff"]));
 }
 
-const CHECKPOINTS: &str = "tests/checkpoints/fixtures";
+#[test]
+fn pnm() {
+    run("pnm", checks::pnm, pictures(&["pnm"]));
+}
+
+#[test]
+fn tga() {
+    run("tga", checks::tga, pictures(&["tga"]));
+}
+
+#[test]
+fn qoi() {
+    run("qoi", checks::qoi, pictures(&["qoi"]));
+}
+
+#[test]
+fn ico() {
+    run("ico", checks::ico, pictures(&["ico"]));
+}
+
+const CHECKPOINTS: &str = "crates/resnest-loader/tests/checkpoints/fixtures";
 
 #[test]
 fn safetensors() {
@@ -149,7 +169,9 @@ fn npy() {
 /// What the limits allow is what decoding takes: the Rust allocations of a decode stay below `max_memory`.
 #[test]
 fn decoding_stays_within_its_memory() {
-    let seeds = pictures(&["jpg", "png", "gif", "bmp", "tif"]);
+    let seeds = pictures(&[
+        "jpg", "png", "gif", "bmp", "tif", "pnm", "tga", "qoi", "ico",
+    ]);
     let mut mutator = Mutator::new(from_environment("RESNEST_FUZZ_SEED", 1));
     let limits = Limits {
         max_bytes: 1 << 20,

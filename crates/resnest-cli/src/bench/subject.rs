@@ -10,8 +10,8 @@ use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint, lo
 use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
 use resnest::{ModelSource, ResNet, ResNetConfig, demo};
 
-use super::args::BenchArgs;
 use super::super::{Failure, load};
+use super::args::BenchArgs;
 
 /// Every draw of random weights is this one.
 const SEED: u64 = 0;

@@ -35,7 +35,7 @@ pub struct ExplainArgs {
     pub no_splits: bool,
     #[command(flatten)]
     pub style: StyleArgs,
-    /// For people, or an array with one object an image
+    /// For people, or an array with one object per image
     #[arg(long, value_enum, default_value_t)]
     pub format: TableFormat,
     #[command(flatten)]

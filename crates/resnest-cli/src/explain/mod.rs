@@ -25,7 +25,9 @@ pub fn run(args: &ExplainArgs) -> Result<Status, Failure> {
     let inputs = expand(&args.inputs).map_err(Failure::Usage)?;
     if let Some(problems) = nothing_to_read(&inputs) {
         let failed = inputs.iter().zip(&problems);
-        let objects = failed.map(|(input, reason)| failure(input, reason)).collect();
+        let objects = failed
+            .map(|(input, reason)| failure(input, reason))
+            .collect();
         return finish(args, objects, problems.len());
     }
     let options = load::options(&args.model, &args.compute, &args.transform, 1)?;

@@ -44,7 +44,7 @@ pub struct ValidateArgs {
     /// Stop at the first image that cannot be read
     #[arg(long)]
     pub strict: bool,
-    /// What is written to standard output: a summary, or everything in an array with one object a model
+    /// What is written to standard output: a summary, or everything in an array with one object per model
     #[arg(long, value_enum, default_value_t)]
     pub format: TableFormat,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub struct LabelArgs {
 /// What is written to files.
 #[derive(Debug, Args)]
 pub struct FileArgs {
-    /// timm's table of results, one row a model, best first
+    /// timm's table of results, one row per model, best first
     #[arg(long, value_name = "FILE")]
     pub results_file: Option<PathBuf>,
     /// csv or json [default: by the ending of --results-file, else csv]

@@ -15,9 +15,9 @@ const RLE8: u32 = 1;
 const RLE4: u32 = 2;
 const BITFIELDS: u32 = 3;
 
-struct Bitmap<'a> {
-    width: u64,
-    height: u64,
+pub(super) struct Bitmap<'a> {
+    pub width: u64,
+    pub height: u64,
     top_down: bool,
     bits: u16,
     compression: u32,
@@ -28,7 +28,7 @@ struct Bitmap<'a> {
     colors: u64,
     pixels: &'a [u8],
     /// Where they begin in the file.
-    start: usize,
+    pub start: usize,
 }
 
 fn short<T>(value: Option<T>) -> Result<T> {
@@ -42,7 +42,12 @@ pub(super) fn size(bytes: &[u8]) -> Result<(u64, u64)> {
 
 fn bitmap(bytes: &[u8]) -> Result<Bitmap<'_>> {
     let offset = short(u32_le(bytes, 10))? as usize;
-    let header_size = short(u32_le(bytes, FILE_HEADER))? as usize;
+    bitmap_at(bytes, FILE_HEADER, offset)
+}
+
+/// The bitmap whose header is `at` this place of the file; its pixels begin at `offset`, or behind the header if that is 0.
+fn bitmap_at(bytes: &[u8], at: usize, offset: usize) -> Result<Bitmap<'_>> {
+    let header_size = short(u32_le(bytes, at))? as usize;
     let long = match header_size {
         12 => false,
         40 | 52 | 56 | 64 | 108 | 124 => true,
@@ -53,10 +58,10 @@ fn bitmap(bytes: &[u8]) -> Result<Bitmap<'_>> {
             ));
         }
     };
-    let header = short(bytes.get(FILE_HEADER..FILE_HEADER + header_size))?;
+    let header = short(bytes.get(at..at + header_size))?;
     let word = |at| u64::from(u16_le(header, at).unwrap_or(0));
     let long_word = |at| u32_le(header, at).unwrap_or(0);
-    let mut next = FILE_HEADER + header_size;
+    let mut next = at + header_size;
     let (mut masks, mut compression, mut colors, mut top_down) = ([0; 4], RAW, 0, false);
     let (width, height, bits) = if long {
         compression = long_word(16);
@@ -123,7 +128,10 @@ fn palette_bytes(bytes: &[u8], at: usize, entry: usize, colors: u64, bits: u64) 
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
-    let bitmap = bitmap(bytes)?;
+    decode_bitmap(&bitmap(bytes)?, limits)
+}
+
+pub(super) fn decode_bitmap(bitmap: &Bitmap<'_>, limits: &Limits) -> Result<Raster> {
     limits.check_memory(FORMAT, 5 * bitmap.width * bitmap.height)?;
     let (width, height) = (bitmap.width as u32, bitmap.height as u32);
     let samples = match (bitmap.bits, bitmap.compression) {
@@ -142,7 +150,14 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     })
 }
 
-impl Bitmap<'_> {
+impl<'a> Bitmap<'a> {
+    /// An icon's, which has no file header, and of whose rows the second half is a mask.
+    pub fn of_icon(bytes: &'a [u8], at: usize) -> Result<Self> {
+        let mut bitmap = bitmap_at(bytes, at, 0)?;
+        bitmap.height /= 2;
+        Ok(bitmap)
+    }
+
     /// The `used` bytes of the row that is `y`th from the top; the padding of the last stored row may be missing.
     fn row(&self, y: usize, used: usize) -> Result<&[u8]> {
         let stride = ((self.width as usize * usize::from(self.bits) + 31) >> 3) & !3;

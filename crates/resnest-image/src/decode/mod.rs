@@ -4,11 +4,15 @@ mod bmp;
 mod bytes;
 mod exif;
 mod gif;
+mod ico;
 mod jpeg;
 mod orient;
 mod png;
+mod pnm;
+mod pnm_plain;
+mod qoi;
 mod raster;
-pub(crate) use raster::luma;
+mod tga;
 mod tiff;
 mod tiff_ifd;
 mod webp;
@@ -16,9 +20,11 @@ mod webp;
 use std::fmt;
 
 use crate::{ColorMode, Error, Image, Limits, Result, contain};
+use raster::{Raster, Samples};
 
 /// The image formats read here, recognised by their first bytes as Pillow recognises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Format {
     /// JPEG and JFIF, MPO's first picture.
     Jpeg,
@@ -32,6 +38,14 @@ pub enum Format {
     Bmp,
     /// TIFF, the first page.
     Tiff,
+    /// PBM, PGM, PPM and PFM.
+    Pnm,
+    /// Truevision's TGA.
+    Tga,
+    /// The Quite OK Image Format.
+    Qoi,
+    /// Windows icon, the picture of the most pixels.
+    Ico,
 }
 
 impl fmt::Display for Format {
@@ -43,6 +57,10 @@ impl fmt::Display for Format {
             Self::Gif => "GIF",
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
+            Self::Pnm => "PNM",
+            Self::Tga => "TGA",
+            Self::Qoi => "QOI",
+            Self::Ico => "ICO",
         })
     }
 }
@@ -55,7 +73,7 @@ impl Format {
         let starts = |magic: &[u8]| bytes.starts_with(magic);
         Ok(if starts(b"\xff\xd8\xff") {
             Self::Jpeg
-        } else if starts(b"\x89PNG\r\n\x1a\n") {
+        } else if starts(png::SIGNATURE) {
             Self::Png
         } else if starts(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
             Self::WebP
@@ -65,6 +83,15 @@ impl Format {
             Self::Bmp
         } else if tiff::PREFIXES.iter().any(|prefix| starts(prefix)) {
             Self::Tiff
+        } else if pnm::accepts(bytes) {
+            Self::Pnm
+        } else if qoi::accepts(bytes) {
+            Self::Qoi
+        } else if starts(ico::PREFIX) {
+            Self::Ico
+        } else if tga::accepts(bytes) {
+            // Last: it has no magic number.
+            Self::Tga
         } else {
             let magic: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
             return Err(Error::UnknownFormat {
@@ -109,6 +136,10 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header> {
         Format::Gif => gif::size(bytes),
         Format::Bmp => bmp::size(bytes),
         Format::Tiff => tiff::size(bytes),
+        Format::Pnm => pnm::size(bytes),
+        Format::Tga => tga::size(bytes),
+        Format::Qoi => qoi::size(bytes),
+        Format::Ico => ico::size(bytes),
     })?;
     limits.check_size(format, width, height)?;
     // `check_size` keeps both sides within i32.
@@ -156,6 +187,21 @@ pub fn decode_with(bytes: &[u8], options: &DecodeOptions, limits: &Limits) -> Re
     contained(format, || decode_format(bytes, format, options, limits))
 }
 
+/// Pixels in another mode.
+pub(crate) fn convert(image: Image, mode: ColorMode) -> Result<Image> {
+    let samples = match image.channels {
+        1 => Samples::Luma(image.data),
+        _ => Samples::Rgb(image.data),
+    };
+    let (width, height) = (image.width, image.height);
+    Raster {
+        width,
+        height,
+        samples,
+    }
+    .convert(mode)
+}
+
 /// The one place where a decoder's panic ends: it is an error of this image.
 fn contained<T>(format: Format, work: impl FnOnce() -> Result<T>) -> Result<T> {
     contain(work).unwrap_or_else(|detail| Err(Error::Panicked { format, detail }))
@@ -174,6 +220,10 @@ fn decode_format(
         Format::Gif => gif::decode(bytes, limits)?,
         Format::Bmp => bmp::decode(bytes, limits)?,
         Format::Tiff => tiff::decode(bytes, limits)?,
+        Format::Pnm => pnm::decode(bytes, limits)?,
+        Format::Tga => tga::decode(bytes, limits)?,
+        Format::Qoi => qoi::decode(bytes, limits)?,
+        Format::Ico => ico::decode(bytes, limits)?,
     };
     let image = raster.convert(options.color_mode)?;
     if !options.exif_orientation {
@@ -183,7 +233,7 @@ fn decode_format(
         Format::Jpeg => jpeg::orientation(bytes),
         Format::Png => exif::orientation(png::exif(bytes), None),
         Format::WebP => exif::orientation(webp::exif(bytes), None),
-        Format::Gif | Format::Bmp | Format::Tiff => 1,
+        _ => 1,
     };
     orient::apply(image, orientation)
 }

@@ -30,6 +30,7 @@ from PIL import Image, ImageOps, features
 from jpeg_files import jpegs
 from made_files import made
 from other_files import bmps, gifs, others, pngs, webps
+from small_files import icos, pnms, qois, tgas
 from synth import FILES
 from tiff_files import tiffs
 
@@ -193,7 +194,7 @@ def main():
     FILES.mkdir(exist_ok=True)
     for old in FILES.iterdir():
         old.unlink()
-    for make in (jpegs, pngs, webps, gifs, bmps, tiffs, others, made):
+    for make in (jpegs, pngs, webps, gifs, bmps, tiffs, pnms, tgas, qois, icos, others, made):
         make()
     write("decode.json", "files", {p.name: decoded(p) for p in sorted(FILES.iterdir())})
     if not args.files_only:

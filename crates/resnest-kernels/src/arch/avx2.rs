@@ -1,6 +1,6 @@
 //! AVX2 + FMA: x86-64 from Haswell and Zen on.
 
-use super::fetch::fetch_near;
+use super::prefetch::prefetch_near;
 use super::vector::Vector;
 use std::arch::x86_64::*;
 
@@ -20,7 +20,7 @@ fn mask(n: usize) -> __m256i {
 }
 
 // SAFETY (for every intrinsic below): a value or the caller proves that the CPU has avx2 and fma (see
-// `super::Vector`).
+// `super::vector::Vector`).
 impl Vector for F32x8 {
     const LANES: usize = 8;
 
@@ -107,8 +107,8 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn prefetch(p: *const f32) {
-        fetch_near(p);
+        prefetch_near(p);
     }
 }
 
-super::kernel_table!(F32x8, "avx2", [target_feature(enable = "avx2,fma")]);
+super::table::kernel_table!(F32x8, "avx2", [target_feature(enable = "avx2,fma")]);

@@ -14,7 +14,7 @@ fn mask(n: usize) -> __mmask16 {
 }
 
 // SAFETY (for every intrinsic below): a value or the caller proves that the CPU has avx512f (see
-// `super::Vector`).
+// `super::vector::Vector`).
 impl Vector for F32x16 {
     const LANES: usize = 16;
 
@@ -104,4 +104,4 @@ impl Vector for F32x16 {
     }
 }
 
-super::kernel_table!(F32x16, "avx512", [target_feature(enable = "avx512f")]);
+super::table::kernel_table!(F32x16, "avx512", [target_feature(enable = "avx512f")]);

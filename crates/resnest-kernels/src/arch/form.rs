@@ -48,7 +48,7 @@ impl Form {
 
     /// Whether the output has every second pixel.
     ///
-    /// Taps 0 and 2 then meet the pixels of one parity, tap 1 those of the other: a filter of two taps
+    /// Taps 0 and 2 then read pixels of one parity, tap 1 those of the other: a filter of two taps
     /// and one of a single tap, transformed with the same points, whose products are added up before
     /// the output transform. The single tap has no product at ∞.
     pub fn strided(self) -> bool {

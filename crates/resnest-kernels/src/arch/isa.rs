@@ -1,6 +1,7 @@
 //! Which instruction set runs: the one place that asks the CPU.
 
-use super::{Kernels, portable};
+use super::portable;
+use super::table::Kernels;
 use crate::error::Error;
 use std::sync::OnceLock;
 

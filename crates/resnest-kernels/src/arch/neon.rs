@@ -95,4 +95,4 @@ impl Vector for F32x8 {
     }
 }
 
-super::kernel_table!(F32x8, "neon", [target_feature(enable = "neon")]);
+super::table::kernel_table!(F32x8, "neon", [target_feature(enable = "neon")]);

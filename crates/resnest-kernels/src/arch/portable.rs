@@ -84,4 +84,4 @@ impl Vector for F32x8 {
     }
 }
 
-super::kernel_table!(F32x8, "portable", []);
+super::table::kernel_table!(F32x8, "portable", []);

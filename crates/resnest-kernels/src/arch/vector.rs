@@ -2,9 +2,8 @@
 
 /// A register of `LANES` f32 values of one instruction set.
 ///
-/// Whoever holds a value may use it: the functions that make one of nothing are unsafe and ask for a CPU
-/// that has the instruction set, so a value proves that it does, and the methods that take one need ask
-/// no more. The type is only named in kernels, which the tables of [`super::Kernels`] hand out compiled
+/// A value proves that the CPU has the instruction set: the functions that make one without another (`splat`,
+/// `load`, `load_first`) are unsafe and demand it, and so methods on a value need not. The type is only named in kernels, which the tables of [`Kernels`](super::table::Kernels) hand out compiled
 /// with the set's target features; all methods must inline into them.
 pub(crate) trait Vector: Copy {
     /// Values in a register.
@@ -71,7 +70,7 @@ pub(crate) trait Vector: Copy {
         }
     }
 
-    /// Asks for the cache line at `p`; any address is allowed.
+    /// Prefetches the cache line at `p`; any address is allowed.
     #[inline(always)]
     fn prefetch(_p: *const f32) {}
 }

@@ -1,11 +1,15 @@
 //! Depthwise convolution: one input channel for each output channel, vectorised over channels.
 
-use super::{Finish, Geometry, share_of, sum_columns};
-use crate::arch::relu;
-use crate::arch::window::Window;
+use super::geometry::Geometry;
+use super::operands::TileEpilogue;
+use crate::arch::checked::rows::Window;
+use crate::arch::vector::relu;
+use crate::memory::rows::{RowLayout, for_each_share};
+use crate::memory::share::SharedMut;
 use crate::shape::ConvSpec;
-use crate::share::SharedMut;
-use crate::threads::parallel_for;
+
+/// Tasks of a layer.
+const TASKS: usize = 16;
 
 /// Weights as `[tap][channel]`.
 pub(crate) struct Depthwise {
@@ -27,40 +31,29 @@ impl Depthwise {
         (self.weights.len() + self.bias.len()) * size_of::<f32>()
     }
 
-    pub fn run(
-        &self,
-        g: &Geometry,
-        x: &[f32],
-        out: &SharedMut,
-        finish: Finish,
-        sums: Option<&mut [f32]>,
-    ) {
-        let rows = g.output.n * g.output.h;
-        let tasks = rows.min(16);
-        parallel_for(tasks, g.macs(), &|task| {
+    /// Writes all channels of all pixels, which follow one another without a gap.
+    pub fn run(&self, g: &Geometry, x: &[f32], out: &mut SharedMut, epilogue: TileEpilogue) {
+        let layout = RowLayout::dense(g.output.n * g.output.h, g.output.w * g.output.c);
+        for_each_share(out, layout, TASKS, g.macs(), |rows| {
             let mut window = Window::default();
-            for row in share_of(rows, 1, task, tasks) {
-                self.run_row(g, x, out, finish, row, &mut window);
+            for (row, out) in rows {
+                self.run_row(g, x, row, out, epilogue, &mut window);
             }
         });
-        if let Some(sums) = sums {
-            // SAFETY: all tasks have ended and have written everything.
-            sum_columns(g, unsafe { out.written(0, g.output.len()) }, sums);
-        }
     }
 
     fn run_row(
         &self,
         g: &Geometry,
         x: &[f32],
-        out: &SharedMut,
-        finish: Finish,
         row: usize,
+        out: &mut [f32],
+        epilogue: TileEpilogue,
         window: &mut Window,
     ) {
         let (kernel, dilation) = (g.spec.kernel, g.spec.dilation);
         let (h, w, c) = (g.input.h, g.input.w, g.input.c);
-        for pixel in row * g.output.w..(row + 1) * g.output.w {
+        for (pixel, out) in (row * g.output.w..).zip(out.chunks_exact_mut(c)) {
             let (image, top, left) = g.window(pixel);
             window.clear();
             for tap in 0..kernel * kernel {
@@ -71,18 +64,12 @@ impl Depthwise {
                     window.push(((image * h + y) * w + x) * c, tap);
                 }
             }
-            let at = pixel * c;
-            // SAFETY: each row of the output belongs to one task; written, it is one of values.
-            let out = unsafe {
-                window.dot(g.isa, x, &self.weights, &self.bias, (out, at, c));
-                out.slice(at, c)
-            };
-            if let Some(residual) = finish.residual {
-                out.iter_mut()
-                    .zip(&residual[at..])
-                    .for_each(|(o, r)| *o += r);
+            window.dot(g.isa, x, &self.weights, &self.bias, out);
+            if let Some(residual) = epilogue.residual {
+                let residual = &residual[pixel * c..];
+                out.iter_mut().zip(residual).for_each(|(o, r)| *o += r);
             }
-            if finish.relu {
+            if epilogue.relu {
                 out.iter_mut().for_each(|o| *o = relu(*o));
             }
         }

@@ -1,19 +1,19 @@
 //! Grouped convolution with as many channels out as in, few a group (ResNeXt's 4, 8 and 16).
 
-use super::{Finish, Geometry, share_of, sum_columns};
+use super::geometry::Geometry;
+use super::operands::TileEpilogue;
 use crate::arch::Isa;
-use crate::arch::block::{NarrowBlock, OffsetTable};
-use crate::arch::narrow_rows::NarrowRow;
-use crate::buffer::{Aligned, LINE, with_scratch};
+use crate::arch::checked::narrow::NarrowBlock;
+use crate::arch::checked::narrow_rows::NarrowRow;
+use crate::arch::checked::offsets::OffsetTable;
+use crate::memory::buffer::{Aligned, with_scratch};
+use crate::memory::rows::{RowLayout, for_each_share};
+use crate::memory::share::SharedMut;
+use crate::partition::share_of;
 use crate::shape::{ConvSpec, Nhwc};
-use crate::share::SharedMut;
-use crate::threads::parallel_for;
+use crate::threads::parallel::parallel_for;
+use crate::tuning::{LINE, NARROW_BLOCK_VALUES, NARROW_FEWEST_ROWS, NARROW_PIXELS};
 use std::ops::Range;
-
-/// Values of a packed block: 48 KB, of which a row of the output reads a fraction that the L1 cache holds.
-const PACKED: usize = 12 * 1024;
-/// Rows of the output that are worth packing two more rows of input than they have.
-const FEWEST_ROWS: usize = 4;
 
 /// Weights as `[register of channels][tap][input channel of the group][lane]`.
 pub(crate) struct Narrow {
@@ -60,7 +60,7 @@ impl Narrow {
     }
 
     /// Whether it can read a map that is cut into planes.
-    pub fn reads_planes(&self, spec: &ConvSpec) -> bool {
+    pub fn reads_planes(spec: &ConvSpec) -> bool {
         by_rows(spec)
     }
 
@@ -68,55 +68,48 @@ impl Narrow {
         (self.weights.len() + self.bias.len()) * size_of::<f32>()
     }
 
-    pub fn run(
-        &self,
-        g: &Geometry,
-        x: &[f32],
-        out: &SharedMut,
-        finish: Finish,
-        sums: Option<&mut [f32]>,
-    ) {
+    /// Writes all channels of all pixels.
+    pub fn run(&self, g: &Geometry, x: &[f32], out: &mut SharedMut, epilogue: TileEpilogue) {
         if by_rows(&g.spec) {
-            self.run_rows(g, x, out, finish);
+            self.run_rows(g, x, out, epilogue);
         } else {
-            self.run_pixels(g, x, out, finish);
-        }
-        if let Some(sums) = sums {
-            // SAFETY: all tasks have ended and have written everything.
-            sum_columns(g, unsafe { out.written(0, g.output.len()) }, sums);
+            self.run_pixels(g, x, out, epilogue);
         }
     }
 
     /// Any kernel: runs of pixels with a table of what lies under them.
-    fn run_pixels(&self, g: &Geometry, x: &[f32], out: &SharedMut, finish: Finish) {
-        let pixels = g.output.pixels();
+    fn run_pixels(&self, g: &Geometry, x: &[f32], out: &mut SharedMut, epilogue: TileEpilogue) {
+        let (pixels, channels) = (g.output.pixels(), g.output.c);
+        let layout = RowLayout {
+            unit: NARROW_PIXELS,
+            ..RowLayout::dense(pixels, channels)
+        };
         let tasks = pixels.div_ceil(64).min(32);
-        parallel_for(tasks, g.macs(), &|task| {
-            let share = share_of(pixels, 4, task, tasks);
+        for_each_share(out, layout, tasks, g.macs(), |rows| {
+            let (share, out) = rows.whole();
             let mut table = OffsetTable::default();
             g.fill_table(&mut table, share.clone());
-            let (at, len) = (share.start * g.output.c, share.len() * g.output.c);
+            let values = share.start * channels..share.end * channels;
             let block = NarrowBlock {
                 group: self.group,
-                channels: g.output.c,
+                channels,
                 x,
                 table: &table,
                 weights: self.weights.as_slice(),
                 bias: self.bias.as_slice(),
-                residual: finish.residual.map(|r| &r[at..at + len]),
-                relu: finish.relu,
+                residual: epilogue.residual.map(|r| &r[values]),
+                relu: epilogue.relu,
             };
-            // SAFETY: each pixel belongs to one task.
-            unsafe { block.run(g.isa, (out, at, len)) };
+            block.run(g.isa, out);
         });
     }
 
     /// 3x3 kernels: some rows of the output, a cache line of channels at a time.
-    fn run_rows(&self, g: &Geometry, x: &[f32], out: &SharedMut, finish: Finish) {
+    fn run_rows(&self, g: &Geometry, x: &[f32], out: &SharedMut, epilogue: TileEpilogue) {
         let Nhwc { n, h, w, c } = g.output;
         let columns = (w - 1) * g.spec.stride + 3;
-        let rows = (PACKED / (columns * LINE)).saturating_sub(2) / g.spec.stride;
-        let chunks = h.div_ceil(rows.max(FEWEST_ROWS));
+        let rows = (NARROW_BLOCK_VALUES / (columns * LINE)).saturating_sub(2) / g.spec.stride;
+        let chunks = h.div_ceil(rows.max(NARROW_FEWEST_ROWS));
         let blocks = c.div_ceil(LINE);
         parallel_for(n * chunks * blocks, g.macs(), &|task| {
             let (image, chunk) = (task / blocks / chunks, task / blocks % chunks);
@@ -145,12 +138,12 @@ impl Narrow {
                         weights: &self.weights.as_slice()
                             [registers.start * per_channel..registers.end * per_channel],
                         bias: &self.bias.as_slice()[registers],
-                        residual: finish.residual,
-                        relu: finish.relu,
+                        residual: epilogue.residual,
+                        relu: epilogue.relu,
                         more: row + 1 < end,
                         map: x,
                         map_pixel: g.x_pixel,
-                        upcoming: beside(g, image, row, channels.start),
+                        prefetch: beside(g, image, row, channels.start),
                     };
                     // SAFETY: tasks differ in rows or in channels.
                     unsafe { narrow.run(g.isa, out) };

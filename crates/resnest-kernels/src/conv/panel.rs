@@ -1,10 +1,12 @@
 //! Weights cut into panels as wide as the micro-kernels' tiles.
 
-use super::MAX_WIDTH;
-use crate::arch::block::MAX_BLOCK;
-use crate::arch::{Isa, UNROLL};
-use crate::buffer::Aligned;
+use crate::arch::Isa;
+use crate::memory::buffer::Aligned;
+use crate::tuning::{MAX_BLOCK, UNROLL};
 use std::ops::Range;
+
+/// Widest panel of any instruction set: three registers of 16.
+pub(crate) const MAX_WIDTH: usize = 48;
 
 /// One panel: some neighbouring output channels of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +65,6 @@ pub(crate) struct GroupShape {
     pub out: usize,
 }
 
-/// Most values of k (taps included) in a block. Of longer ones a panel's weights come from the L2 cache, which is
-/// fast enough, and partial sums are written and read less often: 2 to 5% over blocks that fill half of
-/// the L1. Rounding errors grow with it, by an estimate to some 4e-7 of a layer's output.
-pub(crate) const BLOCK_VALUES: usize = MAX_BLOCK;
-
 /// Values of an output channel packed at once.
 const TILE: usize = 16;
 
@@ -84,7 +81,7 @@ impl PanelWeights {
         let lanes = isa.kernels().lanes;
         let list = panels(shape.out, lanes);
         let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
-        let blocks = (shape.k * shape.taps).div_ceil(BLOCK_VALUES);
+        let blocks = (shape.k * shape.taps).div_ceil(MAX_BLOCK);
         let k_block = shape
             .k
             .div_ceil(blocks.min(shape.k))
@@ -140,7 +137,7 @@ impl PanelWeights {
     }
 
     /// The first of some panels and those after it that have its shape.
-    pub fn alike(&self, panels: Range<usize>) -> Range<usize> {
+    pub fn of_one_shape(&self, panels: Range<usize>) -> Range<usize> {
         let PanelShape {
             cols, registers, ..
         } = self.list[panels.start];

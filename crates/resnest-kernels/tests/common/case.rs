@@ -1,7 +1,10 @@
 //! One convolution with random values, held against the naive loop.
 
 use super::{Rng, THREADS, bits, relative_l2};
-use resnest_kernels::{Algorithm, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, naive, with_threads};
+use resnest_kernels::{
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, Isa, Nhwc, PackedConv, naive,
+    with_threads,
+};
 
 /// A convolution, its input and its epilogue.
 pub struct Case {
@@ -40,7 +43,8 @@ impl Case {
             residual: self.residual.as_deref(),
             sums,
         };
-        let map = with_threads(threads, || conv.run(&self.x, self.input, epilogue).unwrap());
+        let x = ConvInput::Map(&self.x, self.input);
+        let map = with_threads(threads, || conv.run(x, ConvOutput::New, epilogue).unwrap());
         map.to_vec()
     }
 
@@ -146,12 +150,17 @@ impl Case {
         let plain = self.run(&conv, 2, None);
         assert!(bits(&plain) == bits(&found), "without sums, {}", what());
         if let Some(residual) = self.residual.as_ref().filter(|_| conv.adds_in_place()) {
-            let mut onto = residual.clone();
-            with_threads(2, || {
-                conv.run_onto(&self.x, self.input, &mut onto, self.relu)
-            })
-            .unwrap();
+            let (mut onto, mut again) = (residual.clone(), vec![f32::NAN; sums.len()]);
+            let epilogue = Epilogue {
+                relu: self.relu,
+                residual: None,
+                sums: Some(&mut again),
+            };
+            let x = ConvInput::Map(&self.x, self.input);
+            let run = || conv.run(x, ConvOutput::AddTo(&mut onto), epilogue);
+            assert!(with_threads(2, run).unwrap().is_empty());
             assert!(bits(&onto) == bits(&found), "over the residual, {}", what());
+            assert!(bits(&again) == bits(&sums), "sums over it, {}", what());
         }
         found
     }

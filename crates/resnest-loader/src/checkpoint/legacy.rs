@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// `0x1950a86a20f9469cfc6c`, the number every legacy file starts with, as the pickle holds it.
 const MAGIC_NUMBER: &[u8] = &[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;
-/// Bytes in which the pickles are looked for at first. Where they end only they say.
+/// How many bytes are searched for the pickles at first: where a pickle ends shows only as it is read.
 const WINDOW: usize = 1 << 20;
 
 /// Why the beginning of a file could not be read.
@@ -199,7 +199,7 @@ mod tests {
     fn pickles_longer_than_a_first_look_are_read() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../../tests/checkpoints/fixtures/mini_legacy.pth"
+            "/tests/checkpoints/fixtures/mini_legacy.pth"
         );
         let good = std::fs::read(path).unwrap();
         let mut at = 0;

@@ -1,9 +1,9 @@
 //! Checkpoints of every format, read in place and under one roof.
 //!
-//! | format | told by | read |
+//! | format | recognised by | read |
 //! |---|---|---|
 //! | safetensors | a header length, then `{` | its header (`safetensors.rs`) |
-//! | sharded | `*.index.json` | each shard as its own format says |
+//! | sharded | `*.index.json` | each shard in its own format |
 //! | zip pickle (torch ≥ 1.6) | `PK` | its directory and its pickle |
 //! | legacy pickle (torch < 1.6) | the pickle's own magic number | its pickles |
 //!
@@ -210,7 +210,7 @@ fn clean(name: &str) -> &str {
         })
 }
 
-/// Bytes from which a format is told.
+/// Bytes from which a format is recognised.
 const SNIFFED: usize = 64;
 
 /// Opens one file and reads what describes its tensors.
@@ -265,7 +265,7 @@ fn from_header(header: safetensors::Header, store: Arc<Store>) -> Content {
     }
 }
 
-/// Tells the format from a file's first bytes, and what people confuse with a checkpoint by name.
+/// Recognises the format by a file's first bytes, and names what is often mistaken for a checkpoint.
 fn sniff(start: &[u8], origin: &str) -> Result<CheckpointFormat> {
     // first, because a header length of 640 bytes begins like a pickle
     if start.get(safetensors::LENGTH_BYTES) == Some(&b'{') {

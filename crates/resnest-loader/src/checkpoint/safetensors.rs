@@ -37,7 +37,7 @@ pub(crate) struct HeaderTensor {
     pub(crate) start: usize,
 }
 
-/// The header's length from its first eight bytes, held against the file's.
+/// The header's length from its first eight bytes, checked against the file's.
 pub(crate) fn header_length(prefix: [u8; LENGTH_BYTES], file_len: u64) -> Result<usize, String> {
     let length = u64::from_le_bytes(prefix);
     let room = file_len.saturating_sub(LENGTH_BYTES as u64);

@@ -28,7 +28,7 @@ enum Place {
     File {
         file: File,
         path: PathBuf,
-        /// When the file was last written to, as far as the system tells.
+        /// When the file was last written to, where the system records it.
         modified: Option<SystemTime>,
     },
     Memory(Cow<'static, [u8]>),

@@ -120,8 +120,8 @@ fn check_byte_order(
         return Ok(());
     };
     const LITTLE: &[u8] = b"little";
-    let told = slice(store, (*start, (*length).min(LITTLE.len() + 1)), &name)?;
-    if *told == *LITTLE {
+    let order = slice(store, (*start, (*length).min(LITTLE.len() + 1)), &name)?;
+    if *order == *LITTLE {
         return Ok(());
     }
     Err(Error::Zip {

@@ -15,7 +15,7 @@ pub use pretrained::PretrainedCfg;
 use crate::error::{Error, Result, nearest};
 use crate::fields::{Fields, Owner};
 
-/// Everything a `config.json` says.
+/// The content of a `config.json`.
 ///
 /// ```
 /// use resnest_loader::ModelConfig;

@@ -163,7 +163,7 @@ fn clean_token(text: &str) -> Result<Option<String>, String> {
     Ok(Some(cleaned).filter(|token| !token.is_empty()))
 }
 
-/// Says what in a token cannot be sent, without repeating the token.
+/// Names the character of a token that cannot be sent, without repeating the token.
 pub(super) fn check_token(token: &str) -> Result<(), String> {
     let wrong = token.chars().position(|c| !c.is_ascii_graphic());
     wrong.map_or(Ok(()), |at| {

@@ -45,7 +45,7 @@ pub enum HubError {
     RepositoryNotFound {
         /// As asked.
         repo: String,
-        /// The hub that said so.
+        /// The hub that was asked.
         endpoint: String,
         /// 401 or 404.
         status: u16,
@@ -74,7 +74,7 @@ pub enum HubError {
         file: Box<FileRef>,
         /// The hub.
         endpoint: String,
-        /// What the server said.
+        /// The server's own explanation.
         message: String,
     },
     /// 401 or 403.
@@ -87,7 +87,7 @@ pub enum HubError {
         file: Box<FileRef>,
         /// 401 or 403.
         status: u16,
-        /// What the server said.
+        /// The server's own explanation.
         message: String,
     },
     /// Offline, and the cache does not have it.
@@ -97,6 +97,18 @@ pub enum HubError {
         cache.display()
     )]
     Offline {
+        /// What was asked for.
+        file: Box<FileRef>,
+        /// Where was looked.
+        cache: PathBuf,
+    },
+    /// The cache does not have it, and this build cannot download.
+    #[error(
+        "{file} is not in the cache {}, and this build cannot download it: it was built without the feature \
+         `hub`; enable that feature of the resnest crate, or point HF_HUB_CACHE to a cache that has the file",
+        cache.display()
+    )]
+    NotBuiltIn {
         /// What was asked for.
         file: Box<FileRef>,
         /// Where was looked.
@@ -124,13 +136,13 @@ pub enum HubError {
         status: u16,
         /// How often it was tried.
         attempts: u32,
-        /// What the server said.
+        /// The server's own explanation.
         message: String,
     },
     /// The server asks to be left alone for longer than it would be waited for.
     #[error(
         "{url}: the server answers {status} and asks to wait {}; that is longer than is waited for: run again then",
-        super::retry::seconds(*asked)
+        seconds(*asked)
     )]
     Overloaded {
         /// Without its query.
@@ -180,7 +192,7 @@ pub enum HubError {
         /// As it came.
         got: String,
     },
-    /// A page or a message in the place of a file of which the hub told no hash.
+    /// A page or a message in the place of a file of which the hub sent no hash.
     #[error(
         "{file}: {url} sent {what} in its place, probably the log-in page of this network or a message of a \
          proxy or mirror; nothing was kept: log in there, or check HTTPS_PROXY and HF_ENDPOINT"
@@ -193,9 +205,9 @@ pub enum HubError {
         /// What came.
         what: &'static str,
     },
-    /// An answer of which nobody could tell whether it is whole.
+    /// An answer that could be cut short without a sign of it.
     #[error(
-        "{file}: {url} tells neither its length nor its hash, nor would its end show: whether all of it came \
+        "{file}: {url} sends neither its length nor its hash, nor would its end show: whether all of it came \
          could not be checked, so none was kept; use another mirror (HF_ENDPOINT) or no proxy"
     )]
     Unverifiable {
@@ -214,7 +226,7 @@ pub enum HubError {
         /// The limit.
         limit: u64,
     },
-    /// Another process holds the file's lock and does not get on.
+    /// Another process holds the file's lock and makes no progress.
     #[error(
         "{}: held by another process that made no progress for {waited:?}; end it, or remove the \
          file if no process is downloading", lock.display()
@@ -258,18 +270,28 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Whether a copy in the cache may stand in, as in Python's huggingface_hub: the hub was not
-    /// reached, is down or refuses, as opposed to saying that the revision or file is not there.
-    pub(super) fn cache_may_stand_in(&self) -> bool {
+    /// Whether the hub gave no usable answer, or may not be asked. Trying again may help.
+    pub fn is_unreachable(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. }
+            Self::Offline { .. }
+                | Self::NotBuiltIn { .. }
+                | Self::Unreachable { .. }
                 | Self::Status { .. }
                 | Self::Overloaded { .. }
                 | Self::Protocol { .. }
-                | Self::Gated { .. }
-                | Self::Denied { .. }
-                | Self::RepositoryNotFound { .. }
+                | Self::Cut { .. }
+                | Self::Corrupt { .. }
+                | Self::Page { .. }
+                | Self::Unverifiable { .. }
+        )
+    }
+
+    /// Whether there is no such repository or revision, or cannot be.
+    pub fn is_unknown_repository(&self) -> bool {
+        matches!(
+            self,
+            Self::BadName { .. } | Self::RepositoryNotFound { .. } | Self::RevisionNotFound { .. }
         )
     }
 }
@@ -279,6 +301,14 @@ fn note(message: &str) -> String {
         String::new()
     } else {
         format!(" ({message})")
+    }
+}
+
+/// A time for messages: tenths of a second where they matter.
+pub(super) fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        whole => format!("{whole} s"),
     }
 }
 

@@ -4,54 +4,52 @@
 //! is the one of Python's huggingface_hub in both directions: names, links, references, markers
 //! for missing files and locks.
 //!
-//! # What hf-hub does and what this module does
+//! # Why not the hf-hub crate
 //!
-//! hf-hub 0.5.0 names the parts of the cache ([`hf_hub::Cache`], [`hf_hub::Repo`]) and finds the
-//! token. Its downloader is not used: it has no timeouts, turns every status into one opaque
-//! error, resumes without looking at what the server answered, verifies neither size nor hash, and
-//! its locks lie where Python does not look. hf-hub 1.0.0 was read too. Its locks and links are
-//! Python's, but it cannot resume over plain HTTP, retries requests only and not bodies, can name
-//! an error page as a blob, does not know `HF_HUB_OFFLINE`, and brings tokio, reqwest, hyper and
-//! the Xet client (327 packages in a lockfile against 135) for what stays a blocking call. The
-//! transfer is therefore written here on ureq, the client that hf-hub 0.5.0 itself brings, with
-//! rustls and without OpenSSL.
+//! hf-hub 0.5 has no timeouts, turns every status into one opaque error, resumes without looking at what
+//! the server answered, verifies neither size nor hash, and its locks lie where Python does not look.
+//! hf-hub 1.0 has Python's locks and links, but it cannot resume over plain HTTP, retries requests only and
+//! not bodies, can name an error page as a blob, does not know `HF_HUB_OFFLINE`, and brings tokio, reqwest,
+//! hyper and the Xet client for what stays a blocking call. The transfer is therefore written here on ureq,
+//! with rustls and without OpenSSL.
+//!
+//! # Without the feature `hub`
+//!
+//! ureq and rustls are not built, and nothing is asked of a hub: every call answers from the cache, as in
+//! offline mode, and what is not there is a [`HubError::NotBuiltIn`].
 //!
 //! # The way of a file
 //!
 //! 1. Names are checked ([`FileRef`]). A full commit hash found in the cache, and everything in
 //!    offline mode, needs no network.
-//! 2. `HEAD /{repo}/resolve/{revision}/{file}` tells commit, ETag, size and location. When the hub
-//!    cannot be reached and the cache has the file at that revision, it stands in, with a warning.
+//! 2. `HEAD /{repo}/resolve/{revision}/{file}` gives commit, ETag, size and location. When the hub
+//!    cannot be reached and the cache has the file at that revision, the cached one is used, with a warning.
 //! 3. Under the blob's lock the bytes go to `<etag>.incomplete`, from where it ends; cuts, stalls,
 //!    429 and 5xx are retried with back-off.
 //! 4. Size and hash are read back from disk; only then the file gets its name, by a rename. Where a mirror
-//!    tells no hash, its answer must show where it ends and the bytes must be of the kind that the file's
-//!    name says.
+//!    sends no hash, its answer must show where it ends (a length, or chunks), and the bytes must look like
+//!    the kind of file that the name ends in.
 //! 5. The snapshot gets its link and the revision its commit.
 
-mod download;
+#[cfg(not(feature = "hub"))]
+mod cache_only;
 mod environment;
 mod error;
-mod http;
 mod layout;
-mod lock;
-mod metadata;
 mod names;
 mod options;
-mod page;
 mod proxy;
-mod resolve;
-mod retry;
-mod verify;
+#[cfg(feature = "hub")]
+mod transfer;
 
 use std::fmt;
 use std::path::PathBuf;
 
-use download::Download;
-use http::Client;
+#[cfg(not(feature = "hub"))]
+use cache_only::Client;
 use layout::Layout;
-use metadata::{Metadata, Refusal, ask};
-use retry::Retries;
+#[cfg(feature = "hub")]
+use transfer::Client;
 
 pub use error::HubError;
 pub use names::{DEFAULT_REVISION, FileRef, is_commit_hash};
@@ -75,7 +73,7 @@ pub trait Progress: Send + Sync {
     fn finish(&self);
 }
 
-/// A file, and how it was come by.
+/// A file, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Located {
@@ -162,7 +160,7 @@ impl Hub {
             .map(|located| located.map(|located| located.path))
     }
 
-    /// As [`Hub::try_file`], with what [`Hub::locate`] tells besides.
+    /// As [`Hub::try_file`], with the commit and any warning.
     pub(crate) fn try_locate(
         &self,
         repo: &str,
@@ -194,129 +192,19 @@ impl Hub {
     ) -> Result<Located, HubError> {
         let file = FileRef::new(repo, revision, filename)?;
         let layout = self.layout(&file);
-        let cached = layout.lookup();
-        if self.options.offline {
-            return cached
-                .map(Located::cached)
-                .ok_or_else(|| self.missing_offline(&file, &layout));
-        }
-        match cached {
-            Some(found) if file.pinned_commit().is_some() => Ok(Located::cached(found)),
-            cached => match self.metadata(&file, &layout, cached.is_some()) {
-                Ok(metadata) => self.fetch(&file, &layout, metadata),
-                Err(error) => self.stand_in(&file, cached, error),
-            },
+        match layout.lookup() {
+            Some(found) if self.options.offline || file.pinned_commit().is_some() => {
+                Ok(Located::cached(found))
+            }
+            None if self.options.offline => {
+                Err(layout.absent(|file, cache| HubError::Offline { file, cache }))
+            }
+            cached => self.client.locate(&self.options, &layout, cached),
         }
     }
 
     fn layout<'a>(&'a self, file: &'a FileRef) -> Layout<'a> {
-        Layout::new(&self.options.cache_dir, file, self.options.symlinks)
-    }
-
-    fn missing_offline(&self, file: &FileRef, layout: &Layout<'_>) -> HubError {
-        let file = Box::new(file.clone());
-        if layout.known_missing() {
-            return HubError::EntryNotFound { file };
-        }
-        HubError::Offline {
-            file,
-            cache: self.options.cache_dir.clone(),
-        }
-    }
-
-    /// Asks the hub: at once and once when the cache could stand in, else patiently.
-    fn metadata(
-        &self,
-        file: &FileRef,
-        layout: &Layout<'_>,
-        cached: bool,
-    ) -> Result<Metadata, HubError> {
-        let allowed = if cached { 0 } else { self.options.retries };
-        let url = file.url(&self.options.endpoint);
-        Retries::new(&self.options, allowed).run(&url, || {
-            self.tell(|progress| progress.asking(&url));
-            let answer = ask(&self.client, file, &self.options);
-            self.tell(|progress| progress.answered());
-            answer.map_err(|refusal| {
-                self.remember_missing(layout, &refusal);
-                refusal.failure
-            })
-        })
-    }
-
-    fn tell(&self, what: impl FnOnce(&dyn Progress)) {
-        if let Some(progress) = &self.options.progress {
-            what(progress.as_ref());
-        }
-    }
-
-    fn remember_missing(&self, layout: &Layout<'_>, refusal: &Refusal) {
-        let absent = matches!(
-            refusal.failure,
-            http::Failure::Fatal(HubError::EntryNotFound { .. })
-        );
-        if let Some(commit) = refusal.commit.as_deref()
-            && absent
-            && names::is_path_token(commit)
-        {
-            layout.mark_missing(commit);
-        }
-    }
-
-    fn fetch(
-        &self,
-        file: &FileRef,
-        layout: &Layout<'_>,
-        metadata: Metadata,
-    ) -> Result<Located, HubError> {
-        let (commit, etag) = (metadata.commit.clone(), metadata.etag.clone());
-        let pointer = layout.pointer(&commit);
-        let whole = std::fs::metadata(&pointer)
-            .is_ok_and(|found| metadata.size.is_none_or(|size| size == found.len()));
-        let mut downloaded = false;
-        let path = if whole {
-            pointer
-        } else {
-            let download = Download {
-                client: &self.client,
-                options: &self.options,
-                file,
-                metadata,
-                announced_page: false,
-            };
-            downloaded = download.ensure(layout)?;
-            layout.place(&etag, &commit)?
-        };
-        let mut located = Located::cached((path, commit));
-        located.downloaded = downloaded;
-        if let Err(error) = layout.write_ref(&located.commit) {
-            // A cache mounted read-only still serves what it has.
-            if downloaded {
-                return Err(error);
-            }
-            self.options.warn(&error.to_string());
-        }
-        Ok(located)
-    }
-
-    /// The cached copy in the hub's place, where the failure allows it.
-    fn stand_in(
-        &self,
-        file: &FileRef,
-        cached: Option<(PathBuf, String)>,
-        error: HubError,
-    ) -> Result<Located, HubError> {
-        match cached {
-            Some(found) if error.cache_may_stand_in() => {
-                let warning =
-                    format!("{file}: using the cached copy, which may be out of date: {error}");
-                self.options.warn(&warning);
-                let mut located = Located::cached(found);
-                located.warning = Some(warning);
-                Ok(located)
-            }
-            _ => Err(error),
-        }
+        Layout::new(&self.options.cache_dir, file)
     }
 }
 

@@ -60,30 +60,6 @@ impl FileRef {
     pub fn pinned_commit(&self) -> Option<&str> {
         is_commit_hash(&self.revision).then_some(self.revision.as_str())
     }
-
-    /// The file's address, `{endpoint}/{repo}/resolve/{revision}/{filename}`.
-    pub(super) fn url(&self, endpoint: &str) -> String {
-        format!(
-            "{endpoint}/{}/resolve/{}/{}",
-            self.repo,
-            percent_encode(&self.revision, b""),
-            percent_encode(&self.filename, b"/")
-        )
-    }
-
-    /// The address that answers whether the revision exists.
-    pub(super) fn revision_url(&self, endpoint: &str) -> String {
-        format!(
-            "{endpoint}/api/models/{}/revision/{}",
-            self.repo,
-            percent_encode(&self.revision, b"")
-        )
-    }
-
-    /// The address that answers whether the repository exists.
-    pub(super) fn repo_url(&self, endpoint: &str) -> String {
-        format!("{endpoint}/api/models/{}", self.repo)
-    }
 }
 
 impl fmt::Display for FileRef {
@@ -172,20 +148,6 @@ fn check_filename(filename: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// RFC 3986 escaping as Python's `urllib.parse.quote(text, safe=keep)`.
-fn percent_encode(text: &str, keep: &[u8]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        let plain = byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte);
-        if plain || keep.contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,19 +196,6 @@ mod tests {
         ] {
             assert!(!ok("a/b", "main", filename), "file {filename:?}");
         }
-    }
-
-    #[test]
-    fn urls_are_escaped_as_python_does() {
-        let file = FileRef::new("u/r", Some("refs/pr/1"), "sub dir/a#b+c.bin").unwrap();
-        assert_eq!(
-            file.url("http://h"),
-            "http://h/u/r/resolve/refs%2Fpr%2F1/sub%20dir/a%23b%2Bc.bin"
-        );
-        assert_eq!(
-            file.revision_url("http://h"),
-            "http://h/api/models/u/r/revision/refs%2Fpr%2F1"
-        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::environment::Env;
 use super::error::HubError;
 use super::proxy::Proxies;
 
-/// Receives what went other than planned but did not stop the work, one sentence a call.
+/// Receives warnings (what went wrong without stopping the work), one sentence per call.
 pub type WarningSink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How to reach the hub and where to keep its files.
@@ -37,7 +37,7 @@ pub struct HubOptions {
     pub metadata_timeout: Duration,
     /// Longest silence within a download (`HF_HUB_DOWNLOAD_TIMEOUT`, seconds).
     pub read_timeout: Duration,
-    /// Further attempts after a failure that may pass. A transfer that gets on starts afresh. After one that
+    /// Further attempts after a failure that may pass. A transfer that makes progress gets all of them again. After one that
     /// hardly passes (a name that does not resolve, a refused connection) there is one further attempt.
     pub retries: u32,
     /// Wait before the first further attempt; doubled each time, with up to a quarter of jitter.
@@ -45,7 +45,7 @@ pub struct HubOptions {
     /// Longest wait before a further attempt, also when the server asks for more. One that asks for more than
     /// all further attempts together would wait is not waited for at all ([`HubError::Overloaded`]).
     pub max_backoff: Duration,
-    /// How long another process may hold a file's lock without getting on.
+    /// How long another process may hold a file's lock without progress.
     pub lock_timeout: Duration,
     /// Files larger than this are refused.
     pub max_bytes: u64,
@@ -55,9 +55,9 @@ pub struct HubOptions {
     pub proxies: Proxies,
     /// PEM file of certificate authorities to trust instead of Mozilla's (`SSL_CERT_FILE`).
     pub ca_bundle: Option<PathBuf>,
-    /// Told about transfers as they go.
+    /// Called as transfers go on.
     pub progress: Option<Arc<dyn Progress>>,
-    /// Told about cached files standing in, waits for other processes and the like.
+    /// Receives warnings: a cached file used in the hub's place, a wait for another process and the like.
     pub warnings: Option<WarningSink>,
 }
 

@@ -29,7 +29,7 @@ impl Loader {
     }
 
     /// The weights file, downloaded if need be; for a sharded checkpoint its index, with all shards beside
-    /// it. When weights come that are not for commercial use, [`HubOptions::warnings`] is told so.
+    /// it. [`HubOptions::warnings`] gets a warning when weights come that are not for commercial use.
     ///
     /// [`HubOptions::warnings`]: crate::hub::HubOptions::warnings
     ///
@@ -76,7 +76,7 @@ impl Loader {
         }
     }
 
-    /// Weights that may not be used commercially do not come without a word of it.
+    /// Warns when weights may not be used commercially.
     fn warn_of_licence(&self, resolved: &Resolved) {
         let Resolved {
             name, pretrained, ..

@@ -15,7 +15,7 @@ pub use load::{LoadReport, Loaded, compute_type, load_checkpoint, load_fused, re
 
 use crate::adapt::HeadPolicy;
 use crate::config::{Labels, ModelConfig, PretrainedCfg};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::{Hub, HubOptions};
 use crate::manifest::Manifest;
 use crate::source::ModelSource;
@@ -33,6 +33,9 @@ pub(crate) const HUB_FILES: [&str; 3] = [
 pub struct LoaderOptions {
     /// Manifests of the user's, added to the built-in one in order.
     pub manifests: Vec<PathBuf>,
+    /// Names of models that the caller has besides (an embedded one): a misspelling of them gets them as a
+    /// suggestion.
+    pub also_known: Vec<String>,
     /// Cache, endpoint, token, time limits.
     pub hub: HubOptions,
 }
@@ -41,13 +44,13 @@ impl LoaderOptions {
     /// Options with this hub and no further manifest.
     pub fn new(hub: HubOptions) -> Self {
         Self {
-            manifests: Vec::new(),
             hub,
+            ..Self::default()
         }
     }
 }
 
-/// What the user wants otherwise than the model's own config says. `None` leaves a value as it is.
+/// Values to use in place of those of the model's own config. `None` leaves a value as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Overrides {
     /// Classes of the head; 0 for none. See [`HeadPolicy`] for a number other than the checkpoint's.
@@ -65,7 +68,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Lays them over a network. Whether it can still be built, its constructor says.
+    /// Changes a network's configuration. Whether it can still be built is checked by its constructor.
     pub fn apply(&self, config: &mut ResNetConfig) {
         config.num_classes = self.num_classes.unwrap_or(config.num_classes);
         config.in_chans = self.in_chans.unwrap_or(config.in_chans);
@@ -84,9 +87,9 @@ pub enum Weights {
         repo: String,
         /// Branch, tag or commit; `main` when absent.
         revision: Option<String>,
-        /// File names that may hold them, the preferred one first.
+        /// Names that the weights' file may have, the preferred one first.
         files: Vec<String>,
-        /// What the manifest says the file's sha256 is.
+        /// The manifest's sha256 of the first file.
         sha256: Option<String>,
     },
     /// In a file on this machine.
@@ -136,9 +139,9 @@ impl Loader {
     /// Reads the manifests; does not touch the network.
     ///
     /// # Errors
-    /// [`Error::Manifest`] or [`Error::Io`] for a manifest, [`Error::Hub`] for unusable hub options.
+    /// [`crate::Error::Manifest`] or [`crate::Error::Io`] for a manifest, [`crate::Error::Hub`] for unusable hub options.
     pub fn new(options: LoaderOptions) -> Result<Self> {
-        let mut manifest = Manifest::builtin()?;
+        let mut manifest = Manifest::builtin()?.also_known(options.also_known);
         for path in &options.manifests {
             manifest = manifest.with_file(path)?;
         }
@@ -176,11 +179,5 @@ impl Loader {
         };
         resolve::apply(&mut resolved, overrides)?;
         Ok(resolved)
-    }
-}
-
-impl From<crate::hub::HubError> for Error {
-    fn from(source: crate::hub::HubError) -> Self {
-        Error::Hub(Box::new(source))
     }
 }

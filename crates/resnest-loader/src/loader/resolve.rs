@@ -69,7 +69,7 @@ impl Loader {
         Ok(resolved)
     }
 
-    /// A checkpoint file: `name` says everything but the weights, by any source's grammar.
+    /// A checkpoint file. `name`, of any source's grammar, gives everything but the weights.
     pub(super) fn file(
         &self,
         path: &Path,
@@ -203,8 +203,8 @@ fn read_config(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| owner.error("-", format!("not UTF-8: {e}")))
 }
 
-/// A file's bytes, or `None` if there are more than `most`: whatever its length is said to be (a device's is
-/// none, and it has no end).
+/// A file's bytes, or `None` if there are more than `most`: whatever length the system reports (a device has
+/// none, and no end).
 pub(crate) fn read_limited(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;

@@ -200,7 +200,7 @@ impl Entry {
     }
 }
 
-/// A file of the original repository, whose name tells the architecture.
+/// A file of the original repository, whose name gives the architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OfficialFile {

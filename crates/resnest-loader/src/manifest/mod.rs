@@ -12,9 +12,10 @@ pub use entry::{Entry, OfficialFile};
 
 use crate::error::{Error, Result, nearest};
 
-// A path out of the crate: the manifest stands at the top of the repository, where users look for it. For
-// `cargo package`, copy it beside this crate's Cargo.toml first and point here at the copy.
-const BUILT_IN: &str = include_str!("../../../../weights-manifest.toml");
+// A copy of the repository's weights-manifest.toml, which is where users look for it and where it is edited: a
+// package on crates.io can hold only files from its own folder, and a symlink would be a text file on a Windows
+// clone. A test below holds the two together; `cp weights-manifest.toml crates/resnest-loader/` after an edit.
+const BUILT_IN: &str = include_str!("../../weights-manifest.toml");
 const SCHEMA: i64 = 1;
 const KEYS: [&str; 5] = ["schema", "model", "official", "aliases", "dropped"];
 
@@ -33,6 +34,8 @@ pub struct Manifest {
     aliases: BTreeMap<String, String>,
     /// Name → what to use instead.
     dropped: BTreeMap<String, Vec<String>>,
+    /// Names without an entry that are suggested all the same.
+    also_known: Vec<String>,
 }
 
 /// An entry, and a warning when it was found under an old name.
@@ -85,6 +88,7 @@ impl Manifest {
             official: Vec::new(),
             aliases: aliases(&root, file)?,
             dropped: dropped(&root, file)?,
+            also_known: Vec::new(),
         };
         for (map, label) in tables(&root, "model", "name", file)? {
             manifest.add(Entry::read(map, file, &label, folder)?)?;
@@ -114,6 +118,14 @@ impl Manifest {
         )?)
     }
 
+    /// Adds names of models that the caller has besides the entries, such as an embedded one:
+    /// [`Manifest::find`] does not find them, but suggests them for a name that is near.
+    #[must_use]
+    pub fn also_known(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.also_known.extend(names);
+        self
+    }
+
     /// Adds another manifest's entries after this one's.
     ///
     /// # Errors
@@ -129,6 +141,7 @@ impl Manifest {
         for (name, instead) in other.dropped {
             self.dropped.entry(name).or_insert(instead);
         }
+        self.also_known.extend(other.also_known);
         Ok(self)
     }
 
@@ -172,10 +185,16 @@ impl Manifest {
                 instead: instead.clone(),
             });
         }
-        let known = self
-            .entries
-            .iter()
-            .flat_map(|e| [e.name.as_str(), e.architecture.as_str()]);
+        if self.also_known.iter().any(|known| known == name) {
+            return Err(Error::Source {
+                name: name.to_string(),
+                problem: "built in; there is nothing to look up or download".into(),
+            });
+        }
+        let entries = self.entries.iter();
+        let known = entries
+            .flat_map(|e| [e.name.as_str(), e.architecture.as_str()])
+            .chain(self.also_known.iter().map(String::as_str));
         let mut near = nearest(name, known);
         near.dedup();
         Err(Error::UnknownModel {
@@ -204,7 +223,7 @@ impl Manifest {
         })
     }
 
-    /// What a file of the original repository holds, told by its name.
+    /// The file of the original repository that has this name.
     pub fn official(&self, path: &Path) -> Option<&OfficialFile> {
         let name = path.file_name()?.to_str()?;
         self.official.iter().find(|o| o.file == name)

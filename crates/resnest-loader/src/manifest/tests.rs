@@ -1,4 +1,4 @@
-//! The built-in manifest, and what a user's may say.
+//! The built-in manifest, and what is accepted in a user's.
 
 use resnest_model::{gmacs, parameter_count};
 
@@ -96,19 +96,19 @@ fn dropped_names_are_answered_with_what_to_use_instead() {
     let manifest = Manifest::builtin().unwrap();
     assert!(manifest.dropped.contains_key("ig_resnext101_32x48d"));
     for (name, instead) in &manifest.dropped {
-        let told = manifest.find(name).unwrap_err().to_string();
+        let error = manifest.find(name).unwrap_err().to_string();
         assert!(
-            told.contains(&format!("dropped the model '{name}'")),
-            "{told}"
+            error.contains(&format!("dropped the model '{name}'")),
+            "{error}"
         );
         for other in instead {
             assert_eq!(&manifest.find(other).unwrap().entry.name, other);
-            assert!(told.contains(other), "{told}");
+            assert!(error.contains(other), "{error}");
         }
     }
     let of_the_user = "[dropped]\nlost = [\"resnest50d.in1k\"]";
-    let told = user(of_the_user).unwrap().find("lost").unwrap_err();
-    assert!(told.to_string().contains("use resnest50d.in1k instead"));
+    let error = user(of_the_user).unwrap().find("lost").unwrap_err();
+    assert!(error.to_string().contains("use resnest50d.in1k instead"));
 }
 
 #[test]

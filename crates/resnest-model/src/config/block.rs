@@ -1,12 +1,6 @@
-//! The kinds of residual block, each with the options that only it knows.
+//! The kinds of residual block, each with the options that only it has.
 
-use crate::res2net::Bottle2neck;
-use crate::resnest;
-use crate::resnet::{BasicBlock, Bottleneck};
-use crate::senet;
-use crate::sknet::{SelectiveKernelBasic, SelectiveKernelBottleneck};
-
-/// A kind of residual block, with its own options.
+/// A kind of residual block, and its own options.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Block {
     /// `BasicBlock` of `timm/models/resnet.py`.
@@ -36,16 +30,21 @@ impl Block {
         }
     }
 
-    /// Channels a block puts out per plane; of several kinds, those of the last.
+    /// Channels that a block puts out for each plane (timm: the classes' `expansion`). Where each stage has a kind of
+    /// its own, that of the last stage.
     pub fn expansion(&self) -> usize {
         match self {
-            Block::Basic(_) => BasicBlock::EXPANSION,
-            Block::Bottleneck(_) => Bottleneck::EXPANSION,
-            Block::ResNest(_) => resnest::EXPANSION,
-            Block::SelectiveKernelBasic(_) => SelectiveKernelBasic::EXPANSION,
-            Block::SelectiveKernelBottleneck(_) => SelectiveKernelBottleneck::EXPANSION,
-            Block::Bottle2neck(_) => Bottle2neck::EXPANSION,
-            Block::SeNet(args) => senet::expansion(args),
+            Block::Basic(_) | Block::SelectiveKernelBasic(_) => 1,
+            Block::Bottleneck(_)
+            | Block::ResNest(_)
+            | Block::SelectiveKernelBottleneck(_)
+            | Block::Bottle2neck(_) => 4,
+            Block::SeNet(args) => match args.block {
+                SeNetBlock::SeResNetBlock => 1,
+                SeNetBlock::SeBottleneck
+                | SeNetBlock::SeResNetBottleneck
+                | SeNetBlock::SeResNeXtBottleneck => 4,
+            },
             Block::PerStage(blocks) => blocks[3].expansion(),
         }
     }
@@ -120,7 +119,7 @@ pub struct Res2NetArgs {
     pub scale: usize,
 }
 
-/// What only the legacy SE networks know.
+/// What only the legacy SE networks have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeNetArgs {
     /// Which of the file's blocks.

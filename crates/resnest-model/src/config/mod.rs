@@ -1,23 +1,17 @@
-//! The options a network is built from, under timm's names (`timm/models/resnet.py`,
-//! `ResNet.__init__`).
+//! The options a network is built from, as plain data under timm's names (`ResNet.__init__` in [`models/resnet.py`]).
+//!
+//! [`models/resnet.py`]: https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/resnet.py
 
 mod block;
 mod options;
-#[cfg(test)]
-mod tests;
-mod validate;
 
 pub use block::{
     AttnLayer, Block, BlockArgs, Res2NetArgs, ResNestArgs, SeNetArgs, SeNetBlock, SkArgs,
 };
 pub use options::{AaLayer, NormLayer, PoolType, Pruned, StemType};
-pub(crate) use validate::MOST_CHANNELS;
 
-use crate::error::{Error, Result};
-use crate::{res2net, resnest, resnet, senet, sknet};
-
-/// A name and the configuration it stands for.
-pub(crate) type Named = (&'static str, fn() -> ResNetConfig);
+/// A configuration with more channels or groups than these is damaged or hostile: published networks stay below 4096.
+pub(crate) const MOST_CHANNELS: usize = 1 << 16;
 
 /// How a network of timm's ResNet family is built.
 ///
@@ -32,7 +26,7 @@ pub(crate) type Named = (&'static str, fn() -> ResNetConfig);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResNetConfig {
-    /// The residual block and the options that only it knows (timm: `block` and `block_args`).
+    /// The residual block and the options that only it has (timm: `block` and `block_args`).
     pub block: Block,
     /// Blocks in each of the four stages.
     pub layers: [usize; 4],
@@ -74,41 +68,29 @@ pub struct ResNetConfig {
     pub output_stride: usize,
 }
 
-/// Every named network.
-fn named() -> impl Iterator<Item = &'static Named> {
-    let files = [
-        resnest::NAMED,
-        resnet::NAMED,
-        sknet::NAMED,
-        res2net::NAMED,
-        senet::NAMED,
-    ];
-    files.into_iter().flatten()
-}
-
 impl ResNetConfig {
-    /// Every architecture known by name, file by file as timm has them; ResNeSt first, and with it
-    /// the others of its official repository.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        named().map(|(name, _)| *name)
-    }
-
-    /// The configuration of a named architecture (no tag): timm's name or the official repository's
-    /// (`resnest50_fast_4s2x40d`, `resnest269` …).
-    ///
-    /// # Errors
-    /// [`Error::UnknownModel`] with the nearest names.
-    pub fn by_name(name: &str) -> Result<Self> {
-        let found = |wanted: &str| {
-            let (_, build) = named().find(|(known, _)| *known == wanted)?;
-            Some(build())
-        };
-        found(name)
-            .or_else(|| found(&resnest::timm_name(name)?))
-            .ok_or_else(|| Error::UnknownModel {
-                name: name.to_owned(),
-                nearest: nearest_names(name),
-            })
+    /// All of timm's defaults, with a 7x7 stem of 64 channels.
+    pub(crate) fn resnet(block: Block, layers: [usize; 4]) -> Self {
+        Self {
+            block,
+            layers,
+            channels: [64, 128, 256, 512],
+            cardinality: 1,
+            base_width: 64,
+            stem_type: StemType::Conv7x7,
+            stem_width: 64,
+            replace_stem_pool: false,
+            block_reduce_first: 1,
+            down_kernel_size: 1,
+            avg_down: false,
+            norm_layer: NormLayer::default(),
+            aa_layer: None,
+            pruned: None,
+            num_classes: 1000,
+            in_chans: 3,
+            global_pool: PoolType::Avg,
+            output_stride: 32,
+        }
     }
 
     /// Channels of the last feature map, before the pool (timm: `num_features`).
@@ -167,12 +149,4 @@ impl ResNetConfig {
             _ => "act1",
         }
     }
-}
-
-/// Up to three known names, the most similar first.
-fn nearest_names(name: &str) -> Vec<&'static str> {
-    let mut names: Vec<_> = ResNetConfig::names().collect();
-    names.sort_by_key(|known| strsim::damerau_levenshtein(known, name));
-    names.truncate(3);
-    names
 }

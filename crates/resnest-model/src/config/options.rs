@@ -177,3 +177,29 @@ pub struct Pruned {
     /// network.
     pub widths: &'static [[usize; 2]],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pool_spellings_are_timms() {
+        let spellings = [
+            ("avg", PoolType::Avg),
+            ("fast", PoolType::Avg),
+            ("fastavg", PoolType::Avg),
+            ("fastmax", PoolType::Max),
+            ("AvgMax", PoolType::AvgMax),
+            ("fastavgmax", PoolType::AvgMax),
+            ("fastcatavgmax", PoolType::CatAvgMax),
+            ("", PoolType::None),
+            ("none", PoolType::None),
+        ];
+        for (text, pool) in spellings {
+            assert_eq!(text.parse::<PoolType>().unwrap(), pool, "{text}");
+        }
+        for wrong in ["mean", "fastnone", "avgavg"] {
+            assert!(wrong.parse::<PoolType>().is_err(), "{wrong}");
+        }
+    }
+}

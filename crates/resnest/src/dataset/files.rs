@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::io::{Error, ErrorKind, Read};
 
 /// Endings that count as images where a folder or an archive is searched, in lower case.
-pub const IMAGE_ENDINGS: [&str; 9] = [
-    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jpe",
+pub const IMAGE_ENDINGS: [&str; 16] = [
+    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jpe", "ppm", "pgm", "pbm", "pnm",
+    "tga", "qoi", "ico",
 ];
 
 /// Whether a file's name is an image's: by its ending, and not `._NAME`, as macOS calls what it keeps of a file beside it

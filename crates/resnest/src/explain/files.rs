@@ -1,10 +1,12 @@
-//! Pictures and maps as files: PNG by the crate `png`, .npy by `npyz`.
+//! Pictures and maps as files: PNG by the crate `image`, and numpy's .npy.
 
-use npyz::WriterBuilder;
+use ::image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use ::image::{ExtendedColorType, ImageEncoder};
 use resnest_image::Image;
 
 use super::map::ActivationMap;
 use super::overlay::reserved;
+use crate::npy;
 
 /// A PNG of an image, grey or RGB by its channels.
 ///
@@ -20,27 +22,23 @@ pub fn png(image: &Image) -> Result<Vec<u8>, crate::Error> {
         ref data,
     } = *image;
     let color = match channels {
-        1 => png::ColorType::Grayscale,
-        _ => png::ColorType::Rgb,
+        1 => ExtendedColorType::L8,
+        _ => ExtendedColorType::Rgb8,
     };
     // The encoder filters the whole image before it compresses it, and does not ask whether there is room for that.
     drop(reserved(data.len() + data.len() / 2 + height as usize)?);
     let mut out = reserved(data.len() / 2)?;
-    let mut encoder = png::Encoder::new(&mut out, width, height);
-    encoder.set_color(color);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::Fast);
-    let written = encoder.write_header().and_then(|mut writer| {
-        writer.write_image_data(data)?;
-        writer.finish()
-    });
+    let encoder =
+        PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::Adaptive);
     let refused = |_| resnest_image::Error::PixelCount {
         width,
         height,
         channels,
         len: data.len(),
     };
-    written.map_err(refused)?;
+    encoder
+        .write_image(data, width, height, color)
+        .map_err(refused)?;
     Ok(out)
 }
 
@@ -50,13 +48,7 @@ pub fn png(image: &Image) -> Result<Vec<u8>, crate::Error> {
 /// None that writing to memory has; the result leaves room for them.
 pub fn npy(map: &ActivationMap) -> std::io::Result<Vec<u8>> {
     let (height, width) = map.size();
-    let mut out = Vec::new();
-    let mut writer = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(&[height as u64, width as u64])
-        .writer(&mut out)
-        .begin_nd()?;
-    writer.extend(map.values().iter().copied())?;
-    writer.finish()?;
+    let mut out = npy::header(&[height, width]);
+    out.extend(npy::bytes(map.values()));
     Ok(out)
 }

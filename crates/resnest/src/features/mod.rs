@@ -101,7 +101,7 @@ impl Classifier {
         self.pipeline().answer_all(images, prepare, &layer)
     }
 
-    /// The features of normalised images (N, C, H, W), one row an image, as f32 on the CPU.
+    /// The features of normalised images (N, C, H, W), one row per image, as f32 on the CPU.
     ///
     /// # Errors
     /// Anything the computation gives.

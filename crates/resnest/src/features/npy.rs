@@ -1,25 +1,19 @@
-//! numpy's .npy, by the crate `npyz`: the count of rows is known before the first, so the header is written once.
+//! numpy's .npy: the count of rows is known before the first, so the header is written once.
 
 use std::fs::File;
-use std::io::BufWriter;
-
-use npyz::{NpyWriter, WriterBuilder};
+use std::io::{BufWriter, Write};
 
 use super::writer::{FeatureTable, Problem, Rows};
+use crate::npy;
 
 pub(super) struct Npy {
-    out: NpyWriter<f32, BufWriter<File>>,
+    out: BufWriter<File>,
     width: usize,
 }
 
 impl Npy {
-    pub(super) fn begin(out: BufWriter<File>, table: &FeatureTable) -> Result<Self, Problem> {
-        let shape: Vec<u64> = table.whole_shape().iter().map(|&n| n as u64).collect();
-        let out = npyz::WriteOptions::new()
-            .default_dtype()
-            .shape(&shape)
-            .writer(out)
-            .begin_nd()?;
+    pub(super) fn begin(mut out: BufWriter<File>, table: &FeatureTable) -> Result<Self, Problem> {
+        out.write_all(&npy::header(&table.whole_shape()))?;
         let width = table.width();
         Ok(Self { out, width })
     }
@@ -28,13 +22,17 @@ impl Npy {
 impl Rows for Npy {
     fn push(&mut self, _: &str, row: Result<&[f32], &str>) -> Result<(), Problem> {
         match row {
-            Ok(row) => self.out.extend(row.iter().copied())?,
-            Err(_) => self.out.extend(std::iter::repeat_n(f32::NAN, self.width))?,
+            Ok(row) => row
+                .iter()
+                .try_for_each(|value| self.out.write_all(&value.to_le_bytes()))?,
+            Err(_) => self
+                .out
+                .write_all(&f32::NAN.to_le_bytes().repeat(self.width))?,
         }
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<(), Problem> {
-        Ok(self.out.finish()?)
+    fn finish(mut self: Box<Self>) -> Result<(), Problem> {
+        Ok(self.out.flush()?)
     }
 }

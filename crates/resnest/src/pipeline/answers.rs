@@ -1,4 +1,4 @@
-//! Prepared images through the network, some at a time, one answer an image whatever happens to the others.
+//! Prepared images through the network, some at a time, one answer per image whatever happens to the others.
 
 use std::error::Error as _;
 use std::sync::OnceLock;
@@ -46,7 +46,7 @@ pub(super) fn answer<T: Task + ?Sized, E: From<Error>>(
     prepared.into_iter().map(answer).collect()
 }
 
-/// Exactly one answer an image.
+/// Exactly one answer per image.
 fn one_batch<T: Task + ?Sized>(
     classifier: &Classifier,
     images: &[&Pixels],

@@ -182,7 +182,7 @@ impl Pipeline<'_> {
         })?
     }
 
-    /// What `task` makes of prepared images, some at a time: one answer an image, in order. An image whose preparation
+    /// What `task` makes of prepared images, some at a time: one answer per image, in order. An image whose preparation
     /// failed keeps its error; where [`Task::check`] says why there can be none, nothing is computed.
     pub fn answer<T: Task + ?Sized, E: From<Error>>(
         &self,
@@ -192,7 +192,7 @@ impl Pipeline<'_> {
         answers::answer(self.classifier, self.batch_size, prepared, task)
     }
 
-    /// Encoded images that are all there, prepared on the classifier's threads, some at a time: one answer an image, in
+    /// Encoded images that are all there, prepared on the classifier's threads, some at a time: one answer per image, in
     /// order.
     pub(crate) fn answer_all<I: Sync, T: Task + ?Sized>(
         &self,

@@ -18,6 +18,8 @@ use chunks::Start;
 
 const FORMAT: Format = Format::Png;
 
+pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
 /// A pair of bit depth and colour type that Pillow reads, by what a row of it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {

@@ -1,8 +1,9 @@
 //! Thumbnails of mistakes, with the class activation maps of what was said and of what is right laid over them.
 
+use ::image::ExtendedColorType;
+use ::image::codecs::jpeg::JpegEncoder;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
 use resnest_image::{CropMode, Image, Transform, Window, contain};
 
 use crate::Classifier;
@@ -78,12 +79,16 @@ fn thumbnail(classifier: &Classifier, image: &Image) -> Option<(Image, Window)> 
 }
 
 fn jpeg(image: &Image) -> Option<String> {
-    let (format, sampling) = match image.channels {
-        1 => (PixelFormat::Grayscale, Subsampling::S444),
-        _ => (PixelFormat::Rgb, Subsampling::S420),
+    let color = match image.channels {
+        1 => ExtendedColorType::L8,
+        _ => ExtendedColorType::Rgb8,
     };
-    let (width, height) = (image.width as usize, image.height as usize);
-    let bytes = compress(&image.data, width, height, format, QUALITY, sampling).ok()?;
+    // The encoder asserts that there are as many pixels as the size says.
+    image.check().ok()?;
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+        .encode(&image.data, image.width, image.height, color)
+        .ok()?;
     Some(format!(
         "data:image/jpeg;base64,{}",
         BASE64_STANDARD.encode(bytes)

@@ -1,0 +1,67 @@
+//! The algorithms for a convolution.
+
+use crate::arch::form::Form;
+use crate::shape::ConvSpec;
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Every product of the definition.
+    Direct,
+    /// F(2x2, 3x3): 2.25 times fewer products; 3x3 whose stride divides its dilation. 3x3 of stride 2
+    /// without dilation have 1.44 times fewer.
+    WinogradF2,
+    /// F(4x4, 3x3): 4 times fewer products, 1.78 with that stride, some more rounding.
+    WinogradF4,
+    /// F(5x5, 3x3): 4.6 times fewer products, half as much rounding again; stride divides dilation.
+    WinogradF5,
+    /// F(6x6, 3x3): 5 times fewer products, twice the rounding of F(4x4); stride divides dilation.
+    WinogradF6,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 5] = [
+        Algorithm::Direct,
+        Algorithm::WinogradF2,
+        Algorithm::WinogradF4,
+        Algorithm::WinogradF5,
+        Algorithm::WinogradF6,
+    ];
+
+    /// What it is called: `direct`, `winograd-f2x2`, `winograd-f4x4`, `winograd-f5x5`,
+    /// `winograd-f6x6`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Direct => "direct",
+            Algorithm::WinogradF2 => "winograd-f2x2",
+            Algorithm::WinogradF4 => "winograd-f4x4",
+            Algorithm::WinogradF5 => "winograd-f5x5",
+            Algorithm::WinogradF6 => "winograd-f6x6",
+        }
+    }
+
+    /// Whether it can compute such a convolution.
+    pub fn supports(self, spec: &ConvSpec) -> bool {
+        self == Algorithm::Direct || self.form(spec).is_some()
+    }
+
+    /// The size of Winograd's algorithm that it would be.
+    pub(crate) fn form(self, spec: &ConvSpec) -> Option<Form> {
+        if spec.kernel != 3 {
+            return None;
+        }
+        let strided = (spec.stride, spec.dilation) == (2, 1);
+        match self {
+            Algorithm::WinogradF2 if strided => Some(Form::S2),
+            Algorithm::WinogradF4 if strided => Some(Form::S4),
+            _ if !spec.dilation.is_multiple_of(spec.stride) => None,
+            Algorithm::Direct => None,
+            Algorithm::WinogradF2 => Some(Form::F2),
+            Algorithm::WinogradF4 => Some(Form::F4),
+            Algorithm::WinogradF5 => Some(Form::F5),
+            Algorithm::WinogradF6 => Some(Form::F6),
+        }
+    }
+}

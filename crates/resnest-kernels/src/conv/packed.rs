@@ -1,0 +1,128 @@
+//! A convolution's weights, packed for one instruction set and algorithm.
+
+use super::algorithm::Algorithm;
+use super::depthwise::Depthwise;
+use super::direct::Direct;
+use super::geometry::Geometry;
+use super::narrow::Narrow;
+use super::winograd::Winograd;
+use crate::arch::Isa;
+use crate::error::{Error, check_len};
+use crate::shape::{ConvSpec, Nhwc};
+
+/// A convolution with its weights packed for one instruction set and algorithm.
+pub struct PackedConv {
+    spec: ConvSpec,
+    isa: Isa,
+    algorithm: Algorithm,
+    pub(super) packed: Packed,
+}
+
+/// The weights as an algorithm reads them.
+pub(super) enum Packed {
+    Direct(Direct),
+    Depthwise(Depthwise),
+    Narrow(Narrow),
+    Winograd(Winograd),
+}
+
+impl std::fmt::Debug for PackedConv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PackedConv")
+            .field("spec", &self.spec)
+            .field("isa", &self.isa)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PackedConv {
+    /// Packs `weight` (`[out][in / groups][k][k]`) and `bias` (`[out]`, a folded norm included).
+    ///
+    /// # Errors
+    /// For a specification that makes no sense and slices that do not fit it.
+    pub fn new(
+        isa: Isa,
+        spec: ConvSpec,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        algorithm: Algorithm,
+    ) -> Result<Self, Error> {
+        spec.validate()?;
+        check_len("weight", weight.len(), spec.weight_len())?;
+        if let Some(bias) = bias {
+            check_len("bias", bias.len(), spec.out_channels)?;
+        }
+        let packed = match algorithm.form(&spec) {
+            _ if !algorithm.supports(&spec) => {
+                let problem = "Winograd's algorithm needs a 3x3 kernel whose stride divides its dilation, \
+                     F(2x2) and F(4x4) also one of stride 2";
+                return Err(Error::spec("algorithm", problem));
+            }
+            Some(form) => Packed::Winograd(Winograd::pack(isa, &spec, form, weight, bias)),
+            None if spec.group_in() == 1 && spec.group_out() == 1 && spec.groups > 1 => {
+                Packed::Depthwise(Depthwise::pack(&spec, weight, bias))
+            }
+            None if Narrow::fits(isa, &spec) => {
+                Packed::Narrow(Narrow::pack(isa, &spec, weight, bias))
+            }
+            None => Packed::Direct(Direct::pack(isa, &spec, weight, bias)),
+        };
+        Ok(PackedConv {
+            spec,
+            isa,
+            algorithm,
+            packed,
+        })
+    }
+
+    /// What it computes.
+    pub fn spec(&self) -> &ConvSpec {
+        &self.spec
+    }
+
+    /// For which instruction set it is packed.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How it computes it.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        match &self.packed {
+            Packed::Direct(direct) => direct.bytes(),
+            Packed::Depthwise(depthwise) => depthwise.bytes(),
+            Packed::Narrow(narrow) => narrow.bytes(),
+            Packed::Winograd(winograd) => winograd.bytes(),
+        }
+    }
+
+    /// Whether it can add to its output in place ([`ConvOutput::AddTo`](super::ConvOutput::AddTo)): direct
+    /// convolutions that make each sum in one go.
+    pub fn adds_in_place(&self) -> bool {
+        matches!(&self.packed, Packed::Direct(direct) if direct.has_one_block())
+    }
+
+    /// One application, from pixel to pixel as many values as given.
+    pub(super) fn geometry(
+        &self,
+        input: Nhwc,
+        x_pixel: usize,
+        out_pixel: usize,
+    ) -> Result<Geometry, Error> {
+        Ok(Geometry {
+            isa: self.isa,
+            spec: self.spec,
+            input,
+            output: self.spec.output(input)?,
+            x_pixel,
+            out_pixel,
+            x_plane: 0,
+            out_plane: 0,
+        })
+    }
+}
