@@ -10,7 +10,8 @@
 //! | `LumaA16`, `Rgb16`, `Rgba16` | `LA`, `RGB`, `RGBA`, as it opens such files | the high bytes, without alpha |
 //! | `Rgb32F`, `Rgba32F`, and what `image` may add | none | `DynamicImage::to_rgb8`: 0 to 1 is stretched to 0 to 255 and rounded |
 //!
-//! Neither colour space nor orientation is looked at. A picture without pixels can be converted, and is refused by whatever
+//! (A grey PNG of 16 bits with a transparent colour is `LumaA16` to `image` and `I;16` to Pillow, whose pixels it then has not:
+//! [`decode`](crate::decode) does.) Neither colour space nor orientation is looked at. A picture without pixels can be converted, and is refused by whatever
 //! uses it ([`Image::check`]). These conversions allocate as `image` itself does: where memory is short, not fallibly.
 
 use image::{DynamicImage, GrayImage, RgbImage};

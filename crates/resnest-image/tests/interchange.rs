@@ -9,7 +9,12 @@ fn fixtures() -> impl Iterator<Item = std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pillow/files");
     let files = folder.read_dir().expect("fixtures");
     let paths = files.map(|file| file.expect("a file").path());
-    paths.filter(|path| path.extension().is_some_and(|ending| ending == "png"))
+    // Whole ones: on some that were made at random `image` panics. One that `image` opens as another mode than Pillow,
+    // with alpha, is left out.
+    paths.filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("png_") && name != "png_gray16_trns.png"
+    })
 }
 
 /// `decode` gives Pillow's pixels (`tests/pillow.rs`): so does what `image` has read of the same file, in its own mode.
@@ -18,7 +23,7 @@ fn every_mode_becomes_pillows_rgb() {
     let mut modes = Vec::new();
     for path in fixtures() {
         let bytes = std::fs::read(&path).expect("a file");
-        // Files that either of the two refuses, damaged ones mostly, say nothing here.
+        // Files that either of the two refuses say nothing here.
         let theirs = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png);
         let (Ok(ours), Ok(theirs)) = (decode(&bytes, &Limits::default()), theirs) else {
             continue;

@@ -317,6 +317,17 @@ fn exif_orientation_is_applied_only_on_request() {
     report(&failures, turned_ones);
 }
 
+/// A PGM or PPM whose samples are written in decimal.
+fn is_decimal(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"P2") || bytes.starts_with(b"P3")
+}
+
+fn before_last_number(bytes: &[u8]) -> usize {
+    let bytes = bytes.trim_ascii_end();
+    let space = bytes.iter().rposition(u8::is_ascii_whitespace);
+    space.expect("several numbers")
+}
+
 /// A cut file is an error, or it was whole enough to give the same pixels; it never panics.
 #[test]
 fn truncated_files_never_give_other_pixels() {
@@ -329,6 +340,8 @@ fn truncated_files_never_give_other_pixels() {
             .filter(|_| !name.starts_with("unsupported") && !name.starts_with("made"))
             // Without its XMP packet, which is its end, Pillow reads it unturned.
             .filter(|_| name != "tiff_orientation_xmp.tif")
+            // A comment inside its last number.
+            .filter(|_| name != "pnm_comment_in_sample.pnm")
         else {
             continue;
         };
@@ -340,6 +353,10 @@ fn truncated_files_never_give_other_pixels() {
             .chain((40..bytes.len()).step_by(steps))
             .chain(near_end)
         {
+            // Of digits fewer are another number.
+            if is_decimal(&bytes) && len > before_last_number(&bytes) {
+                continue;
+            }
             cuts += 1;
             if let Ok(image) = decode(&bytes[..len], &Limits::default())
                 && sha(&image.data) != rgb
@@ -461,7 +478,7 @@ fn limits_are_checked_on_the_header() {
             "{name}"
         );
         let tight = Limits {
-            max_memory: 1000,
+            max_memory: pixels.min(1000),
             ..Limits::default()
         };
         assert!(
