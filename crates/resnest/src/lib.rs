@@ -110,8 +110,9 @@
 //!
 //! # Errors
 //!
-//! [`Error`] is one enum that names the option, file, tensor or device and keeps its sources; [`Error::with_causes`] is the whole
-//! message. For those who answer requests, @KINDS@
+//! [`Error`] is one enum that names the option, file, tensor or device and keeps its sources; [`Error::with_causes`] is the
+//! whole message. Those who answer requests ask whose fault it is: [`Error::is_bad_image`], [`Error::is_unknown_model`],
+//! [`Error::is_not_found`], [`Error::is_bad_checkpoint`], [`Error::is_unreachable`].
 //!
 //! ```
 //! use resnest::Classifier;
@@ -120,7 +121,8 @@
 //! let error = classifier.classify(b"no picture", 1).unwrap_err();
 //! assert!(error.is_bad_image());
 //! let error = Classifier::builder("resnest5od").load().unwrap_err();
-//! assert!(error.with_causes().contains("resnest50d"));
+//! assert!(error.is_unknown_model());
+//! assert!(error.with_causes().contains("resnest50d")); // which it names as the nearest
 //! # Ok::<(), resnest::Error>(())
 //! ```
 //!
