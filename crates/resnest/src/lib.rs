@@ -182,3 +182,8 @@ pub use resnest_loader::hub;
 pub use resnest_loader::{HeadPolicy, ModelSource, Overrides};
 pub use resnest_model as model;
 pub use resnest_model::{Precision, ResNet, ResNetConfig};
+
+/// The example in the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
