@@ -1,18 +1,4 @@
 //! Pictures to and from the crate `image`, in which Rust programs hold theirs.
-//!
-//! What comes in becomes what Pillow's `convert("RGB")` makes of the same samples in its mode for them:
-//!
-//! | `image` | Pillow | becomes |
-//! |---|---|---|
-//! | `Rgb8`, `Luma8` | `RGB`, `L` | itself; grey three times |
-//! | `Rgba8`, `LumaA8` | `RGBA`, `LA` | the same without alpha, which is dropped and not composited |
-//! | `Luma16` | `I;16` | grey clipped to a byte: 256 and more are white |
-//! | `LumaA16`, `Rgb16`, `Rgba16` | `LA`, `RGB`, `RGBA`, as it opens such files | the high bytes, without alpha |
-//! | `Rgb32F`, `Rgba32F`, and what `image` may add | none | `DynamicImage::to_rgb8`: 0 to 1 is stretched to 0 to 255 and rounded |
-//!
-//! (A grey PNG of 16 bits with a transparent colour is `LumaA16` to `image` and `I;16` to Pillow, whose pixels it then has not:
-//! [`decode`](crate::decode) does.) Neither colour space nor orientation is looked at. A picture without pixels can be converted, and is refused by whatever
-//! uses it ([`Image::check`]). These conversions allocate as `image` itself does: where memory is short, not fallibly.
 
 use image::{DynamicImage, GrayImage, RgbImage};
 
@@ -44,7 +30,30 @@ impl From<GrayImage> for Image {
     }
 }
 
-/// Always RGB, as Pillow's `convert("RGB")`.
+/// Always RGB: what Pillow's `convert("RGB")` makes of the same samples in its mode for them.
+///
+/// | `image` | Pillow | becomes |
+/// |---|---|---|
+/// | `Rgb8`, `Luma8` | `RGB`, `L` | itself; grey three times |
+/// | `Rgba8`, `LumaA8` | `RGBA`, `LA` | the same without alpha, which is dropped and not composited |
+/// | `Luma16` | `I;16` | grey clipped to a byte: 255 and more are white |
+/// | `LumaA16`, `Rgb16`, `Rgba16` | `LA`, `RGB`, `RGBA`, as it opens such files | the high bytes, without alpha |
+/// | `Rgb32F`, `Rgba32F`, later ones | none | as `DynamicImage::to_rgb8`: 0 to 1 becomes 0 to 255, rounded |
+///
+/// (A grey PNG of 16 bits with a transparent colour is `LumaA16` to `image` and `I;16` to Pillow: [`decode`](crate::decode)
+/// gives Pillow's pixels of it, and this does not.) Neither colour space nor orientation is looked at. A picture without
+/// pixels can be converted, and is refused by whatever uses it ([`Image::check`]). Memory is asked for as `image` itself
+/// does: where there is none, the process ends.
+///
+/// ```
+/// use resnest_image::{Image, Transform};
+///
+/// let photo = image::DynamicImage::new_rgba16(640, 480);
+/// let crop = Transform::default().crop(&Image::from(photo))?;
+/// let crop = image::RgbImage::try_from(crop)?;
+/// assert_eq!(crop.dimensions(), (224, 224));
+/// # Ok::<(), resnest_image::Error>(())
+/// ```
 impl From<DynamicImage> for Image {
     fn from(image: DynamicImage) -> Self {
         match image {
@@ -54,7 +63,7 @@ impl From<DynamicImage> for Image {
     }
 }
 
-/// Always RGB, as Pillow's `convert("RGB")`.
+/// As from an owned one, of a copy.
 impl From<&DynamicImage> for Image {
     fn from(image: &DynamicImage) -> Self {
         Self {

@@ -279,55 +279,73 @@ impl Header<'_> {
         Ok(canvas.data)
     }
 
-    /// Packets of up to 128 pixels. Literal ones may go on in the next row, runs may not.
+    /// Packets of up to 128 pixels.
     fn run_lengths(&self) -> Result<Vec<u8>> {
-        let (stride, size) = (self.stride(), self.pixel.bits() / 8);
+        let size = self.pixel.bits() / 8;
         if size == 0 {
             return unsupported("run lengths of bits");
         }
-        let mut canvas = self.canvas()?;
-        let mut row = filled(stride, 0)?;
-        let (mut x, mut data) = (0, self.data);
-        while canvas.rows < self.height {
-            let packet = data.split_first().map(|(&count, rest)| {
+        let mut packets = Packets {
+            canvas: self.canvas()?,
+            row: filled(self.stride(), 0)?,
+            x: 0,
+        };
+        let mut data = self.data;
+        while packets.canvas.rows < self.height {
+            let packet = data.split_first().and_then(|(&count, rest)| {
                 let (is_run, len) = (count & 0x80 != 0, size * (usize::from(count & 0x7f) + 1));
-                (
-                    is_run,
-                    len,
-                    rest.split_at_checked(if is_run { size } else { len }),
-                )
+                let (pixels, rest) = rest.split_at_checked(if is_run { size } else { len })?;
+                Some((is_run, len, pixels, rest))
             });
-            let Some((is_run, mut len, Some((mut pixels, rest)))) = packet else {
-                return Err(self.too_few(canvas.rows));
+            let Some((is_run, len, pixels, rest)) = packet else {
+                return Err(self.too_few(packets.canvas.rows));
             };
             data = rest;
-            if is_run {
-                if x + len > stride {
-                    return Err(Error::corrupt(FORMAT, "a run that goes past its row"));
-                }
-                for out in row[x..x + len].chunks_exact_mut(size) {
-                    out.copy_from_slice(pixels);
-                }
-                x += len;
-                len = 0;
-            }
-            while len > 0 {
-                let (now, later) = pixels.split_at(len.min(stride - x));
-                row[x..x + now.len()].copy_from_slice(now);
-                (x, len, pixels) = (x + now.len(), later.len(), later);
-                if len > 0 {
-                    canvas.put(&row);
-                    x = 0;
-                    if canvas.rows == self.height {
-                        return Ok(canvas.data);
-                    }
-                }
-            }
-            if x == stride {
-                canvas.put(&row);
-                x = 0;
+            match is_run {
+                true => packets.run(pixels, len)?,
+                false => packets.literal(pixels),
             }
         }
-        Ok(canvas.data)
+        Ok(packets.canvas.data)
+    }
+}
+
+/// The row that packets are filling.
+struct Packets<'a> {
+    canvas: Canvas<'a>,
+    row: Vec<u8>,
+    /// Bytes of it that are there.
+    x: usize,
+}
+
+impl Packets<'_> {
+    fn advance(&mut self, len: usize) {
+        self.x += len;
+        if self.x == self.row.len() {
+            self.canvas.put(&self.row);
+            self.x = 0;
+        }
+    }
+
+    /// One pixel, `len` bytes of it; it may not go past its row.
+    fn run(&mut self, pixel: &[u8], len: usize) -> Result<()> {
+        let Some(row) = self.row.get_mut(self.x..self.x + len) else {
+            return Err(Error::corrupt(FORMAT, "a run that goes past its row"));
+        };
+        let pixels = row.chunks_exact_mut(pixel.len());
+        pixels.for_each(|out| out.copy_from_slice(pixel));
+        self.advance(len);
+        Ok(())
+    }
+
+    /// Pixels as they are, which may go on in the rows after it.
+    fn literal(&mut self, mut pixels: &[u8]) {
+        while !pixels.is_empty() && self.canvas.rows < self.canvas.header.height {
+            let room = self.row.len() - self.x;
+            let (now, later) = pixels.split_at(pixels.len().min(room));
+            self.row[self.x..][..now.len()].copy_from_slice(now);
+            self.advance(now.len());
+            pixels = later;
+        }
     }
 }
