@@ -117,3 +117,69 @@ impl<'a> Iterator for Rows<'a> {
         Some((row, self.values(row * step, len)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::map::Map;
+
+    const GAPS: RowLayout = RowLayout {
+        count: 23,
+        len: 3,
+        step: 5,
+        unit: 4,
+    };
+
+    #[test]
+    fn every_row_is_given_to_one_task_and_nothing_between_them() {
+        for tasks in [0, 1, 2, 7, 100] {
+            let mut values = vec![1.0; GAPS.count * GAPS.step];
+            let mut out = SharedMut::new(&mut values);
+            for_each_share(&mut out, GAPS, tasks, usize::MAX, |rows| {
+                for (row, out) in rows {
+                    out.iter_mut().for_each(|value| *value += row as f32);
+                }
+            });
+            for (at, value) in values.into_iter().enumerate() {
+                let (row, column) = (at / GAPS.step, at % GAPS.step);
+                let expected = if column < GAPS.len { row } else { 0 };
+                assert_eq!(value, 1.0 + expected as f32, "{tasks} tasks, {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn shares_are_cut_at_multiples_of_their_unit() {
+        let layout = RowLayout {
+            step: GAPS.len,
+            ..GAPS
+        };
+        let map = Map::from_rows(layout, 4, usize::MAX, |rows| {
+            let (rows, out) = rows.whole();
+            assert!(rows.start % GAPS.unit == 0 && out.len() == rows.len() * GAPS.len);
+            // What was never written is zero; what is written stays.
+            if rows.start > 0 {
+                out[0] = rows.start as f32;
+            }
+        });
+        let starts = map.iter().filter(|&&value| value > 0.0).count();
+        assert_eq!((map.len(), starts), (GAPS.count * GAPS.len, 3));
+    }
+
+    #[test]
+    fn rows_that_overlap_or_reach_too_far_are_refused() {
+        let refused = |layout: RowLayout, len: usize| {
+            let mut values = vec![0.0; len];
+            let run = || {
+                for_each_share(&mut SharedMut::new(&mut values), layout, 2, 1, |rows| {
+                    rows.for_each(|(_, out)| out.fill(1.0));
+                })
+            };
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+        };
+        let enough = 22 * GAPS.step + GAPS.len;
+        assert!(!refused(GAPS, enough));
+        assert!(refused(GAPS, enough - 1));
+        assert!(refused(RowLayout { step: 2, ..GAPS }, enough));
+    }
+}
