@@ -30,11 +30,9 @@ fn build(name: &str, side: usize, precision: Option<Precision>) -> ResNet {
     let weights = formula::Formula::standard().var_builder();
     let mut model = ResNet::new(&config, weights).unwrap();
     if let Some(precision) = precision {
-        let options = FuseOptions {
-            precision,
-            input_size: (side, side),
-            ..FuseOptions::default()
-        };
+        let mut options = FuseOptions::default();
+        options.precision = precision;
+        options.input_size = (side, side);
         model.fuse(&options).unwrap();
     }
     model

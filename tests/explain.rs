@@ -179,10 +179,8 @@ fn resnest14d() -> impl Fn() -> Formula {
 
 fn fused(mut model: ResNet, mode: Option<Precision>) -> ResNet {
     if let Some(precision) = mode {
-        let options = FuseOptions {
-            precision,
-            ..FuseOptions::default()
-        };
+        let mut options = FuseOptions::default();
+        options.precision = precision;
         model.fuse(&options).unwrap();
     }
     model

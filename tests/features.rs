@@ -162,7 +162,7 @@ fn numpy_safetensors_and_pyarrow_open_them() {
     for out in ["x.npy", "x.safetensors", "x.parquet"] {
         write(folder.path(), out, &[]);
     }
-    let script = common::root().join("tests/python/read_features.py");
+    let script = common::root().join("tests/features/read_features.py");
     let output = Command::new(python)
         .args([&script, folder.path(), &reference()])
         .output()

@@ -1,4 +1,4 @@
-//! `resnest validate` against timm's own validate.py, recorded by `tests/python/make_validate.py`.
+//! `resnest validate` against timm's own validate.py, recorded by `tests/validate/make_validate.py`.
 
 mod common;
 #[path = "validate/errors.rs"]

@@ -299,7 +299,7 @@ fn malformed_references_are_refused_by_name() {
         (|(_, t)| drop(t.remove("input")), "no tensor \"input\""),
         (
             |(m, _)| drop(m.remove("format")),
-            "make it with tests/python/make_reference.py",
+            "make it with tests/verify/make_reference.py",
         ),
         (|(m, _)| drop(m.remove("shapes")), "no \"shapes\""),
         (

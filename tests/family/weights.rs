@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use resnest_model::{ResNetConfig, expected_tensors};
 
-use crate::fixture::{Fixture, recorded};
+use crate::fixture::Fixture;
+use crate::fixture::root::root;
 use crate::formula::Formula;
 
 /// A file of `tests/family`.
 pub fn family(file: &str) -> PathBuf {
-    recorded("family").join(file)
+    root().join("tests/family").join(file)
 }
 
 /// Name → shape of what a configuration reads.

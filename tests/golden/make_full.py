@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 import formula
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "family"))
 from reference import TAPS, calibrate  # noqa: E402
 
 SIZES = {

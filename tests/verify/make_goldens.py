@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 HERE = Path(__file__).parent
-sys.path += [str(HERE.parent / "golden"), str(HERE.parent / "python")]
+sys.path.append(str(HERE.parent / "golden"))
 
 import formula  # noqa: E402
 import make_reference  # noqa: E402

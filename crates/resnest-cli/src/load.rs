@@ -113,17 +113,16 @@ pub fn loader(args: &HubArgs) -> Result<Loader, Failure> {
 
 /// What the user wants otherwise than the model's config says.
 pub fn overrides(args: &HubArgs, num_classes: Option<usize>) -> Overrides {
-    Overrides {
-        num_classes,
-        // Naming a number of classes is the request for a new classifier.
-        head: if num_classes.is_some() {
-            HeadPolicy::Replace
-        } else {
-            HeadPolicy::Strict
-        },
-        revision: args.revision.clone(),
-        ..Overrides::default()
-    }
+    let mut overrides = Overrides::default();
+    overrides.num_classes = num_classes;
+    // Naming a number of classes is the request for a new classifier.
+    overrides.head = if num_classes.is_some() {
+        HeadPolicy::Replace
+    } else {
+        HeadPolicy::Strict
+    };
+    overrides.revision = args.revision.clone();
+    overrides
 }
 
 fn model_options(args: &HubArgs) -> Result<ModelOptions, Failure> {

@@ -41,13 +41,12 @@ impl Plan {
         args: &PlanArgs,
     ) -> Result<Self, Error> {
         let isa = Isa::detect().map_err(candle_core::Error::from)?;
-        let options = FuseOptions {
-            precision: args.precision.into(),
-            input_size,
-            batch: args.batch_size,
-            isa: Some(isa),
-            algorithms: BTreeMap::from_iter(args.algorithm.iter().cloned()),
-        };
+        let mut options = FuseOptions::default();
+        options.precision = args.precision.into();
+        options.input_size = input_size;
+        options.batch = args.batch_size;
+        options.isa = Some(isa);
+        options.algorithms = BTreeMap::from_iter(args.algorithm.iter().cloned());
         Ok(Self {
             layers: plan(config, &options)?,
             isa: isa.kind().name(),

@@ -7,6 +7,7 @@ pub const PILLOW_MAX_PIXELS: u64 = 178_956_970;
 
 /// Bounds on one encoded image, checked on its header before any pixel is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Encoded bytes. Default 256 MiB.
     pub max_bytes: u64,

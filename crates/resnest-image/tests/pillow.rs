@@ -371,11 +371,9 @@ fn truncated_files_never_give_other_pixels() {
 #[test]
 fn flipped_bytes_never_panic() {
     let all = json("decode.json");
-    let small = Limits {
-        max_pixels: 1 << 20,
-        max_memory: 64 << 20,
-        ..Limits::default()
-    };
+    let mut small = Limits::default();
+    small.max_pixels = 1 << 20;
+    small.max_memory = 64 << 20;
     let mut state = 1u32;
     let mut next = move || {
         state ^= state << 13;
@@ -440,10 +438,8 @@ fn damage_is_named_with_its_format() {
 #[test]
 fn limits_are_checked_on_the_header() {
     let bytes = file("jpeg_420_base_61x47.jpg");
-    let few = Limits {
-        max_bytes: 100,
-        ..Limits::default()
-    };
+    let mut few = Limits::default();
+    few.max_bytes = 100;
     assert!(matches!(
         decode(&bytes, &few),
         Err(Error::TooManyBytes { .. })
@@ -461,15 +457,11 @@ fn limits_are_checked_on_the_header() {
     {
         let header = probe(&file(name), &Limits::default()).expect("a header");
         let pixels = u64::from(header.width) * u64::from(header.height);
-        let exact = Limits {
-            max_pixels: pixels,
-            ..Limits::default()
-        };
+        let mut exact = Limits::default();
+        exact.max_pixels = pixels;
         assert!(decode(&file(name), &exact).is_ok(), "{name}");
-        let fewer = Limits {
-            max_pixels: pixels - 1,
-            ..Limits::default()
-        };
+        let mut fewer = Limits::default();
+        fewer.max_pixels = pixels - 1;
         assert!(
             matches!(
                 decode(&file(name), &fewer),
@@ -477,10 +469,8 @@ fn limits_are_checked_on_the_header() {
             ),
             "{name}"
         );
-        let tight = Limits {
-            max_memory: pixels.min(1000),
-            ..Limits::default()
-        };
+        let mut tight = Limits::default();
+        tight.max_memory = pixels.min(1000);
         assert!(
             matches!(
                 decode(&file(name), &tight),
@@ -524,10 +514,8 @@ fn errors_say_whether_the_image_is_bad() {
             "{name}"
         );
     }
-    let tight = Limits {
-        max_pixels: 3,
-        ..Limits::default()
-    };
+    let mut tight = Limits::default();
+    tight.max_pixels = 3;
     assert!(at_fault(decode(&file("png_rgb8.png"), &tight).unwrap_err()));
     assert!(at_fault(Image::new(2, 2, 3, vec![0]).unwrap_err()));
     let (photo, narrow) = (synthetic(61, 47, 3), synthetic(300, 1, 3));

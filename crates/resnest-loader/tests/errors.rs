@@ -175,10 +175,8 @@ fn settings_and_options_are_none_of_them() {
     };
     assert_eq!(kind(&error), Kind::Other, "{error}");
     let (_cache, loader) = loader();
-    let wrong = Overrides {
-        output_stride: Some(7),
-        ..Overrides::default()
-    };
+    let mut wrong = Overrides::default();
+    wrong.output_stride = Some(7);
     let source = "resnest50d".parse().unwrap();
     let error = loader.resolve(&source, &wrong).unwrap_err();
     assert_eq!(kind(&error), Kind::Other, "{error}");

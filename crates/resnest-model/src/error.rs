@@ -63,7 +63,7 @@ pub enum Error {
     Pack {
         /// The layer, under the checkpoint's name.
         path: String,
-        /// What the kernels say.
+        /// The kernels' reason.
         source: resnest_kernels::Error,
     },
     /// A candle operation failed. Displayed without the backtrace that candle's errors carry under `RUST_BACKTRACE`.

@@ -28,6 +28,7 @@ use crate::trace::{LayerInput, LayerInputs};
 /// Sizes are hints from which algorithms are chosen: any other size and batch runs too, and gives
 /// what it would give however often and on however many threads it is run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FuseOptions {
     /// How exact results must be: `Exact` computes every convolution by its definition, `Fast`
     /// (the default) uses Winograd's algorithms where they are faster.

@@ -91,7 +91,7 @@ mod tests {
                 .iter()
                 .filter(|t| t.name.ends_with("running_mean"))
                 .count();
-            // timm counts one num_batches_tracked a norm, which we do not read.
+            // timm counts one num_batches_tracked per norm, which is not read here.
             assert_eq!(tensors.len() + norms, keys, "{name}");
             let gmacs = gmacs(&config, (side, side)).unwrap();
             assert!((gmacs - expected_gmacs).abs() < 0.005, "{name}: {gmacs}");

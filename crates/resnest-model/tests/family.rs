@@ -1,7 +1,7 @@
 //! The whole family against the real timm: every architecture's state dict; logits and stages of one network for each row
 //! of the family's table and for each quirk at native size, of all others at 64x64, and of forty ResNets of random
 //! options. The files, which other crates' tests read too, are in `tests/family` at the top level; `make_family.py`,
-//! `make_options.py` and `make_tensors.py` in `tests/python` made them and say how.
+//! `make_options.py` and `make_tensors.py` in `tests/family` made them and say how.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -89,11 +89,9 @@ fn build(
         return ResNet::new(config, weights).unwrap();
     };
     let (_, _, h, w) = x.dims4().unwrap();
-    let options = FuseOptions {
-        precision,
-        input_size: (h, w),
-        ..FuseOptions::default()
-    };
+    let mut options = FuseOptions::default();
+    options.precision = precision;
+    options.input_size = (h, w);
     ResNet::fused(config, weights, &options).unwrap()
 }
 

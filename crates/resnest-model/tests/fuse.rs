@@ -48,12 +48,11 @@ fn model(config: &ResNetConfig) -> ResNet {
 }
 
 fn options(precision: Precision) -> FuseOptions {
-    FuseOptions {
-        precision,
-        input_size: (96, 80),
-        batch: 2,
-        ..FuseOptions::default()
-    }
+    let mut made = FuseOptions::default();
+    made.precision = precision;
+    made.input_size = (96, 80);
+    made.batch = 2;
+    made
 }
 
 fn fused(config: &ResNetConfig, options: &FuseOptions) -> ResNet {
@@ -201,13 +200,11 @@ fn a_callers_choice_overrides_the_cost_model() {
         };
         let with = |precision, algorithm| {
             let algorithms = chosen(algorithm);
-            let model = fused(
-                &config,
-                &FuseOptions {
-                    algorithms: algorithms.clone(),
-                    ..options(precision)
-                },
-            );
+            let model = fused(&config, &{
+                let mut made = options(precision);
+                made.algorithms = algorithms.clone();
+                made
+            });
             for layer in model.plan() {
                 let expected = algorithms.get(&layer.path).unwrap_or(&Algorithm::Direct);
                 assert_eq!(layer.algorithm, *expected, "{}", layer.path);
@@ -239,10 +236,8 @@ fn a_choice_that_cannot_be_is_refused_by_name_and_the_network_runs_on() {
         ("layer9.0.conv1", "no layer has this name"),
         ("layer1.0.conv2", "no layer has this name"),
     ] {
-        let options = FuseOptions {
-            algorithms: BTreeMap::from([(path.to_owned(), Algorithm::WinogradF6)]),
-            ..options(Precision::Fast)
-        };
+        let mut options = options(Precision::Fast);
+        options.algorithms = BTreeMap::from([(path.to_owned(), Algorithm::WinogradF6)]);
         let mut refused = model(&config);
         let Err(error @ Error::Fuse { .. }) = refused.fuse(&options) else {
             panic!("accepted {path}");
@@ -314,10 +309,8 @@ fn a_network_that_cannot_be_built_fused_says_why() {
     let wide = random_weights(0, DType::F64, &Device::Cpu);
     let error = ResNet::fused(&small(), wide, &options(Precision::Fast)).unwrap_err();
     assert!(error.to_string().contains("F64"), "{error}");
-    let empty = FuseOptions {
-        input_size: (0, 224),
-        ..FuseOptions::default()
-    };
+    let mut empty = FuseOptions::default();
+    empty.input_size = (0, 224);
     let error = ResNet::fused(&small(), weights(), &empty).unwrap_err();
     assert!(matches!(error, Error::Input { .. }), "{error}");
     // Of many missing tensors the first of the network is named.
@@ -329,10 +322,8 @@ fn a_network_that_cannot_be_built_fused_says_why() {
 #[test]
 fn an_empty_size_is_refused() {
     for input_size in [(0, 224), (224, 0)] {
-        let options = FuseOptions {
-            input_size,
-            ..FuseOptions::default()
-        };
+        let mut options = FuseOptions::default();
+        options.input_size = input_size;
         let refused = model(&small()).fuse(&options);
         assert!(matches!(refused, Err(Error::Input { .. })));
         let refused = plan(&small(), &options);
@@ -349,10 +340,8 @@ fn every_instruction_set_gives_the_same_values_within_rounding() {
         for (precision, tolerance) in [(Precision::Exact, 2e-6), (Precision::Fast, 1e-5)] {
             let default = logits(&fused(&config, &options(precision)), &x);
             for isa in Isa::available() {
-                let forced = FuseOptions {
-                    isa: Some(isa),
-                    ..options(precision)
-                };
+                let mut forced = options(precision);
+                forced.isa = Some(isa);
                 let got = logits(&fused(&config, &forced), &x);
                 for other in [&default, &expected] {
                     let distance = distance(&got, other);
@@ -483,7 +472,7 @@ impl SimpleBackend for Damaged {
 }
 
 #[test]
-fn a_weight_that_is_no_number_makes_every_logit_none() {
+fn a_weight_that_is_not_finite_makes_every_logit_nan() {
     let x = images(2, 64, 48);
     for config in [small(), strided()] {
         for value in [f32::NAN, f32::INFINITY] {
@@ -501,7 +490,7 @@ fn a_weight_that_is_no_number_makes_every_logit_none() {
 /// One pixel of the first of two images: stem, pools, attentions and every kind of block let it
 /// through to all logits of that image, and to none of the other's.
 #[test]
-fn a_pixel_that_is_no_number_makes_every_logit_of_its_image_none() {
+fn a_pixel_that_is_nan_makes_every_logit_of_its_image_nan() {
     let mut x = images(2, 64, 64)
         .flatten_all()
         .unwrap()
@@ -527,10 +516,8 @@ fn a_pixel_that_is_no_number_makes_every_logit_of_its_image_none() {
         check(&model(&config), "unfused");
         for precision in [Precision::Exact, Precision::Fast] {
             for isa in Isa::available() {
-                let options = FuseOptions {
-                    isa: Some(isa),
-                    ..options(precision)
-                };
+                let mut options = options(precision);
+                options.isa = Some(isa);
                 check(&fused(&config, &options), &format!("{isa:?} {precision:?}"));
             }
         }

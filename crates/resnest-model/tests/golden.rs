@@ -28,12 +28,10 @@ use small_model::{config, small_model};
 fn fused(mut model: ResNet, mode: Option<Precision>, x: &Tensor) -> ResNet {
     if let Some(precision) = mode {
         let (batch, _, h, w) = x.dims4().unwrap();
-        let options = FuseOptions {
-            precision,
-            input_size: (h, w),
-            batch,
-            ..FuseOptions::default()
-        };
+        let mut options = FuseOptions::default();
+        options.precision = precision;
+        options.input_size = (h, w);
+        options.batch = batch;
         model.fuse(&options).unwrap();
         assert!(model.is_fused());
     }

@@ -90,12 +90,11 @@ fn fuses(options: &ModelOptions, device: &Device, dtype: DType) -> bool {
 }
 
 fn fuse_options(options: &ModelOptions, input_size: (usize, usize)) -> FuseOptions {
-    FuseOptions {
-        precision: options.precision,
-        input_size,
-        batch: options.batch_hint,
-        ..FuseOptions::default()
-    }
+    let mut made = FuseOptions::default();
+    made.precision = options.precision;
+    made.input_size = input_size;
+    made.batch = options.batch_hint;
+    made
 }
 
 /// The loader that `options` describe.

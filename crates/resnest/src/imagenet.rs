@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 const IMAGENET_1K: &str = include_str!("../data/imagenet1k.tsv");
 
 /// The 21,843 classes of the largest subset, each with the letters of the smaller ones it is in;
-/// tests/python/make_labels.py made it.
+/// crates/resnest/data/make_labels.py made it.
 const IMAGENET_21K: &[u8] = include_bytes!("../data/imagenet21k.tsv.gz");
 
 /// A class: its synset, its lemmas, its definition.

@@ -173,11 +173,10 @@ fn decoding_stays_within_its_memory() {
         "jpg", "png", "gif", "bmp", "tif", "pnm", "tga", "qoi", "ico",
     ]);
     let mut mutator = Mutator::new(from_environment("RESNEST_FUZZ_SEED", 1));
-    let limits = Limits {
-        max_bytes: 1 << 20,
-        max_pixels: 1 << 20,
-        max_memory: 2 << 20,
-    };
+    let mut limits = Limits::default();
+    limits.max_bytes = 1 << 20;
+    limits.max_pixels = 1 << 20;
+    limits.max_memory = 2 << 20;
     for at in 0..from_environment("RESNEST_FUZZ_RUNS", 4000) {
         let bytes = mutator.mutate(&seeds);
         let peak = peak_during(|| drop(decode(&bytes, &limits)));

@@ -136,11 +136,10 @@ impl Described {
 }
 
 fn fuse_options(args: &BenchArgs, input_size: (usize, usize)) -> FuseOptions {
-    FuseOptions {
-        precision: args.compute.precision.into(),
-        input_size,
-        batch: args.batch_size,
-        algorithms: BTreeMap::from_iter(args.algorithm.iter().cloned()),
-        ..FuseOptions::default()
-    }
+    let mut options = FuseOptions::default();
+    options.precision = args.compute.precision.into();
+    options.input_size = input_size;
+    options.batch = args.batch_size;
+    options.algorithms = BTreeMap::from_iter(args.algorithm.iter().cloned());
+    options
 }

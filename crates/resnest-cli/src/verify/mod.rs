@@ -22,7 +22,7 @@ pub struct VerifyArgs {
     /// `demo`, ARCH[.TAG], hf-hub:USER/REPO[@REV] or local-dir:PATH
     #[arg(value_name = "MODEL")]
     model: String,
-    /// What timm computed, as tests/python/make_reference.py writes it
+    /// What timm computed, as tests/verify/make_reference.py writes it
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
     /// Without a reference: the way it runs here against plain candle operations in f32, and both against f64
@@ -65,7 +65,7 @@ pub fn run(args: &VerifyArgs) -> Result<Status, Failure> {
         }
         None if args.itself => itself::subjects(args)?,
         None => {
-            let problem = "against what? --reference FILE takes what tests/python/make_reference.py recorded of timm, --self \
+            let problem = "against what? --reference FILE takes what tests/verify/make_reference.py recorded of timm, --self \
                            this machine's own plain candle operations";
             return Err(Failure::Usage(anyhow!(problem)));
         }

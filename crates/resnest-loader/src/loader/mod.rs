@@ -52,6 +52,7 @@ impl LoaderOptions {
 
 /// Values to use in place of those of the model's own config. `None` leaves a value as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Overrides {
     /// Classes of the head; 0 for none. See [`HeadPolicy`] for a number other than the checkpoint's.
     pub num_classes: Option<usize>,

@@ -8,10 +8,8 @@ use super::common::{assert_close, expected, fixture, folder, image, load, loader
 #[test]
 fn in_chans_follow_timm() {
     for chans in [1, 4, 7] {
-        let overrides = Overrides {
-            in_chans: Some(chans),
-            ..Overrides::default()
-        };
+        let mut overrides = Overrides::default();
+        overrides.in_chans = Some(chans);
         let loaded = load(&folder("ref"), &overrides);
         assert_eq!(loaded.report.adapted.as_deref(), Some("conv1.0.weight"));
         let name = format!("in{chans}");
@@ -21,10 +19,8 @@ fn in_chans_follow_timm() {
             &expected(&name),
         );
     }
-    let same = Overrides {
-        in_chans: Some(3),
-        ..Overrides::default()
-    };
+    let mut same = Overrides::default();
+    same.in_chans = Some(3);
     assert_eq!(load(&folder("ref"), &same).report.adapted, None);
 }
 
@@ -36,24 +32,18 @@ fn pools_and_strides_follow_timm() {
             .forward(&image(3))
             .unwrap()
     };
-    let max = Overrides {
-        global_pool: Some(PoolType::Max),
-        ..Overrides::default()
-    };
+    let mut max = Overrides::default();
+    max.global_pool = Some(PoolType::Max);
     assert_close("max", &with(max), &expected("max"));
-    let stride = Overrides {
-        output_stride: Some(16),
-        ..Overrides::default()
-    };
+    let mut stride = Overrides::default();
+    stride.output_stride = Some(16);
     assert_close("stride16", &with(stride), &expected("stride16"));
 }
 
 #[test]
 fn without_a_head_the_classifier_is_left_out_and_reported() {
-    let overrides = Overrides {
-        num_classes: Some(0),
-        ..Overrides::default()
-    };
+    let mut overrides = Overrides::default();
+    overrides.num_classes = Some(0);
     let loaded = load(&folder("ref"), &overrides);
     assert_eq!(loaded.report.dropped, ["fc.weight", "fc.bias"]);
     assert_close(
@@ -61,10 +51,8 @@ fn without_a_head_the_classifier_is_left_out_and_reported() {
         &loaded.model.forward(&image(3)).unwrap(),
         &expected("no_head"),
     );
-    let map = Overrides {
-        global_pool: Some(PoolType::None),
-        ..overrides
-    };
+    let mut map = overrides;
+    map.global_pool = Some(PoolType::None);
     assert_close(
         "no_pool",
         &load(&folder("ref"), &map).model.forward(&image(3)).unwrap(),
@@ -74,10 +62,8 @@ fn without_a_head_the_classifier_is_left_out_and_reported() {
 
 #[test]
 fn another_head_is_built_only_when_asked() {
-    let overrides = Overrides {
-        num_classes: Some(7),
-        ..Overrides::default()
-    };
+    let mut overrides = Overrides::default();
+    overrides.num_classes = Some(7);
     let resolved = resolve(&folder("ref"), &overrides);
     assert_eq!(
         resolved.labels, None,
@@ -99,10 +85,7 @@ fn another_head_is_built_only_when_asked() {
         "{refused}"
     );
 
-    let overrides = Overrides {
-        head: HeadPolicy::Replace,
-        ..overrides
-    };
+    overrides.head = HeadPolicy::Replace;
     let loaded = load(&folder("ref"), &overrides);
     assert_eq!(loaded.report.replaced, ["fc.weight", "fc.bias"]);
     let maps = loaded.model.forward_features(&image(3)).unwrap();
@@ -131,10 +114,8 @@ fn another_head_is_built_only_when_asked() {
         "two loads agree"
     );
     // a head that fits is kept
-    let kept = Overrides {
-        head: HeadPolicy::Replace,
-        ..Overrides::default()
-    };
+    let mut kept = Overrides::default();
+    kept.head = HeadPolicy::Replace;
     let kept = load(&folder("ref"), &kept);
     assert!(kept.report.replaced.is_empty());
     assert_close(
@@ -154,11 +135,9 @@ fn a_new_head_excuses_nothing_else() {
     changed[at + 5] = b'9'; // layer9.0.conv3.weight
     std::fs::write(dir.path().join("model.safetensors"), changed).unwrap();
     std::fs::copy(fixture("ref/config.json"), dir.path().join("config.json")).unwrap();
-    let overrides = Overrides {
-        num_classes: Some(7),
-        head: HeadPolicy::Replace,
-        ..Overrides::default()
-    };
+    let mut overrides = Overrides::default();
+    overrides.num_classes = Some(7);
+    overrides.head = HeadPolicy::Replace;
     let source = resnest_loader::ModelSource::LocalDir(dir.path().into());
     let resolved = resolve(&source, &overrides);
     let error = loader()
@@ -191,13 +170,11 @@ fn channels_that_contradict_the_config_are_refused() {
     std::fs::write(dir.path().join("config.json"), config).unwrap();
     let source = resnest_loader::ModelSource::LocalDir(dir.path().into());
     let load = |chans| {
-        let resolved = resolve(
-            &source,
-            &Overrides {
-                in_chans: Some(chans),
-                ..Overrides::default()
-            },
-        );
+        let resolved = resolve(&source, &{
+            let mut made = Overrides::default();
+            made.in_chans = Some(chans);
+            made
+        });
         loader().load(
             &resolved,
             &candle_core::Device::Cpu,

@@ -164,10 +164,8 @@ fn a_variance_without_a_root_is_refused_and_one_with_is_not() {
 
 #[test]
 fn what_is_adapted_is_looked_at_and_what_is_not_used_is_not() {
-    let gray = Overrides {
-        in_chans: Some(1),
-        ..Overrides::default()
-    };
+    let mut gray = Overrides::default();
+    gray.in_chans = Some(1);
     let bytes = demo_with(Dtype::F32, "conv1.0.weight", 28, f64::NAN);
     for loaded in loads(&bytes, &gray) {
         let text = loaded.unwrap_err().to_string();
@@ -176,11 +174,9 @@ fn what_is_adapted_is_looked_at_and_what_is_not_used_is_not() {
             "{text}"
         );
     }
-    let new_head = Overrides {
-        num_classes: Some(3),
-        head: HeadPolicy::Replace,
-        ..Overrides::default()
-    };
+    let mut new_head = Overrides::default();
+    new_head.num_classes = Some(3);
+    new_head.head = HeadPolicy::Replace;
     let bytes = demo_with(Dtype::F32, "fc.weight", 1, f64::NAN);
     assert!(loads(&bytes, &new_head).iter().all(Result::is_ok));
 }

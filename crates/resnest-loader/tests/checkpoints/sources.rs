@@ -161,10 +161,8 @@ fn a_pretrained_name_resolves_without_any_download() {
     );
     assert_eq!(files[0], "model.safetensors");
     assert_eq!(loader().locate(&resolved), None);
-    let revised = Overrides {
-        revision: Some("v2".into()),
-        ..Overrides::default()
-    };
+    let mut revised = Overrides::default();
+    revised.revision = Some("v2".into());
     let revised = resolve(&"resnest269e".parse().unwrap(), &revised);
     assert!(matches!(revised.weights, Weights::Hub { revision: Some(r), .. } if r == "v2"));
     assert!(

@@ -111,7 +111,7 @@ impl BlurPool2d {
 
 /// One pixel more on each side of height and width, mirrored about the border pixel.
 fn reflect_pad(x: &Tensor) -> Result<Tensor> {
-    // In memory as the kernels have it, the copies are of whole pixels.
+    // Channels last, as the kernels lay maps out: then whole pixels are copied.
     let x = x.permute((0, 2, 3, 1))?;
     let along = |x: Tensor, dim: usize| {
         let size = x.dim(dim)?;

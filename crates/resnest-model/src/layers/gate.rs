@@ -12,10 +12,10 @@ use crate::trace::Trace;
 
 /// A channel attention: weights from the means of all channels.
 pub(crate) trait ChannelGate {
-    /// The checkpoint's name.
+    /// Its name in the checkpoint.
     fn path(&self) -> &str;
 
-    /// What makes the means of a map.
+    /// The pool that gives the means of a map.
     fn mean(&self) -> &GlobalAvg;
 
     /// The means (N, C) → weights (N, C).

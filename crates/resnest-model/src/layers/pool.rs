@@ -406,8 +406,8 @@ mod tests {
         ];
         for (h, w) in SIZES {
             for (rule, naive) in &cases {
-                // A side shorter than the window takes one window over the edge; `room` cannot say
-                // so.
+                // A side shorter than the window takes one window over the edge, for which `out_size` has no
+                // negative number.
                 if naive.kernel == 2 && naive.after == 0 && (h < 2 || w < 2) {
                     assert!(naive.ceil || rule.compute(&map(h, w)).is_err());
                     continue;

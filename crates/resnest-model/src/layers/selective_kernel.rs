@@ -110,8 +110,8 @@ impl SelectiveKernel {
         Ok(y)
     }
 
-    /// The same, and with it as `x` the end of a block, `conv_norm_add_act`: fused, what is selected
-    /// goes into the convolution without being stored.
+    /// The end of a block: the selection, and [`conv_norm_add_act`] of it. Fused, what is selected goes into the
+    /// convolution without being stored.
     pub(crate) fn forward_then(
         &self,
         last: &ConvNormAct,
@@ -173,7 +173,7 @@ impl SelectiveKernel {
         Ok(())
     }
 
-    /// The kernel of the packed layers, if nothing stands between them that is not packed with them.
+    /// The kernel of all layers, if each of them is packed with its norm and there is no anti-aliasing between them.
     fn packed(&self) -> Option<ModelResult<PackedSplitAttention>> {
         let path = |path: &ConvNormAct| path.whole().then(|| path.conv.shared())?;
         let paths = self.paths.iter().map(path).collect::<Option<_>>()?;

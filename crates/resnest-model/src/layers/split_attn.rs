@@ -135,8 +135,8 @@ impl SplitAttn {
         }
     }
 
-    /// The attention, and with it as `x` [`conv_norm_add_act`]: fused, the weighted splits go into
-    /// the convolution without being stored.
+    /// The end of a block: the attention, and [`conv_norm_add_act`] of it. Fused, the weighted splits go into the
+    /// convolution without being stored.
     pub(crate) fn forward_then(
         &self,
         conv: &Conv2d,

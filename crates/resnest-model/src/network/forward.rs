@@ -13,7 +13,7 @@ use crate::trace::{TimedStep, Trace};
 /// Bytes of the first stage's map to compute at once: several such maps stay in a last-level cache of 16 MB. With
 /// fewer images at once the weights would be read more often, with more the maps would go through memory.
 const MAP_BYTES: usize = 4 << 20;
-/// How many stages run so: those whose maps of a batch take more memory than their weights.
+/// How many stages are computed so: those whose maps of a batch take more memory than their weights.
 const PARTED_STAGES: usize = 2;
 
 impl ResNet {
@@ -112,7 +112,7 @@ impl ResNet {
         self.stages(join_images(&parts)?, trace, PARTED_STAGES..4, no_tap)
     }
 
-    /// Images whose maps of the first stage have [`MAP_BYTES`].
+    /// How many images to compute at once: as many as have [`MAP_BYTES`] in their maps of the first stage.
     fn at_once(&self, x: &Tensor) -> Result<usize> {
         let (_, _, h, w) = x.dims4()?;
         let chans = self.num_features() >> 3;
@@ -183,7 +183,7 @@ impl ResNet {
         }
     }
 
-    /// What every way through the network begins with: images that fit are counted.
+    /// Checks the images of a forward, and counts it.
     fn begin(&self, x: &Tensor) -> ModelResult<()> {
         let chans = self.config.in_chans;
         check_map(x, chans, || {

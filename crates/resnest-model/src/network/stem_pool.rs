@@ -93,7 +93,7 @@ impl ConvPool {
     fn new(config: &ResNetConfig, chans: usize, vb: VarBuilder) -> Result<Self> {
         let stride = if config.aa_layer.is_some() { 1 } else { 2 };
         let conv = Conv2dConfig::new(3, stride);
-        // The sequence's numbers: without an anti-aliasing layer there is no gap for it.
+        // The norm's number in timm's sequence: the anti-aliasing layer, if there is one, has the number before.
         let norm = 1 + usize::from(config.aa_layer.is_some());
         Ok(Self {
             conv: Conv2d::new(chans, chans, conv, vb.pp(0))?,

@@ -15,7 +15,7 @@ fn zeros(shape: &[usize]) -> Tensor {
 }
 
 #[test]
-fn an_input_that_does_not_fit_is_told_what_would() {
+fn an_input_that_does_not_fit_is_refused_with_the_shape_that_would() {
     let model = model();
     for shape in [
         &[3, 32, 32][..],
@@ -26,6 +26,7 @@ fn an_input_that_does_not_fit_is_told_what_would() {
         let Err(error @ Error::Input { .. }) = model.forward(&zeros(shape)) else {
             panic!("accepted {shape:?}");
         };
+        assert!(error.is_invalid_request());
         assert!(error.to_string().contains("(batch, 3, height, width)"));
         assert!(model.forward_features(&zeros(shape)).is_err());
         assert!(model.forward_intermediates(&zeros(shape), &[0]).is_err());
@@ -61,6 +62,7 @@ fn a_missing_tensor_is_named() {
     let weights = VarBuilder::from_tensors(Default::default(), DType::F32, &Device::Cpu);
     let error = ResNet::new(&ResNetConfig::resnest14d(), weights).unwrap_err();
     assert!(error.to_string().contains("conv1.0.weight"), "{error}");
+    assert!(matches!(error, Error::Weights(_)) && !error.is_invalid_request());
 }
 
 #[test]
@@ -93,7 +95,7 @@ fn every_way_through_a_network_counts_as_a_forward() {
         way(&model);
         assert_eq!(counted(&model), before + 1);
     }
-    // What is made of a map is no forward, nor is an input that does not fit.
+    // A head or maps from a map are no forward, nor is an input that does not fit.
     let map = model.forward_features(&x).unwrap();
     model.class_activation_maps(&map).unwrap();
     model.forward_head(&map, false).unwrap();

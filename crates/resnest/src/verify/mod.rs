@@ -1,6 +1,6 @@
 //! Is this network PyTorch's? Every stage held against a recorded reference.
 //!
-//! `tests/python/make_reference.py` records what timm computes for some images: the pixels that enter the network, each
+//! `tests/verify/make_reference.py` records what timm computes for some images: the pixels that enter the network, each
 //! stage's output in f32 and in f64. [`Reference::open`] reads it, [`verify`] runs the network here on the same input
 //! and compares, stage by stage, so that a departure is named where it begins. [`Reference::computed`] makes a
 //! reference of this machine's own plain composition instead, to see what the fast path does to it.

@@ -1,4 +1,4 @@
-//! A recorded reference: `tests/python/make_reference.py` writes it and says what is in it.
+//! A recorded reference: `tests/verify/make_reference.py` writes it and says what is in it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -206,7 +206,7 @@ fn read(bytes: &[u8], name: &str) -> Result<Reference, String> {
     let file = File { tensors, metadata };
     if file.metadata.get("format").map(String::as_str) != Some(FORMAT) {
         return Err(format!(
-            "its metadata has no format {FORMAT:?}: make it with tests/python/make_reference.py"
+            "its metadata has no format {FORMAT:?}: make it with tests/verify/make_reference.py"
         ));
     }
     let overrides: RecordedOverrides = file.json("overrides")?;

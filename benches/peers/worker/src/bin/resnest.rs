@@ -53,12 +53,10 @@ fn fused(args: &Args) -> Result<ResNet> {
         other => bail!("precision={other}: `fast` or `exact`"),
     };
     let (resolved, checkpoint) = opened(args)?;
-    let options = FuseOptions {
-        precision,
-        input_size: (args.size, args.size),
-        batch: args.batch,
-        ..FuseOptions::default()
-    };
+    let mut options = FuseOptions::default();
+options.precision = precision;
+options.input_size = (args.size, args.size);
+options.batch = args.batch;
     let loaded = with_threads(args.threads, || {
         load_fused(&checkpoint, &resolved, &options)
     })?;

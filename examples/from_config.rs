@@ -1,4 +1,4 @@
-//! A network from its configuration, without weights of its own or files: `cargo run --release --example network`.
+//! A network from its configuration, without weights of its own or files: `cargo run --release --example from_config`.
 
 use candle_core::{DType, Device, Tensor};
 use resnest::model::{FuseOptions, ResNet, ResNetConfig, parameter_count, random_weights};

@@ -1,6 +1,6 @@
 """Forty random timm ResNets of small widths: options, state dict, and what they make of an image.
 
-    python tests/python/make_options.py
+    python tests/family/make_options.py
 
 Options are drawn from a fixed seed; combinations that timm itself refuses are drawn again. Weights come from the formula, so
 that tests/family/options.safetensors holds none.

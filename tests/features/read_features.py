@@ -1,6 +1,6 @@
 """Opens what `resnest features` wrote with the libraries its users have, and holds it against timm's values.
 
-    python tests/python/read_features.py FOLDER REFERENCE.safetensors
+    python tests/features/read_features.py FOLDER REFERENCE.safetensors
 
 FOLDER holds x.npy, x.safetensors and x.parquet of the reference's images followed by one broken image; the reference is
 make_reference.py's, with pre_logits recorded whole. Needs numpy, safetensors and pyarrow; neither timm nor torch.

@@ -24,7 +24,7 @@ mod words;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use bench::BenchArgs;
 use classify::ClassifyArgs;
@@ -77,7 +77,7 @@ enum Command {
 
 /// How a command that ran ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// Everything asked for was done: exit status 0.
     Done,
     /// Some inputs failed, the others were done: exit status 1.
@@ -88,7 +88,7 @@ pub enum Status {
 
 /// Why a command could not run.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Anything that is nobody's option or model: exit status 1.
     Other(anyhow::Error),
     /// Options that make no sense: exit status 2, as clap's own.
@@ -136,8 +136,13 @@ fn contained<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     })
 }
 
+/// The command's options, for what describes them: man pages, shell completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the options, runs the command, reports on standard error and returns the exit status.
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // The last resort: what panics on this thread is said like any other error.
     let ended = contain(|| run(&cli.command)).unwrap_or_else(|detail| {

@@ -1,6 +1,6 @@
 """crates/resnest/data/imagenet21k.tsv.gz: the classes of ImageNet's larger subsets, from timm's `data/_info`.
 
-    python tests/python/make_labels.py
+    python crates/resnest/data/make_labels.py
 
 One line for each of the 21,843 synsets of the largest subset, in its order, which is also the others': the letters of the
 smaller subsets it belongs to, synset, lemmas, definition.
@@ -13,7 +13,7 @@ import timm
 from timm.data.imagenet_info import ImageNetInfo
 
 SUBSETS = {"m": "imagenet-21k-miil", "k": "imagenet-12k", "f": "imagenet-22k"}
-TARGET = Path(__file__).parents[2] / "crates/resnest/data/imagenet21k.tsv.gz"
+TARGET = Path(__file__).parent / "imagenet21k.tsv.gz"
 
 if __name__ == "__main__":
     whole = ImageNetInfo("imagenet-21k-goog")

@@ -1,9 +1,9 @@
 """Records what timm computes, stage by stage, for `resnest verify MODEL --reference OUT`.
 
-    python tests/python/make_reference.py resnest50d.in1k ref.safetensors photo.jpg other.png
-    python tests/python/make_reference.py hf-hub:timm/resnet50.a1_in1k ref.safetensors --random 2
-    python tests/python/make_reference.py resnest50d ref.safetensors photo.jpg --checkpoint my-weights.pth
-    python tests/python/make_reference.py local-dir:crates/resnest/demo ref.safetensors photo.jpg
+    python tests/verify/make_reference.py resnest50d.in1k ref.safetensors photo.jpg other.png
+    python tests/verify/make_reference.py hf-hub:timm/resnet50.a1_in1k ref.safetensors --random 2
+    python tests/verify/make_reference.py resnest50d ref.safetensors photo.jpg --checkpoint my-weights.pth
+    python tests/verify/make_reference.py local-dir:crates/resnest/demo ref.safetensors photo.jpg
 
 Any ResNet-family name of timm will do (`demo` is the folder of the demo model). It needs timm, torch and safetensors.
 

@@ -1,6 +1,6 @@
 """Every architecture's state dict, name by name, as timm 1.0.31 builds it; and the tags with their classes.
 
-    python tests/python/make_tensors.py
+    python tests/family/make_tensors.py
 
 Writes tests/family/tensors.txt.gz: `# architecture parameters`, then a line for each tensor with name, shape and dtype
 (dtype left out where it is float32). Models are built on the meta device, without weights.

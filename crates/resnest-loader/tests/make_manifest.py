@@ -1,6 +1,6 @@
 """The [[model]] entries of weights-manifest.toml, from timm itself.
 
-    python tests/python/make_manifest.py --results FOLDER
+    python crates/resnest-loader/tests/make_manifest.py --results FOLDER
 
 FOLDER holds timm's published results tables (`results/*.csv` of https://github.com/huggingface/pytorch-image-models; they are in
 no package). What stands before the first entry and after the last one in the manifest, written by hand, stays as it is.
@@ -19,7 +19,9 @@ from timm.models import get_pretrained_cfg
 from timm.models._registry import _model_default_cfgs
 
 MODULES = ["resnest", "resnet", "sknet", "res2net", "senet"]
-MANIFEST = Path(__file__).parents[2] / "weights-manifest.toml"
+MANIFEST = Path(__file__).parents[3] / "weights-manifest.toml"
+# The package has a copy, for it can hold nothing from outside its folder.
+COPY = Path(__file__).parents[1] / "weights-manifest.toml"
 TABLES = {
     "imagenet": ("top1", "top5"),
     "imagenet-real": ("real_top1", None),
@@ -125,5 +127,6 @@ if __name__ == "__main__":
     after = rest[rest.index("# The files of the original repository") :]
     entries = [entry(tag, tables) for tag in tags()]
     MANIFEST.write_text(before + "".join(entries) + after)
+    COPY.write_text(MANIFEST.read_text())
     measured = sum("top1 = " in text for text in entries)
     print(f"{len(entries)} entries, {measured} with accuracies, {MANIFEST.stat().st_size} bytes")

@@ -1,6 +1,6 @@
 """Opens a report of `resnest validate --report` in a headless Chromium: widths, colours, pictures; takes screenshots.
 
-    python tests/python/check_report.py REPORT.html FOLDER [--chromium chromium]
+    python tests/validate/check_report.py REPORT.html FOLDER [--chromium chromium]
 
 For wide and narrow windows, light and dark, checks that nothing is wider than the window, that every picture was decoded
 and that text stands out from what is behind it, and writes a screenshot to FOLDER. Not part of CI.

@@ -1,6 +1,6 @@
 """What timm's own validate.py says of 57 small images, and a folder of those and 3 broken ones.
 
-    python tests/python/make_validate.py VALIDATE_PY
+    python tests/validate/make_validate.py VALIDATE_PY
 
 VALIDATE_PY is validate.py from timm's repository, which the package does not hold. Writes tests/validate/images (the
 folder) and tests/validate/timm.json (tables of validate.py for several options, timm's order of files, and figures that

@@ -1,7 +1,7 @@
 """References of the whole family from timm: logits in f32 and f64, and samples of every stage.
 
-    python tests/python/make_family.py native [NAME ...]
-    python tests/python/make_family.py small [NAME ...]
+    python tests/family/make_family.py native [NAME ...]
+    python tests/family/make_family.py small [NAME ...]
 
 `native`: one network for each row of the family's table and for each quirk, at the input size of its weights, one file
 each in tests/family/native. `small`: all the others at 64x64, in tests/family/small.safetensors.

@@ -1,6 +1,6 @@
 """What timm makes of a bundled photo with one pretrained tag of each kind of the family, from the photo's bytes to the logits.
 
-    python tests/python/make_photo.py [TAG ...]
+    python tests/hub/make_photo.py [TAG ...]
 
 Writes tests/hub/photo.json: for each tag its `config.json` as timm writes it for the hub, and the five best classes in f64
 with timm's own f32 logits. Weights come from the formula and from the norms recorded in tests/family, which know an
@@ -20,9 +20,10 @@ from PIL import Image
 from safetensors import safe_open
 from timm.models._hub import save_config_for_hf
 
-import reference
-
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests/family"))
+import reference  # noqa: E402
+
 OUT = ROOT / "tests/hub/photo.json"
 # The first whose best classes are far enough apart is taken.
 PHOTOS = [f"crates/resnest/demo/photos/{name}.png" for name in ("chelsea", "horse")]

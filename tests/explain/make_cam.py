@@ -1,6 +1,6 @@
 """Class activation maps by PyPI's grad-cam, split weights by hooks on timm's modules, and the geometry of timm's crops.
 
-    python tests/python/make_cam.py
+    python tests/explain/make_cam.py
 
 Needs timm, torch, grad-cam, opencv (headless will do), scikit-learn and matplotlib, which grad-cam imports. Writes
 tests/explain/.
