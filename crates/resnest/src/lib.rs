@@ -67,13 +67,14 @@
 //!
 //! let classifier = Classifier::builder("demo").load()?;
 //! let files = ["chelsea.png", "nothing.png", "horse.png"];
-//! let read = |name: &&str| {
-//!     std::fs::read(format!("crates/resnest/demo/photos/{name}")).map_err(|error| error.to_string())
+//! // Any error that one of this crate's can become: here for `std::fs::read`'s too.
+//! let read = |name: &&str| -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+//!     Ok(std::fs::read(format!("crates/resnest/demo/photos/{name}"))?)
 //! };
 //! let mut labels = Vec::new();
 //! classifier.pipeline().batch_size(32).run(files, read, &TopK(1), |batch| {
 //!     for image in batch {
-//!         labels.push(image.answer.map(|best| best[0].label.clone()));
+//!         labels.push(image.answer.map(|best| best[0].label.clone()).map_err(|error| error.to_string()));
 //!     }
 //!     ControlFlow::Continue(())
 //! })?;
