@@ -1,6 +1,6 @@
 """Side by side with Pillow + torchvision: a 4000x3000 JPEG to timm's 224 tensor.
 
-    cargo build --release --example preprocess
+    cargo build --release --features demo --example preprocess
     python benches/image_vs_pillow.py [--rounds 15] [--photo FILE]
 
 Ours is `Classifier::preprocess`, as every command calls it (`benches/preprocess.rs`).

@@ -1,4 +1,4 @@
-"""The README's plots from what the commands wrote. Needs numpy, matplotlib and pyarrow.
+"""The plots of docs/ from what the commands wrote. Needs numpy, matplotlib and pyarrow.
 
     resnest features CIFAR10-TEST-FOLDER --model demo --out features.parquet
     python docs/plots.py features features.parquet docs/features.png

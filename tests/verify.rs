@@ -355,7 +355,7 @@ fn a_reference_of_another_network_is_refused_before_anything_runs() {
     );
 }
 
-/// The files hold what their metadata say, from the versions the README names.
+/// The files hold what their metadata say, from the versions `docs/parity.md` names.
 #[test]
 fn references_are_small_and_of_the_versions_named() {
     for name in ["demo", "resnest14d", "exchanged_radix"] {

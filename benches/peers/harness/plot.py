@@ -1,4 +1,4 @@
-"""The two figures for the README: one case in full, and all models as ratios. SVG, readable on light and dark pages."""
+"""The two figures for docs/benchmarks.md: one case in full, and all models as ratios. SVG, readable on light and dark pages."""
 
 from __future__ import annotations
 

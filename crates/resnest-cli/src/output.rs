@@ -1,4 +1,4 @@
-//! The four ways results are written. The machine formats are documented in the README and stable.
+//! The four ways results are written. The machine formats are documented in `docs/cli.md` and stable.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -18,7 +18,7 @@ use super::subject::Subject;
 /// Fewer runs than this say nothing about their spread.
 const LEAST_RUNS: usize = 3;
 
-/// What was measured of one model; the fields are documented in the README and stable.
+/// What was measured of one model; the fields are documented in `docs/cli.md` and stable.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Measured {
     pub model: String,

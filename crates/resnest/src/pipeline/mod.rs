@@ -7,13 +7,15 @@
 //! # let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/resnest/demo/photos");
 //! let classifier = Classifier::builder("demo").load()?;
 //! let files = [format!("{photos}/chelsea.png"), "no such file".into(), format!("{photos}/horse.png")];
-//! let read = |file: &String| std::fs::read(file).map_err(|e| e.to_string());
+//! let read = |file: &String| -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+//!     Ok(std::fs::read(file)?)
+//! };
 //! let mut lines = Vec::new();
 //! classifier.pipeline().run(files, read, &TopK(1), |batch| {
 //!     for image in batch {
 //!         lines.push(match image.answer {
 //!             Ok(best) => best[0].label.clone(),
-//!             Err(reason) => reason,
+//!             Err(reason) => reason.to_string(),
 //!         });
 //!     }
 //!     ControlFlow::Continue(())
