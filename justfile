@@ -1,8 +1,12 @@
 # What CI runs, and what to run before a commit.
-check: fmt clippy test test-shared doc deny cuda publish
+check: fmt links clippy test test-shared doc deny cuda publish
 
 fmt:
     cargo fmt --all --check
+
+# Links and anchors of the documentation.
+links:
+    python3 docs/check.py
 
 clippy:
     cargo clippy --release --workspace --all-targets --locked -- -D warnings

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Error};
 use clap::Args;
+use resnest::dataset::path_text;
 use resnest::loader::{Checkpoint, CheckpointFormat, Loader, Resolved, StrictReport, check};
 use resnest::model::{Step, gmacs, parameter_count, trace_shapes};
 use resnest::{ModelSource, demo};
@@ -157,17 +158,24 @@ fn resolve(loader: &Loader, args: &InfoArgs) -> Result<Resolved, Error> {
     }
 }
 
+/// Why the weights are not here, and what would bring them.
+fn absent(source: &resnest::loader::Weights, target: &str) -> String {
+    use resnest::loader::Weights as W;
+    match source {
+        W::File(path) => format!("{} is not there", path_text(path)),
+        W::Url(url) => format!("on no hub: get {url} by hand and give it with --checkpoint"),
+        _ => format!("not in the cache; `resnest download {target}` brings them"),
+    }
+}
+
 fn weights(loader: &Loader, resolved: &Resolved, args: &InfoArgs) -> Result<Weights, Error> {
     let checkpoint = match (&resolved.weights, loader.locate(resolved)) {
         (resnest::loader::Weights::Memory { bytes, origin }, _) => {
             Checkpoint::from_bytes(bytes.clone(), origin)?
         }
         (_, Some(path)) => Checkpoint::open(path)?,
-        (_, None) => {
-            let hint = format!(
-                "not in the cache; `resnest download {}` brings them",
-                args.target
-            );
+        (source, None) => {
+            let hint = absent(source, &args.target);
             return Ok(Weights::Absent { hint });
         }
     };
