@@ -233,3 +233,101 @@ fn a_model_is_fused_where_it_can_be_and_as_it_was_asked() {
     let native = create_model("demo", &on_cpu()).unwrap();
     assert_eq!(native.plan()[0].input_size, (48, 48));
 }
+
+#[test]
+fn decoded_pictures_get_the_answers_of_their_bytes() {
+    let photos = photos();
+    let classifier = demo(on_cpu(), None);
+    let gray = Classifier::builder("demo").in_chans(1).load().unwrap();
+    let (file, luma) = (&photos[0], gray.decode(&photos[0]).unwrap());
+    let expected = bits(&classifier.classify(file, 10).unwrap());
+    let decoded = image::load_from_memory(file).unwrap();
+    let ours = resnest::image::decode(file, &resnest::Limits::default()).unwrap();
+    let answers = [
+        classifier.classify_image(&decoded, 10),
+        classifier.classify_image(&decoded.to_rgb8(), 10),
+        classifier.classify_image(&ours, 10),
+    ];
+    for answer in answers {
+        assert!(bits(&answer.unwrap()) == expected);
+    }
+    for answer in classifier.classify_images(&[decoded.clone(), decoded.clone()], 10) {
+        assert!(bits(&answer.unwrap()) == expected);
+    }
+    let logits = classifier.logits_batch(&photos[..1]).remove(0).unwrap();
+    for (index, bits) in expected {
+        assert_eq!(logits[index].to_bits(), bits);
+    }
+    // A model of one channel takes colour as luma; a model of three takes luma three times, as Pillow's `convert` does.
+    let expected = bits(&gray.classify(file, 10).unwrap());
+    for answer in [
+        gray.classify_image(&luma, 10),
+        gray.classify_image(&decoded, 10),
+    ] {
+        assert!(bits(&answer.unwrap()) == expected);
+    }
+    let thrice = luma
+        .clone()
+        .into_mode(resnest::image::ColorMode::Rgb)
+        .unwrap();
+    let gray_picture = image::GrayImage::try_from(&luma).unwrap();
+    let expected = bits(&classifier.classify_image(&thrice, 10).unwrap());
+    for answer in [
+        classifier.classify_image(&luma, 10),
+        classifier.classify_image(&gray_picture, 10),
+    ] {
+        assert!(bits(&answer.unwrap()) == expected);
+    }
+}
+
+#[test]
+fn whose_fault_it_is_can_be_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str| {
+        let builder = Classifier::builder(name)
+            .cache_dir(folder.path())
+            .offline(true);
+        builder.load().unwrap_err()
+    };
+    let kinds = |e: &Error| {
+        let kinds = [
+            e.is_unknown_model(),
+            e.is_unreachable(),
+            e.is_not_found(),
+            e.is_bad_checkpoint(),
+            e.is_bad_image(),
+        ];
+        kinds.map(u8::from)
+    };
+    let typo = load("resnest50");
+    assert!(
+        matches!(typo, Error::Unreachable(_)),
+        "the official name: {typo}"
+    );
+    let typo = load("resnets50d");
+    assert_eq!(kinds(&typo), [1, 0, 0, 0, 0], "{typo}");
+    let near = load("dmeo");
+    assert!(near.to_string().contains("demo"), "{near}");
+    let offline = load("resnest50d");
+    assert_eq!(kinds(&offline), [0, 1, 0, 0, 0], "{offline}");
+    let absent = load("local-dir:/nonexistent/folder");
+    assert_eq!(kinds(&absent), [0, 0, 1, 0, 0], "{absent}");
+    let checkpoint = folder.path().join("model.safetensors");
+    std::fs::write(&checkpoint, b"no weights").unwrap();
+    let builder = Classifier::builder("resnest50d").checkpoint(&checkpoint);
+    let broken = builder.load().unwrap_err();
+    assert_eq!(kinds(&broken), [0, 0, 0, 1, 0], "{broken}");
+    let size = Classifier::builder("demo").input_size(0).load();
+    let size = size.unwrap_err();
+    assert!(matches!(size, Error::Preprocessing(_)), "{size}");
+    assert_eq!(kinds(&size), [0; 5], "{size}");
+    let no_image = demo(on_cpu(), None).classify(b"no image", 1).unwrap_err();
+    assert_eq!(kinds(&no_image), [0, 0, 0, 0, 1], "{no_image}");
+}
+
+#[test]
+fn an_open_device_is_taken_as_it_is() {
+    let builder = Classifier::builder("demo").device(DeviceChoice::Cuda(9));
+    let classifier = builder.opened_device(candle_core::Device::Cpu).load();
+    assert!(classifier.unwrap().device().is_cpu());
+}

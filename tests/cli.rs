@@ -362,3 +362,66 @@ fn an_error_quotes_its_cause_once() {
     assert!(text.contains(absent), "{text}");
     assert_eq!(text.matches("No such file").count(), 1, "{text}");
 }
+
+#[test]
+fn inputs_are_looked_at_before_a_model_is_fetched() {
+    // The model is in no cache and there is no hub: nothing of it may be asked for.
+    let model = ["--model", "resnest269e", "nothing.jpg"];
+    let classify = resnest(&[&["classify", "--format", "jsonl"], &model[..]].concat());
+    let explain = resnest(&[&["explain", "--format", "json"], &model[..]].concat());
+    for output in [&classify, &explain] {
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(output));
+        assert!(
+            stdout(output).contains("No such file"),
+            "{}",
+            stdout(output)
+        );
+        assert!(
+            !stderr(output).contains("resnest269e"),
+            "{}",
+            stderr(output)
+        );
+    }
+    let answer: Value = serde_json::from_str(&stdout(&classify)).unwrap();
+    assert_eq!(answer["file"], "nothing.jpg");
+    let features = resnest(&[&["features", "--out", "x.npy"], &model[..]].concat());
+    assert_eq!(features.status.code(), Some(2), "{}", stderr(&features));
+    assert!(stderr(&features).contains("nothing.jpg: No such file"));
+    // One that can be read, and the model is asked for.
+    let horse = photo("horse.png");
+    let some = resnest(&[&["classify"], &model[..], &[&horse]].concat());
+    assert_eq!(some.status.code(), Some(3), "{}", stderr(&some));
+}
+
+#[test]
+fn the_demo_is_known_wherever_models_are_named() {
+    let download = resnest(&["download", "demo"]);
+    assert_eq!(download.status.code(), Some(0), "{}", stderr(&download));
+    assert!(stdout(&download).contains("nothing to download"));
+    let models = resnest(&["models", "demo"]);
+    assert!(
+        stderr(&models).contains("resnest info demo"),
+        "{}",
+        stderr(&models)
+    );
+    let typo = resnest(&["classify", "--model", "dmo", &photos()]);
+    assert_eq!(typo.status.code(), Some(3));
+    assert!(stderr(&typo).contains("demo"), "{}", stderr(&typo));
+    let verify = resnest(&["verify", "demo"]);
+    assert_eq!(verify.status.code(), Some(2));
+    for way in ["--reference", "--self"] {
+        assert!(stderr(&verify).contains(way), "{}", stderr(&verify));
+    }
+}
+
+#[test]
+fn info_is_in_words() {
+    let output = resnest(&["info", "demo"]);
+    let text = stdout(&output);
+    assert!(text.contains("ResNestBottleneck (radix 2"), "{text}");
+    assert!(
+        text.contains("counters of training steps, which are not used"),
+        "{text}"
+    );
+    assert!(!text.contains('{') && !text.contains("Some("), "{text}");
+}

@@ -294,3 +294,112 @@ impl Pipeline<'_> {
         about.into_iter().zip(answers).map(answered).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::demo;
+
+    /// Of a failed read, and of the library's errors.
+    #[derive(Debug)]
+    enum Failure {
+        Unread(usize),
+        Of(Error),
+    }
+
+    impl From<Error> for Failure {
+        fn from(error: Error) -> Self {
+            Self::Of(error)
+        }
+    }
+
+    fn classifier() -> Classifier {
+        Classifier::builder("demo").threads(2).load().unwrap()
+    }
+
+    /// Of every five inputs one cannot be read, one is no image, one panics.
+    fn read(at: &usize) -> Result<&'static [u8], Failure> {
+        match at % 5 {
+            1 => Err(Failure::Unread(*at)),
+            2 => Ok(b"no image"),
+            3 => panic!("the reader's mistake"),
+            _ => Ok(demo::PHOTOS[at % 2].1),
+        }
+    }
+
+    #[test]
+    fn every_input_has_its_answer_in_its_place() {
+        let classifier = classifier();
+        let expected = demo::PHOTOS.map(|(_, bytes)| classifier.classify(bytes, 1).unwrap());
+        for (batch_size, workers) in [(1, 1), (4, 0), (7, 3), (100, 2)] {
+            let pipeline = classifier
+                .pipeline()
+                .batch_size(batch_size)
+                .workers(workers);
+            let mut seen = Vec::new();
+            let ran = pipeline.run(0..23, read, &TopK(1), |batch| {
+                let full = batch.len() == batch_size;
+                assert!(full || seen.len() + batch.len() == 23, "{}", batch.len());
+                for image in batch {
+                    let at = image.input;
+                    match (at % 5, image.answer) {
+                        (1, Err(Failure::Unread(unread))) => assert_eq!(unread, at),
+                        (2, Err(Failure::Of(error))) => assert!(error.is_bad_image(), "{error}"),
+                        (3, Err(Failure::Of(Error::Panicked { detail }))) => {
+                            assert!(detail.contains("the reader's mistake"), "{detail}");
+                        }
+                        (0 | 4, Ok(best)) => assert_eq!(best[0].index, expected[at % 2][0].index),
+                        (_, answer) => panic!("{at}: {answer:?}"),
+                    }
+                    assert!(image.photo.is_none());
+                    seen.push(at);
+                }
+                ControlFlow::Continue(())
+            });
+            assert!(!ran.unwrap().stopped);
+            assert_eq!(seen, Vec::from_iter(0..23), "{batch_size}, {workers}");
+        }
+    }
+
+    #[test]
+    fn reading_is_never_far_ahead_and_ends_where_it_is_stopped() {
+        let classifier = classifier();
+        let pipeline = classifier.pipeline().batch_size(2).workers(2);
+        let (started, mut answered) = (AtomicUsize::new(0), 0);
+        let read = |at: &usize| {
+            started.fetch_add(1, Ordering::SeqCst);
+            read(&(5 * at))
+        };
+        // Without an end: only what is asked for is read.
+        let ran = pipeline.run(0.., read, &Logits, |batch| {
+            answered += batch.len();
+            assert!(batch.iter().all(|image| image.answer.is_ok()));
+            std::thread::sleep(Duration::from_millis(20));
+            let ahead = started.load(Ordering::SeqCst) - answered;
+            // A queue of two batches and the workers' images, and an image in each worker's hands.
+            assert!(ahead <= 2 * 2 + 2 + 2, "{ahead}");
+            match answered {
+                12.. => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        assert!(ran.unwrap().stopped);
+        assert_eq!(answered, 12);
+    }
+
+    #[test]
+    fn photos_come_with_the_answers_where_they_are_asked_for() {
+        let classifier = classifier();
+        let pipeline = classifier.pipeline().keep_photos(true);
+        let whole = classifier.decode(demo::PHOTOS[0].1).unwrap();
+        let inputs = [0, 2];
+        let ran = pipeline.run(inputs, read, &Logits, |batch| {
+            assert_eq!(batch[0].photo.as_ref(), Some(&whole));
+            assert!(batch[1].photo.is_none() && batch[1].answer.is_err());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(ran.unwrap().workers, 2);
+    }
+}
