@@ -1,4 +1,4 @@
-//! The cache on disk, as Python's huggingface_hub lays it out.
+//! The cache on disk, as Python's huggingface_hub and hf-hub lay it out.
 //!
 //! ```text
 //! models--user--repo/blobs/<etag>                        the bytes, named by their hash
@@ -12,6 +12,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hf_hub::Repo;
+
 use super::error::HubError;
 use super::names::{FileRef, is_path_token};
 
@@ -19,13 +21,13 @@ use super::names::{FileRef, is_path_token};
 pub(super) struct Layout<'a> {
     pub(super) root: &'a Path,
     pub(super) file: &'a FileRef,
-    /// `models--user--repo`: `repo_folder_name` of huggingface_hub's `file_download.py`.
+    /// `models--user--repo`, as hf-hub names it.
     pub(super) folder: String,
 }
 
 impl<'a> Layout<'a> {
     pub(super) fn new(root: &'a Path, file: &'a FileRef) -> Self {
-        let folder = format!("models--{}", file.repo().replace('/', "--"));
+        let folder = Repo::model(file.repo().to_owned()).folder_name();
         Self { root, file, folder }
     }
 

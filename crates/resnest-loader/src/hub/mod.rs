@@ -4,7 +4,7 @@
 //! is the one of Python's huggingface_hub in both directions: names, links, references, markers
 //! for missing files and locks.
 //!
-//! # Why not the hf-hub crate
+//! # Why only the names of the hf-hub crate
 //!
 //! hf-hub 0.5 has no timeouts, turns every status into one opaque error, resumes without looking at what
 //! the server answered, verifies neither size nor hash, and its locks lie where Python does not look.
