@@ -18,6 +18,7 @@ fn main() -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "resnest", &completions)?;
     }
-    // no pages on `resnest help`, which only shows the others
-    clap_mangen::generate_to(command.disable_help_subcommand(true), &man)
+    // A new one, for the completions have given theirs the subcommand `help`: no pages on that, which only shows the others.
+    let command = resnest_cli::command().disable_help_subcommand(true);
+    clap_mangen::generate_to(command, &man)
 }
