@@ -258,6 +258,9 @@ fn decoded_pictures_get_the_answers_of_their_bytes() {
     for (index, bits) in expected {
         assert_eq!(logits[index].to_bits(), bits);
     }
+    let all = resnest::explain::Classes::Top(1);
+    let seen = gray.cam_image(&decoded, &all).unwrap();
+    assert_eq!(seen.image, luma, "what the model was shown");
     // A model of one channel takes colour as luma; a model of three takes luma three times, as Pillow's `convert` does.
     let expected = bits(&gray.classify(file, 10).unwrap());
     for answer in [

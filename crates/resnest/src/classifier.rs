@@ -293,12 +293,20 @@ impl Classifier {
     /// [`Error::Image`] if the pixels' count does not fit their size.
     pub fn preprocess_image<P: Picture + ?Sized>(&self, picture: &P) -> Result<Pixels, Error> {
         contained(|| {
-            let (image, mode) = (picture.to_image(), self.transform.color_mode());
-            let image = match image.channels == mode.channels() {
-                true => image,
-                false => Cow::Owned(image.into_owned().into_mode(mode)?),
-            };
+            let image = self.in_mode(picture)?;
             Ok(Pixels(self.transform.apply_to(&image)?))
+        })
+    }
+
+    /// A decoded picture of the channels that the model takes.
+    pub(crate) fn in_mode<'a, P>(&self, picture: &'a P) -> Result<Cow<'a, Image>, Error>
+    where
+        P: Picture + ?Sized,
+    {
+        let (image, mode) = (picture.to_image(), self.transform.color_mode());
+        Ok(match image.channels == mode.channels() {
+            true => image,
+            false => Cow::Owned(image.into_owned().into_mode(mode)?),
         })
     }
 

@@ -121,8 +121,9 @@ impl Classifier {
         P: Picture + ?Sized,
     {
         self.check_maps()?;
-        let pixels = self.preprocess_image(picture)?;
-        self.cam_photo(picture.to_image().into_owned(), &pixels, classes)
+        let image = self.in_mode(picture)?;
+        let pixels = self.preprocess_image(&*image)?;
+        self.cam_photo(image.into_owned(), &pixels, classes)
     }
 
     /// The same for what [`Classifier::preprocess_photo`] gave.
