@@ -1,17 +1,16 @@
 """KServe's objects against KServe's own types, as its Python SDK declares them.
 
-KServe's CRDs are in no package registry, but the SDK's models are generated from the same Go types: every field's name
-and type, and which must be there. They are read as data from the package's files (`openapi_types`, `attribute_map`, the
-setters that refuse None), nothing of it is imported. What belongs to Kubernetes inside (containers, volumes, ...) goes to
-kubernetes-validate's schemas. The SDK does not know the lists of allowed values; `meaning` looks at those we rely on.
-With the CRDs at hand (`--crds DIR`, KServe's config/crd/full) `crds` checks against them too.
+KServe's CRDs are in no package registry, but the SDK's models are generated from the same Go types: every field's
+name and type, and which must be there. They are read as data from the package's files (`openapi_types`,
+`attribute_map`, the setters that refuse None), nothing of it is imported. What belongs to Kubernetes inside
+(containers, volumes, ...) goes to kubernetes-validate's schemas. The SDK does not know the lists of allowed values;
+`meaning` looks at those we rely on. With the CRDs at hand (`--crds DIR`, KServe's config/crd/full) `crds` checks against them too.
 """
 import ast
-import importlib.util
+import importlib.metadata
 from pathlib import Path
 
-from .common import at, by_kind, package, title
-from .common import Skipped
+from .common import Skipped, at, by_kind, package, title
 from .manifests import KUBERNETES, restricted, volumes
 
 ROOTS = {
@@ -39,16 +38,18 @@ class Types:
         names = tables["attribute_map"]
         self.fields[node.name] = {names[python]: kind for python, kind in tables["openapi_types"].items()}
         # a setter that refuses None: the field must be there
-        self.required[node.name] = {names[item.name] for item in node.body if isinstance(item, ast.FunctionDef)
-                                    and item.name in names and any(isinstance(part, ast.Raise) for part in ast.walk(item))}
+        self.required[node.name] = {
+            names[item.name] for item in node.body if isinstance(item, ast.FunctionDef) and item.name in names
+            and any(isinstance(part, ast.Raise) for part in ast.walk(item))}
 
 
 def types():
     """The installed SDK's types."""
-    found = importlib.util.find_spec("kserve")
-    if found is None:
-        raise Skipped("kserve isn't installed (pip install --no-deps kserve==0.21.0)", lacking=True)
-    read = Types(Path(found.origin).parent / "models")
+    try:
+        folder = importlib.metadata.distribution("kserve").locate_file("kserve/models")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise Skipped("kserve isn't installed (pip install --no-deps kserve==0.21.0)", lacking=True) from error
+    read = Types(Path(folder))
     if not set(ROOTS.values()) <= read.fields.keys():
         raise ValueError("the kserve package has no models of ServingRuntime and InferenceService")
     return read
@@ -125,7 +126,7 @@ class _Core:
 
 
 def crds(documents, folder):
-    """The same objects against the CRDs' schemas, with unknown fields refused (`kubectl apply` drops or refuses them)."""
+    """The same objects against the CRDs' schemas, with unknown fields refused."""
     yaml, jsonschema = package("yaml"), package("jsonschema")
     schemas_of = {}
     for path in sorted(Path(folder).rglob("serving.kserve.io_*.yaml")):
@@ -160,7 +161,7 @@ def _closed(schema):
 
 
 def meaning(documents):
-    """What KServe needs beyond types: the container's name, the placeholder, known protocols, a runtime for the format."""
+    """What KServe needs beyond types: the container's name, the placeholder, protocols, a runtime for the format."""
     faults, formats = [], set()
     for runtime in by_kind(documents, "ServingRuntime"):
         spec = runtime["spec"]

@@ -72,18 +72,19 @@ def _ports(documents, pod):
     for service in by_kind(documents, "Service"):
         for port in service["spec"]["ports"]:
             if port["targetPort"] not in names:
-                faults.append(f"{title(service)}: port {port['name']} goes to {port['targetPort']}, which no container has")
+                faults.append(f"{title(service)}: port {port['name']} goes to {port['targetPort']}, which nobody has")
     for policy in by_kind(documents, "NetworkPolicy"):
         for port in (port for rule in policy["spec"].get("ingress", []) for port in rule.get("ports", [])):
             if port["port"] not in names:
-                faults.append(f"{title(policy)}: lets in {port['port']}, which no container has")
+                faults.append(f"{title(policy)}: lets in {port['port']}, which nobody has")
     return faults
 
 
 def _maps(documents, pod):
     """The maps that variables come from must be among the objects."""
     maps = {_name(document) for document in by_kind(documents, "ConfigMap")}
-    named = [at(source, "configMapRef.name") for container in pod["containers"] for source in container.get("envFrom", [])]
+    named = [at(source, "configMapRef.name") for container in pod["containers"]
+             for source in container.get("envFrom", [])]
     return [f"envFrom: there is no ConfigMap {name}" for name in named if name not in maps]
 
 

@@ -1,7 +1,7 @@
 """Dashboard and alerts against the metrics that a server really exposes.
 
-A query that names a metric or a label which is not there shows an empty panel and never an error: nobody notices, so this
-does. Queries are parsed as Prometheus parses them; the metrics are those of a scrape of `resnest serve`.
+A query that names a metric or a label which is not there shows an empty panel and never an error: nobody notices, so
+this does. Queries are parsed as Prometheus parses them; the metrics are those of a scrape of `resnest serve`.
 """
 import json
 import re
@@ -27,8 +27,8 @@ class Scrape:
                 self._sample(line)
 
     def _type(self, name, kind):
-        names = {"histogram": ["_bucket", "_sum", "_count"], "counter": [""], "summary": ["_sum", "_count"]}.get(kind, [""])
-        for suffix in names:
+        suffixes = {"histogram": ["_bucket", "_sum", "_count"], "summary": ["_sum", "_count"]}
+        for suffix in suffixes.get(kind, [""]):
             full = name + suffix
             # OpenMetrics leaves `_total` off the counter's name; `x_info` is a gauge named x
             if kind == "counter" and not name.endswith("_total"):
@@ -40,13 +40,12 @@ class Scrape:
 
     def _sample(self, line):
         name = re.match(r"[a-zA-Z_:][a-zA-Z0-9_:]*", line).group()
-        inside = line[len(name):]
-        found = set(re.findall(r'([a-zA-Z_][a-zA-Z0-9_]*)="(?:[^"\\]|\\.)*"', inside)) if inside.startswith("{") else set()
-        self.labels[name] = (self.labels.get(name) or set()) | found
+        found = re.findall(r'([a-zA-Z_][a-zA-Z0-9_]*)="(?:[^"\\]|\\.)*"', line[len(name):])
+        self.labels[name] = (self.labels.get(name) or set()) | set(found)
 
 
 def expression(query, scrape, where):
-    """The faults of one query: what does not parse, metrics and labels that are not there, rates of gauges, bare counters."""
+    """The faults of one query: what does not parse, what is not there, rates of gauges, bare counters."""
     promql = package("promql_parser")
     try:
         tree = promql.parse(INTERVALS.sub("5m", query))
@@ -57,7 +56,7 @@ def expression(query, scrape, where):
 
 def _visit(promql, node, scrape, rated):
     """The labels that the node's result may carry (None: not known), and its faults."""
-    if isinstance(node, promql.ParenExpr) or isinstance(node, promql.UnaryExpr) or isinstance(node, promql.SubqueryExpr):
+    if isinstance(node, (promql.ParenExpr, promql.UnaryExpr, promql.SubqueryExpr)):
         return _visit(promql, node.expr, scrape, rated)
     if isinstance(node, promql.MatrixSelector):
         return _selector(node.vector_selector, scrape, rated)

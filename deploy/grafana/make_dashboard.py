@@ -1,7 +1,7 @@
 """Writes dashboard.json beside it: `python deploy/grafana/make_dashboard.py`.
 
-A dashboard's JSON is a thousand lines that nobody reads; what is on it is the list ROWS here. Each panel: title, what it
-tells, unit, and its queries as (PromQL, legend). `SELECT` narrows a query to what the dashboard's menus say.
+A dashboard's JSON is a thousand lines that nobody reads; what is on it is the list ROWS here. Each panel: title, what
+it tells, unit, and its queries as (PromQL, legend). `SELECT` narrows a query to what the dashboard's menus say.
 """
 import json
 import sys
@@ -57,8 +57,9 @@ ROWS = [
               [(f"sum by (status) ({rate('resnest_requests_total')})", "{{status}}")], stacked=True),
         graph("Requests by endpoint", "Through which door they came.", "reqps",
               [(f"sum by (endpoint) ({rate('resnest_requests_total')})", "{{endpoint}}")], stacked=True),
-        graph("Images by model and result", "A request may bring many. `error`: a broken image; `cancelled`: its client left.",
-              "short", [(f"sum by (model, result) ({rate('resnest_images_total')})", "{{model}} {{result}}")]),
+        graph("Images by model and result",
+              "A request may bring many. `error`: a broken image; `cancelled`: its client left.", "short",
+              [(f"sum by (model, result) ({rate('resnest_images_total')})", "{{model}} {{result}}")]),
         graph("Refused, by reason", "`overloaded` is answered 429: add servers. `timeout`: a request waited too long.",
               "reqps", [(f"sum by (reason) ({rate('resnest_rejected_total')})", "{{reason}}")], stacked=True),
         graph("Connections", "Open HTTP and gRPC connections.", "short",
@@ -67,17 +68,18 @@ ROWS = [
               [(f"resnest_in_flight_images{{{SELECT}}}", "{{instance}}")]),
     ]),
     ("Where the time goes", [
-        graph("A request", "From its first byte to its answer.", "s", quantiles("resnest_request_seconds"), size=(12, 8)),
-        graph("In the queue", "An image's wait for its batch. It grows when requests come faster than they are computed.",
-              "s", quantiles("resnest_queue_seconds"), size=(12, 8)),
+        graph("A request", "From its first byte to its answer.", "s", quantiles("resnest_request_seconds"),
+              size=(12, 8)),
+        graph("In the queue", "An image's wait for its batch. It grows when more comes than is computed.", "s",
+              quantiles("resnest_queue_seconds"), size=(12, 8)),
         graph("Decoding", "An image's bytes to the network's input.", "s", quantiles("resnest_decode_seconds"),
               size=(12, 8)),
         graph("Inference", "One batch through the network.", "s", quantiles("resnest_inference_seconds"), size=(12, 8)),
     ]),
     ("Batches", [
         graph("Images in a batch", "Batches form themselves: one image when idle, more under load.", "short",
-              [(f"sum by (model) ({rate('resnest_batch_images_sum')}) / sum by (model) ({rate('resnest_batch_images_count')})",
-                "{{model}} mean")] + quantiles("resnest_batch_images")[1:], size=(12, 8)),
+              [(f"sum by (model) ({rate('resnest_batch_images_sum')})"
+                f" / sum by (model) ({rate('resnest_batch_images_count')})", "{{model}} mean")] + quantiles("resnest_batch_images")[1:], size=(12, 8)),
         graph("Queue", "Images that wait for a batch. At `--queue` the server answers 429.", "short",
               [(f"resnest_queue_images{{{MODEL}}}", "{{model}} {{instance}}")], size=(12, 8)),
     ]),
@@ -109,7 +111,8 @@ def panel(number, spec, x, y):
         "id": number, "type": spec["type"], "title": spec["title"], "description": spec["description"],
         "datasource": SOURCE, "gridPos": {"h": height, "w": width, "x": x, "y": y},
         "fieldConfig": {"defaults": defaults, "overrides": []},
-        "targets": [{"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": query, "legendFormat": legend or "__auto",
+        "targets": [{"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": query,
+                     "legendFormat": legend or "__auto",
                      "instant": spec["type"] in ("stat", "table"), "range": spec["type"] not in ("stat", "table"),
                      "format": "table" if spec["type"] == "table" else "time_series"}
                     for i, (query, legend) in enumerate(spec["queries"])],
