@@ -4,7 +4,7 @@
     python deploy/check.py [--all] [--resnest PATH] [--scrape FILE] [--crds DIR]
 
 Prints a line for each check: fine, its faults, or why it was skipped. Exits 1 if anything is wrong; with --all (as CI
-does) also if a package of requirements.txt is missing. checks/mutations.py holds these checks to finding mistakes.
+does) also if the command or a package of requirements.txt is missing. checks/mutations.py holds these checks to finding mistakes.
 """
 import argparse
 import json
@@ -60,6 +60,7 @@ def static(report, core, serving, crds):
     report.check("systemd: verify and security", lambda: files.unit(read("systemd/resnest.service")))
     report.check("systemd: times",
                  lambda: files.unit_times(read("systemd/resnest.service"), read("systemd/serve.env")))
+    report.check("prometheus: when the alerts fire", metrics.firing)
     report.check("grafana: dashboard.json is its script's", metrics.drift)
 
 
@@ -102,7 +103,7 @@ def shown(report, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="a missing package is a fault")
+    parser.add_argument("--all", action="store_true", help="a missing package or command is a fault")
     parser.add_argument("--resnest", help="the command to try (default: target/release/resnest)")
     parser.add_argument("--scrape", help="a saved /metrics instead of one of the command")
     parser.add_argument("--crds", help="KServe's config/crd/full, to check with the CRDs too")

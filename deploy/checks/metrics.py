@@ -5,8 +5,9 @@ this does. Queries are parsed as Prometheus parses them; the metrics are those o
 """
 import json
 import re
+import shutil
 
-from .common import REPOSITORY, package
+from .common import DEPLOY, Skipped, package, run
 
 # What Prometheus adds to every sample.
 TARGET = {"job", "instance", "namespace", "pod", "__name__"}
@@ -186,6 +187,14 @@ def alerts(rules, scrape):
     return faults
 
 
+def firing():
+    """Prometheus' own tool on the alerts: when they fire, by alerts.test.yaml."""
+    if not shutil.which("promtool"):
+        raise Skipped("promtool isn't installed (Debian: prometheus)")
+    status, output = run("promtool", "test", "rules", DEPLOY / "prometheus" / "alerts.test.yaml")
+    return [] if status == 0 else output.splitlines()
+
+
 def unshown(board, scrape):
     """Metrics of ours that no panel shows."""
     text = json.dumps(board)
@@ -196,7 +205,7 @@ def unshown(board, scrape):
 
 def drift():
     """dashboard.json must be what make_dashboard.py writes."""
-    folder = REPOSITORY / "deploy" / "grafana"
+    folder = DEPLOY / "grafana"
     code = {"__name__": "make_dashboard", "__file__": str(folder / "make_dashboard.py")}
     exec(compile((folder / "make_dashboard.py").read_text(encoding="utf-8"), "make_dashboard.py", "exec"), code)
     if code["text"]() != (folder / "dashboard.json").read_text(encoding="utf-8"):

@@ -20,7 +20,7 @@ def binary(given):
     """The command to try: the one given, or what cargo built."""
     path = Path(given) if given else REPOSITORY / "target" / "release" / "resnest"
     if not path.exists():
-        raise Skipped(f"there is no {path} (cargo build --release, or --resnest PATH)")
+        raise Skipped(f"there is no {path} (cargo build --release, or --resnest PATH)", lacking=True)
     return path.resolve()
 
 
@@ -28,7 +28,7 @@ def usage(resnest):
     """The text of `resnest serve --help`."""
     done = subprocess.run([str(resnest), "serve", "--help"], capture_output=True, text=True)
     if done.returncode != 0:
-        raise Skipped(f"{resnest} has no `serve`")
+        raise Skipped(f"{resnest} has no `serve`", lacking=True)
     return done.stdout
 
 

@@ -79,7 +79,8 @@ ROWS = [
     ("Batches", [
         graph("Images in a batch", "Batches form themselves: one image when idle, more under load.", "short",
               [(f"sum by (model) ({rate('resnest_batch_images_sum')})"
-                f" / sum by (model) ({rate('resnest_batch_images_count')})", "{{model}} mean")] + quantiles("resnest_batch_images")[1:], size=(12, 8)),
+                f" / sum by (model) ({rate('resnest_batch_images_count')})", "{{model}} mean")]
+              + quantiles("resnest_batch_images")[1:], size=(12, 8)),
         graph("Queue", "Images that wait for a batch. At `--queue` the server answers 429.", "short",
               [(f"resnest_queue_images{{{MODEL}}}", "{{model}} {{instance}}")], size=(12, 8)),
     ]),
