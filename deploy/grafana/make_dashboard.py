@@ -58,7 +58,7 @@ ROWS = [
         graph("Requests by endpoint", "Through which door they came.", "reqps",
               [(f"sum by (endpoint) ({rate('resnest_requests_total')})", "{{endpoint}}")], stacked=True),
         graph("Images by model and result",
-              "A request may bring many. `error`: a broken image; `cancelled`: its client left.", "short",
+              "A request may bring many. `error`: a broken image, for one.", "short",
               [(f"sum by (model, result) ({rate('resnest_images_total')})", "{{model}} {{result}}")]),
         graph("Refused, by reason", "`overloaded` is answered 429: add servers. `timeout`: a request waited too long.",
               "reqps", [(f"sum by (reason) ({rate('resnest_rejected_total')})", "{{reason}}")], stacked=True),
