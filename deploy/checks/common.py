@@ -9,8 +9,8 @@ REPOSITORY = DEPLOY.parent
 
 
 class Skipped(Exception):
-    """A check that could not be made, and why. `lacking`: a package of requirements.txt or the built command. Where both
-    are there on purpose (`--all`) their absence is a fault, or a check could vanish without anybody noticing."""
+    """A check that could not be made, and why. `lacking`: a package of requirements.txt, or the built command. Where
+    both should be there (`--all`) their absence is a fault, or a check could vanish without anybody noticing."""
 
     def __init__(self, reason, lacking=False):
         super().__init__(reason)

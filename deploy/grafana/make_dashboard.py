@@ -12,6 +12,8 @@ SCHEMA = 42
 WIDTH = 24
 SELECT = 'job=~"$job", instance=~"$instance"'
 MODEL = f'{SELECT}, model=~"$model"'
+# Probes and scrapes are requests too, of no model: they would hide how long images take.
+REAL = f'{MODEL}, model!=""'
 EVERY = "$__rate_interval"
 
 
@@ -22,7 +24,7 @@ def rate(metric, select=MODEL):
 
 def quantiles(metric, by="model"):
     """The median and the slowest hundredth of a histogram."""
-    return [(f"histogram_quantile({q}, sum by (le, {by}) ({rate(metric + '_bucket')}))", f"{{{{{by}}}}} {name}")
+    return [(f"histogram_quantile({q}, sum by (le, {by}) ({rate(metric + '_bucket', REAL)}))", f"{{{{{by}}}}} {name}")
             for q, name in ((0.5, "p50"), (0.99, "p99"))]
 
 
@@ -36,7 +38,7 @@ def graph(title, about, unit, queries, **more):
             "size": (8, 8), **more}
 
 
-FAILED = rate("resnest_requests_total", MODEL + ', status=~"5.."')
+FAILED = rate("resnest_requests_total", REAL + ', status=~"5.."')
 ANSWERED = rate("resnest_images_total", MODEL + ', result="ok"')
 ROWS = [
     ("At a glance", [
@@ -45,11 +47,11 @@ ROWS = [
         stat("Images a second", "Images answered.", "short",
              f"sum({ANSWERED})", decimals=1),
         stat("p99", "99 of 100 requests are answered within this time.", "s",
-             f"histogram_quantile(0.99, sum by (le) ({rate('resnest_request_seconds_bucket')}))", decimals=2),
+             f"histogram_quantile(0.99, sum by (le) ({rate('resnest_request_seconds_bucket', REAL)}))", decimals=2),
         stat("Refused", "Requests refused: too many at once, a model away, or too slow.", "reqps",
              f"sum({rate('resnest_rejected_total')})", decimals=2, steps=[("green", None), ("orange", 0.001)]),
-        stat("Failures", "Of all requests, those answered with 5xx.", "percentunit",
-             f"(sum({FAILED}) or vector(0)) / sum({rate('resnest_requests_total')})", decimals=2,
+        stat("Failures", "Of all requests to models, those answered with 5xx.", "percentunit",
+             f"(sum({FAILED}) or vector(0)) / sum({rate('resnest_requests_total', REAL)})", decimals=2,
              steps=[("green", None), ("red", 0.001)]),
     ]),
     ("Traffic", [
@@ -68,8 +70,8 @@ ROWS = [
               [(f"resnest_in_flight_images{{{SELECT}}}", "{{instance}}")]),
     ]),
     ("Where the time goes", [
-        graph("A request", "From its first byte to its answer.", "s", quantiles("resnest_request_seconds"),
-              size=(12, 8)),
+        graph("A request", "From its head to its answer; probes and scrapes left out.", "s",
+              quantiles("resnest_request_seconds"), size=(12, 8)),
         graph("In the queue", "An image's wait for its batch. It grows when more comes than is computed.", "s",
               quantiles("resnest_queue_seconds"), size=(12, 8)),
         graph("Decoding", "An image's bytes to the network's input.", "s", quantiles("resnest_decode_seconds"),
