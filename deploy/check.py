@@ -4,7 +4,8 @@
     python deploy/check.py [--all] [--resnest PATH] [--scrape FILE] [--crds DIR]
 
 Prints a line for each check: fine, its faults, or why it was skipped. Exits 1 if anything is wrong; with --all (as CI
-does) also if the command or a package of requirements.txt is missing. checks/mutations.py holds these checks to finding mistakes.
+does) also if the command or a package of requirements.txt is missing. checks/mutations.py holds these checks to finding
+mistakes.
 """
 import argparse
 import json

@@ -4,8 +4,8 @@ KServe's CRDs are in no package registry, but the SDK's models are generated fro
 name and type, and which must be there. They are read as data from the package's files (`openapi_types`,
 `attribute_map`, the setters that refuse None), nothing of it is imported. What belongs to Kubernetes inside
 (containers, volumes, ...) goes to kubernetes-validate's schemas. The SDK does not know the lists of allowed values;
-`meaning` looks at those we rely on. With the CRDs at hand (`--crds DIR`, KServe's config/crd/full) `crds` checks against
-them too.
+`meaning` looks at those we rely on. With the CRDs at hand (`--crds DIR`, KServe's config/crd/full) `crds` checks
+against them too.
 """
 import ast
 import importlib.metadata
