@@ -663,6 +663,8 @@ function showCode() {
   const tab = document.querySelector('[role="tab"][aria-selected="true"]').id;
   $("code").textContent = codeLines(tab);
   $("code").setAttribute("aria-labelledby", tab);
+  // "Copied" is said of these lines only.
+  $("copy").textContent = "Copy";
 }
 
 function selectTab(tab) {
@@ -695,7 +697,6 @@ async function copyCode() {
   }
   $("copy").textContent = copied ? "Copied" : "Press Ctrl+C";
   $("status").textContent = copied ? "Copied." : "The lines are selected.";
-  setTimeout(() => { $("copy").textContent = "Copy"; }, 2000);
 }
 
 // ── What the visitor does ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -729,7 +730,9 @@ $("prediction-rows").addEventListener("change", ({ target }) => {
   showPhoto();
 });
 $("opacity").addEventListener("input", () => {
-  $("opacity-value").textContent = `${$("opacity").value}%`;
+  const value = `${$("opacity").value}%`;
+  $("opacity-value").textContent = value;
+  $("opacity").setAttribute("aria-valuetext", value);
   draw();
 });
 $("model").addEventListener("change", () => {
