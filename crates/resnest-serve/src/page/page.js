@@ -270,49 +270,37 @@ async function reduced(whole) {
   return createImageBitmap(whole, size).finally(() => whole.close());
 }
 
-/// The bytes of a JPEG, PNG or WebP without their EXIF block; any others as they are.
+/// The bytes of a JPEG or PNG without their EXIF block; any others as they are (Chromium and Firefox do not turn a WebP).
 function withoutExif(buffer) {
   const view = new DataView(buffer);
   const text = (at, length) => String.fromCharCode(...new Uint8Array(buffer, at, length));
-  let found = null;
+  let found = [0, 0];
   try {
     if (view.getUint16(0) === 0xffd8) found = exifInJpeg(view, text);
     else if (text(1, 3) === "PNG") found = exifInPng(view, text);
-    else if (text(8, 4) === "WEBP") found = exifInWebp(view, text);
   } catch { /* RangeError: the file ends early. The decoder will say what it makes of it. */ }
-  const { start, end, instead } = found ?? { start: 0, end: 0, instead: "" };
-  return new Blob([buffer.slice(0, start), instead, buffer.slice(end)]);
+  const [start, end] = found;
+  return new Blob([buffer.slice(0, start), buffer.slice(end)]);
 }
 
 /// Segments are FF, a marker and a length that counts itself; the pixels begin after DA.
 function exifInJpeg(view, text) {
   for (let start = 2; view.getUint8(start) === 0xff && view.getUint8(start + 1) !== 0xda;) {
     const end = start + 2 + view.getUint16(start + 2);
-    if (view.getUint8(start + 1) === 0xe1 && text(start + 4, 4) === "Exif") return { start, end, instead: "" };
+    if (view.getUint8(start + 1) === 0xe1 && text(start + 4, 4) === "Exif") return [start, end];
     start = end;
   }
-  return null;
+  return [0, 0];
 }
 
 /// Chunks are a length, a name, so many bytes and a checksum.
 function exifInPng(view, text) {
   for (let start = 8; start < view.byteLength;) {
     const end = start + 12 + view.getUint32(start);
-    if (text(start + 4, 4) === "eXIf") return { start, end, instead: "" };
+    if (text(start + 4, 4) === "eXIf") return [start, end];
     start = end;
   }
-  return null;
-}
-
-/// Chunks are a name, a length and an even number of bytes. The file's length stands at its head, so the chunk stays and
-/// only gets a name that nobody knows.
-function exifInWebp(view, text) {
-  for (let start = 12; start < view.byteLength;) {
-    if (text(start, 4) === "EXIF") return { start, end: start + 4, instead: "JUNK" };
-    const length = view.getUint32(start + 4, true);
-    start += 8 + length + (length % 2);
-  }
-  return null;
+  return [0, 0];
 }
 
 /// How wide the browser would show the photo, EXIF block and all.
@@ -353,6 +341,12 @@ function takeFirst(transfer) {
 
 function show(answer) {
   Object.assign(state, { answer, chosen: 0 });
+  // Whatever makes a browser read a file otherwise than the model did: the map would not lie on it.
+  const { image } = answer;
+  if (state.size && image && (image.width !== state.size.width || image.height !== state.size.height)) {
+    state.bitmap.close();
+    Object.assign(state, { bitmap: null, turned: false });
+  }
   document.body.dataset.stage = "answered";
   $("results").setAttribute("aria-busy", "false");
   showPredictions();
@@ -446,13 +440,14 @@ function showPhoto() {
   const { file, bitmap, answer } = state;
   const size = answer?.image ?? state.size;
   const prediction = answer?.predictions[state.chosen];
+  const cam = prediction?.cam && answer.window ? prediction.cam : null;
   $("photo-name").textContent = file.name || "Photo";
   const sides = size ? `${size.width} × ${size.height} · ` : "";
   $("photo-size").textContent = sides + bytes(file.size);
   $("no-photo").hidden = Boolean(bitmap);
+  $("frame").hidden = !bitmap && Boolean(answer) && !cam;
   $("photo-note").hidden = !state.turned;
   $("photo-note").textContent = "Shown as it lies in the file and as the model saw it: not turned by its EXIF block.";
-  const cam = prediction?.cam && answer.window ? prediction.cam : null;
   $("map-words").hidden = !cam;
   $("map-strength").hidden = !cam || !bitmap;
   state.map = cam ? colouredMap(cam, bitmap) : null;
@@ -581,9 +576,9 @@ function showSplits() {
   const end = Math.min(Math.max(Math.ceil(most * 10 + 0.2) / 10, 0.2), 1);
   $("splits-words").textContent = radix > 1
     ? `A softmax over ${radix} splits in every channel. The dot is the mean over a block’s channels, the bar their middle `
-      + `80%, and the line in between no preference. The scale ends at ${end}.`
+      + `80%, and the line in between no preference. The scale runs from 0 to ${end}.`
     : "The one split’s gate in every channel. The dot is the mean over a block’s channels, the bar their middle 80%. "
-      + `The scale ends at ${end}.`;
+      + `The scale runs from 0 to ${end}.`;
   const keys = Array.from({ length: radix }, (_, split) => element("li", `split-${split % 4}`, `Split ${split + 1}`));
   $("splits-key").replaceChildren(...(radix > 1 ? keys : []));
   $("splits-blocks").replaceChildren(...blocks.map((block) => blockRow(block, end)));
