@@ -649,7 +649,10 @@ for guess in response.json()["predictions"]:
 function hubLines({ name, key, hub }) {
   return `${key ? "import os\n" : ""}from huggingface_hub import InferenceClient
 
-client = InferenceClient(model=${python(hub)}${key ? ', token=os.environ["RESNEST_API_KEY"]' : ""})
+client = InferenceClient(
+    model=${python(hub)},${key ? `
+    token=os.environ["RESNEST_API_KEY"],` : ""}
+)
 for guess in client.image_classification(${python(name)}, top_k=${CLASSES}):
     print(f"{guess.score:7.2%}  {guess.label}")`;
 }
