@@ -1,8 +1,8 @@
 """The page of `resnest serve` in Chromium: python3 tests/serve/page.py BASE_URL SCREENSHOT_DIR
 
-BASE_URL is a running `resnest serve --model demo` without an API key. Everything is done as a visitor does it: a file is
-dragged in, a picture pasted from the clipboard, a sample taken with the keyboard. What the page shows is held against the
-server's own answers, asked for here without the page. Prints a line for each check; exits with 1 and says what was
+BASE_URL is a running `resnest serve --model demo` without an API key. Everything is done as a visitor does it: a file
+is dragged in, a picture pasted from the clipboard, a sample taken with the keyboard. What the page shows is held against
+the server's own answers, asked for here without the page. Prints a line for each check; exits with 1 and says what was
 wrong if one fails.
 
 Needs: pip install playwright==1.65.2 (tried with), and a Chromium (Debian: apt-get install chromium; another place: the

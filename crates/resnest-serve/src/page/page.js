@@ -1,5 +1,5 @@
-// The page of `resnest serve`: a photo goes to POST /classify, and what comes back is drawn. No library, and nothing from
-// elsewhere. Addresses are relative, so that the page also works behind a proxy that serves it under a path.
+// The page of `resnest serve`: a photo goes to POST /classify, and what comes back is drawn. No library, and nothing
+// from elsewhere. Addresses are relative, so that the page also works behind a proxy that serves it under a path.
 
 const $ = (id) => document.getElementById(id);
 const KEY_NAME = "resnest-key";
@@ -11,7 +11,8 @@ const MAP_SIDE = 384;
 const UNSEEN = 0.45;
 /// The colour map turbo at even steps, so that the page's maps look as the command's do.
 const TURBO = (
-  "30123b 4040a1 466be3 4293ff 29bbec 18dcc3 31f299 6bfd64 a3fd3c cced34 edd03a fdae35 fb8022 ec520f d23105 ac1701 7a0403"
+  "30123b 4040a1 466be3 4293ff 29bbec 18dcc3 31f299 6bfd64 a3fd3c "
+  + "cced34 edd03a fdae35 fb8022 ec520f d23105 ac1701 7a0403"
 ).split(" ").map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 
 const state = {
@@ -40,7 +41,7 @@ const state = {
   turn: 0,
 };
 
-// ── Words ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Words ────────────────────
 
 function element(name, className, text) {
   const made = document.createElement(name);
@@ -73,7 +74,7 @@ function names(prediction) {
   return comma < 0 ? [words, ""] : [words.slice(0, comma), words.slice(comma + 1).trim()];
 }
 
-// ── The server ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The server ────────────────────
 
 /// An answer that is not 200, in the server's words.
 class Refusal extends Error {
@@ -208,7 +209,7 @@ function askForKey() {
   showCode();
 }
 
-// ── A photo comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── A photo comes in ────────────────────
 
 async function take(file, sample = false) {
   Object.assign(state, { file, sample });
@@ -247,9 +248,9 @@ function begin() {
   return state.turn;
 }
 
-/// The photo as it lies in the file. The server does not turn photos by their EXIF block and browsers do, so the block is
-/// taken out first: otherwise the map would lie on the photo sideways. (`imageOrientation: "none"` asks for just that,
-/// and Chromium turns the photo all the same.)
+/// The photo as it lies in the file. The server does not turn photos by their EXIF block and browsers do, so the block
+/// is taken out first: otherwise the map would lie on the photo sideways. (`imageOrientation: "none"` asks for just
+/// that, and Chromium turns the photo all the same.)
 async function look(file) {
   try {
     const whole = await createImageBitmap(withoutExif(await file.arrayBuffer()));
@@ -270,7 +271,7 @@ async function reduced(whole) {
   return createImageBitmap(whole, size).finally(() => whole.close());
 }
 
-/// The bytes of a JPEG or PNG without their EXIF block; any others as they are (Chromium and Firefox do not turn a WebP).
+/// The bytes of a JPEG or PNG without their EXIF block; any others as they are (Chromium and Firefox turn no WebP).
 function withoutExif(buffer) {
   const view = new DataView(buffer);
   const text = (at, length) => String.fromCharCode(...new Uint8Array(buffer, at, length));
@@ -337,7 +338,7 @@ function takeFirst(transfer) {
   return Boolean(photo);
 }
 
-// ── The answer ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The answer ────────────────────
 
 function show(answer) {
   Object.assign(state, { answer, chosen: 0 });
@@ -433,7 +434,7 @@ function showTimes() {
   }));
 }
 
-// ── The photo and the map over it ──────────────────────────────────────────────────────────────────────────────────────
+// ── The photo and the map over it ────────────────────
 
 /// Draws the photo, and once there is an answer the chosen class's map; makes the words beside them fit.
 function showPhoto() {
@@ -524,9 +525,9 @@ function outline(context, [x, y, width, height]) {
   }
 }
 
-/// A map as a picture: values between the centres of its cells are bilinear, beyond the outer ones they go on. The alpha
-/// is a third where the value is 0 and whole where it is 1, as in `resnest classify --cam`; whole everywhere if there is
-/// no photo to be seen through it.
+/// A map as a picture: values between the centres of its cells are bilinear, beyond the outer ones they go on. The
+/// alpha is a third where the value is 0 and whole where it is 1, as in `resnest classify --cam`; whole everywhere if
+/// there is no photo to be seen through it.
 function colouredMap(cam, photo) {
   const longer = Math.max(cam.rows, cam.columns);
   const [width, height] = [cam.columns, cam.rows].map((cells) => Math.ceil((cells / longer) * MAP_SIDE));
@@ -565,7 +566,7 @@ function turbo(value) {
   return TURBO[first].map((from, channel) => mix(from, TURBO[first + 1][channel], place - first));
 }
 
-// ── The splits ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The splits ────────────────────
 
 function showSplits() {
   const blocks = state.answer.splits;
@@ -575,8 +576,8 @@ function showSplits() {
   const most = Math.max(...blocks.flatMap((block) => block.high));
   const end = Math.min(Math.max(Math.ceil(most * 10 + 0.2) / 10, 0.2), 1);
   $("splits-words").textContent = radix > 1
-    ? `A softmax over ${radix} splits in every channel. The dot is the mean over a block’s channels, the bar their middle `
-      + `80%, and the line in between no preference. The scale runs from 0 to ${end}.`
+    ? `A softmax over ${radix} splits in every channel. The dot is the mean over a block’s channels, the bar their `
+      + `middle 80%, and the line in between no preference. The scale runs from 0 to ${end}.`
     : "The one split’s gate in every channel. The dot is the mean over a block’s channels, the bar their middle 80%. "
       + `The scale runs from 0 to ${end}.`;
   const keys = Array.from({ length: radix }, (_, split) => element("li", `split-${split % 4}`, `Split ${split + 1}`));
@@ -603,7 +604,7 @@ function blockRow(block, end) {
   return row;
 }
 
-// ── The same from a program ────────────────────────────────────────────────────────────────────────────────────────────
+// ── The same from a program ────────────────────
 
 /// In quotes for a shell that POSIX describes.
 const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
@@ -697,7 +698,7 @@ async function copyCode() {
   $("status").textContent = copied ? "Copied." : "The lines are selected.";
 }
 
-// ── What the visitor does ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── What the visitor does ────────────────────
 
 $("file").addEventListener("change", ({ target }) => {
   if (target.files.length) take(target.files[0]);
