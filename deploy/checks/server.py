@@ -28,7 +28,7 @@ def usage(resnest):
     """The text of `resnest serve --help`."""
     done = subprocess.run([str(resnest), "serve", "--help"], capture_output=True, text=True)
     if done.returncode != 0:
-        raise Skipped(f"{resnest} has no `serve`", lacking=True)
+        raise Skipped(f"`{resnest} serve --help`: {done.stderr.strip()[:200]}", lacking=True)
     return done.stdout
 
 
