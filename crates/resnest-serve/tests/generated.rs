@@ -18,6 +18,8 @@ fn compile() -> (Vec<u8>, String) {
     let builder = tonic_prost_build::configure().build_client(false).build_transport(false);
     // Contents are slices of the message that came in; maps have an order, so equal answers are equal bytes.
     let builder = builder.bytes(".").btree_map(".").out_dir(out.path());
+    // Refuses what is small on the wire and large in memory.
+    let builder = builder.codec_path("crate::grpc::bounded::BoundedCodec");
     builder.compile_fds(descriptors).unwrap();
     let code = fs::read_to_string(out.path().join("inference.rs")).unwrap();
 
