@@ -67,7 +67,8 @@ fn check(message: &[u8]) -> Result<(), Status> {
     let mut left = MOST_PIECES;
     match count(message, LEVELS, &mut left) {
         None if left == 0 => {
-            let text = format!("more than {MOST_PIECES} inputs, strings and parameters in one message");
+            let text =
+                format!("more than {MOST_PIECES} inputs, strings and parameters in one message");
             Err(Status::invalid_argument(text))
         }
         _ => Ok(()),
@@ -149,7 +150,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_prosts_to_refuse() {
-        for message in [&b"\x2a"[..], b"\x2a\x05ab", b"\x2a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\xff\xff"] {
+        for message in [
+            &b"\x2a"[..],
+            b"\x2a\x05ab",
+            b"\x2a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            b"\xff\xff",
+        ] {
             assert!(check(message).is_ok());
             assert!(ModelInferRequest::decode(message).is_err());
         }

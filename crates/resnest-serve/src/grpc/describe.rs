@@ -7,8 +7,8 @@ use super::generated::model_config::SchedulingChoice;
 use super::generated::model_metadata_response::TensorMetadata as Tensor;
 use super::generated::repository_index_response::ModelIndex;
 use super::generated::{
-    self, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput, ModelMetadataResponse,
-    ModelOutput, ModelStatistics, ModelTransactionPolicy, StatisticDuration,
+    self, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput,
+    ModelMetadataResponse, ModelOutput, ModelStatistics, ModelTransactionPolicy, StatisticDuration,
 };
 use crate::http::repository::stand_in_words;
 use crate::infer::metadata::{self, PLATFORM, SERVER, TensorMetadata};
@@ -53,7 +53,9 @@ pub(super) fn config(model: &Model) -> ModelConfig {
         backend: SERVER.to_owned(),
         input: metadata::inputs(model).into_iter().map(input).collect(),
         output: metadata::outputs(model).into_iter().map(output).collect(),
-        scheduling_choice: Some(SchedulingChoice::DynamicBatching(ModelDynamicBatching::default())),
+        scheduling_choice: Some(SchedulingChoice::DynamicBatching(
+            ModelDynamicBatching::default(),
+        )),
         model_transaction_policy: Some(ModelTransactionPolicy::default()),
         ..ModelConfig::default()
     }
@@ -71,17 +73,24 @@ fn data_type(datatype: DataType) -> generated::DataType {
 pub(super) fn statistics(model: &Model) -> ModelStatistics {
     let totals = model.metrics.totals();
     let well = totals.well;
-    let last = totals.last.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let batches = totals.batches.iter().map(|(&size, &(count, took))| InferBatchStatistics {
-        batch_size: size as u64,
-        compute_input: none(),
-        compute_infer: sum(count, took),
-        compute_output: none(),
-    });
+    let last = totals
+        .last
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let batches = totals
+        .batches
+        .iter()
+        .map(|(&size, &(count, took))| InferBatchStatistics {
+            batch_size: size as u64,
+            compute_input: none(),
+            compute_infer: sum(count, took),
+            compute_output: none(),
+        });
     ModelStatistics {
         name: model.name.clone(),
         version: VERSION.to_owned(),
-        last_inference: last.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        last_inference: last.map_or(0, |time| {
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        }),
         inference_count: well,
         execution_count: totals.batches.values().map(|(count, _)| count).sum(),
         inference_stats: Some(InferStatistics {

@@ -48,7 +48,10 @@ pub(super) fn refuse(failure: Failure) -> Status {
     let mut status = Status::from(failure.clone());
     if let Some(seconds) = failure.retry_after {
         // What gRPC's libraries wait before they try again, if they were told to.
-        status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(seconds * 1000));
+        status.metadata_mut().insert(
+            "grpc-retry-pushback-ms",
+            MetadataValue::from(seconds * 1000),
+        );
     }
     status.set_source(Arc::new(failure));
     status
@@ -70,7 +73,9 @@ pub(super) async fn guard(
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), path);
     crate::telemetry::set_parent(&span, request.headers());
     let in_flight = server.life.enter();
-    let answer = in_time(&server, call, request, next).instrument(span.clone()).await;
+    let answer = in_time(&server, call, request, next)
+        .instrument(span.clone())
+        .await;
     let mut response = answer.unwrap_or_else(|failure| refuse(failure).into_http());
     response.headers_mut().insert(ID, id);
     let served = response.extensions().get::<Served>().copied();
@@ -88,24 +93,46 @@ fn adopt_triton_id(headers: &mut HeaderMap) {
 }
 
 /// The answer, unless the client's own time for it is over first.
-async fn in_time(server: &Arc<Server>, call: Call, request: Request, next: Next) -> Outcome<Response> {
-    let limit = request.headers().get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?));
+async fn in_time(
+    server: &Arc<Server>,
+    call: Call,
+    request: Request,
+    next: Next,
+) -> Outcome<Response> {
+    let limit = request
+        .headers()
+        .get(TIMEOUT)
+        .and_then(|value| timeout(value.to_str().ok()?));
     let limit = match call {
         // Small messages to calls that need no key.
-        Call::Health => Some(limit.unwrap_or(Duration::MAX).min(server.options.limits.body_timeout)),
+        Call::Health => Some(
+            limit
+                .unwrap_or(Duration::MAX)
+                .min(server.options.limits.body_timeout),
+        ),
         _ => limit,
     };
     let answer = answer(server, call, request, next);
     let Some(limit) = limit else {
         return answer.await;
     };
-    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
-        let text = format!("no answer within {} ms, which is all the time there was", limit.as_millis());
-        Err(Failure::new(Kind::Timeout, text))
-    })
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or_else(|_| {
+            let text = format!(
+                "no answer within {} ms, which is all the time there was",
+                limit.as_millis()
+            );
+            Err(Failure::new(Kind::Timeout, text))
+        })
 }
 
-async fn answer(server: &Arc<Server>, call: Call, request: Request, next: Next) -> Outcome<Response> {
+async fn answer(
+    server: &Arc<Server>,
+    call: Call,
+    request: Request,
+    next: Next,
+) -> Outcome<Response> {
     if !matches!(call, Call::Health | Call::Reflection) {
         server.check_key(key(request.headers()))?;
     }
@@ -166,19 +193,25 @@ enum Call {
 
 impl Call {
     fn of(path: &str) -> Self {
-        let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
+        let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
+        else {
             return Self::Unknown;
         };
         match (service, method) {
             ("grpc.health.v1.Health", _) => Self::Health,
-            ("grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection", _) => Self::Reflection,
+            (
+                "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
+                _,
+            ) => Self::Reflection,
             (super::SERVICE_NAME, method) => match method {
                 "ServerLive" | "ServerReady" => Self::Health,
                 "ServerMetadata" => Self::Server,
                 "ModelInfer" => Self::Infer,
                 "ModelStreamInfer" => Self::Stream,
                 "ModelReady" | "ModelMetadata" | "ModelConfig" | "ModelStatistics" => Self::Model,
-                "RepositoryIndex" | "RepositoryModelLoad" | "RepositoryModelUnload" => Self::Repository,
+                "RepositoryIndex" | "RepositoryModelLoad" | "RepositoryModelUnload" => {
+                    Self::Repository
+                }
                 _ => Self::Unknown,
             },
             _ => Self::Unknown,
@@ -207,7 +240,10 @@ fn report(server: &Server, call: Call, model: &str, response: &Response, took: D
         // What is asked every few seconds is not worth a line.
         None if call == Call::Health => tracing::debug!(status, ms, "answered"),
         None => {
-            let batch = response.extensions().get::<Served>().map_or(0, |Served(times)| times.batch);
+            let batch = response
+                .extensions()
+                .get::<Served>()
+                .map_or(0, |Served(times)| times.batch);
             tracing::info!(status, ms, batch, model, "answered");
         }
         Some(error) if status >= 500 => tracing::warn!(status, ms, model, error, "failed"),
@@ -217,7 +253,8 @@ fn report(server: &Server, call: Call, model: &str, response: &Response, took: D
 
 /// The same in HTTP's numbers, so that one query of the metrics is about both doors.
 fn http_status(status: &Status) -> u16 {
-    let failure = std::error::Error::source(status).and_then(|source| source.downcast_ref::<Failure>());
+    let failure =
+        std::error::Error::source(status).and_then(|source| source.downcast_ref::<Failure>());
     match (failure, status.code()) {
         (Some(failure), _) => failure.kind.status().as_u16(),
         (None, Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition) => 400,
@@ -244,7 +281,17 @@ mod tests {
         assert_eq!(ms("99999999H"), Some(99_999_999 * 3_600_000_000));
         assert_eq!(ms("7u"), Some(7));
         assert_eq!(ms("7000n"), Some(7));
-        for bad in ["", "S", "10", "-1S", "+1S", "1.5S", "123456789S", "10s", "1ü"] {
+        for bad in [
+            "",
+            "S",
+            "10",
+            "-1S",
+            "+1S",
+            "1.5S",
+            "123456789S",
+            "10s",
+            "1ü",
+        ] {
             assert_eq!(timeout(bad), None, "{bad}");
         }
     }
@@ -252,21 +299,42 @@ mod tests {
     #[test]
     fn a_failure_is_found_in_its_status_again() {
         let status = refuse(Failure::new(Kind::BadImage, "x"));
-        assert_eq!((status.code(), http_status(&status)), (Code::InvalidArgument, 422));
+        assert_eq!(
+            (status.code(), http_status(&status)),
+            (Code::InvalidArgument, 422)
+        );
         let status = refuse(Failure::new(Kind::Overloaded, "x"));
-        assert_eq!((status.code(), http_status(&status)), (Code::ResourceExhausted, 429));
-        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
+        assert_eq!(
+            (status.code(), http_status(&status)),
+            (Code::ResourceExhausted, 429)
+        );
+        assert_eq!(
+            status.metadata().get("grpc-retry-pushback-ms").unwrap(),
+            "1000"
+        );
         assert_eq!(http_status(&Status::unimplemented("x")), 501);
     }
 
     #[test]
     fn calls_by_their_paths() {
-        assert_eq!(Call::of("/inference.GRPCInferenceService/ModelInfer"), Call::Infer);
-        assert_eq!(Call::of("/inference.GRPCInferenceService/ServerReady"), Call::Health);
-        assert_eq!(Call::of("/inference.GRPCInferenceService/LogSettings"), Call::Unknown);
+        assert_eq!(
+            Call::of("/inference.GRPCInferenceService/ModelInfer"),
+            Call::Infer
+        );
+        assert_eq!(
+            Call::of("/inference.GRPCInferenceService/ServerReady"),
+            Call::Health
+        );
+        assert_eq!(
+            Call::of("/inference.GRPCInferenceService/LogSettings"),
+            Call::Unknown
+        );
         assert_eq!(Call::of("/grpc.health.v1.Health/Watch"), Call::Health);
         assert_eq!(Call::of("/grpc.health.v1.HealthX/Check"), Call::Unknown);
-        assert_eq!(Call::of("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"), Call::Reflection);
+        assert_eq!(
+            Call::of("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
+            Call::Reflection
+        );
         assert_eq!(Call::of("/"), Call::Unknown);
         assert_eq!(Call::of(""), Call::Unknown);
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use tonic_health::pb::health_server::Health;
 use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::SERVICE_NAME;
@@ -57,7 +57,9 @@ impl Health for Readiness {
         let service = request.into_inner().service;
         match status(&self.server, &service).await {
             Some(status) => Ok(Response::new(message(status))),
-            None => Err(Status::not_found(format!("there is no service {service:?} here"))),
+            None => Err(Status::not_found(format!(
+                "there is no service {service:?} here"
+            ))),
         }
     }
 
@@ -68,7 +70,11 @@ impl Health for Readiness {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (news, stream) = mpsc::channel(1);
-        tokio::spawn(watch(self.server.clone(), request.into_inner().service, news));
+        tokio::spawn(watch(
+            self.server.clone(),
+            request.into_inner().service,
+            news,
+        ));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -83,7 +89,9 @@ async fn watch(
     loop {
         let last = server.life.draining();
         // The protocol wants this said, not an end of the call.
-        let now = status(&server, &service).await.unwrap_or(ServingStatus::ServiceUnknown);
+        let now = status(&server, &service)
+            .await
+            .unwrap_or(ServingStatus::ServiceUnknown);
         if told != Some(now) {
             if news.send(Ok(message(now))).await.is_err() {
                 return;

@@ -52,7 +52,9 @@ pub(super) async fn infer(
     compressed: bool,
 ) -> Outcome<(ModelInferResponse, Times)> {
     // Its body had room for what came; unpacked it takes this in its stead.
-    let unpacked = compressed.then(|| room(server, message.encoded_len())).transpose()?;
+    let unpacked = compressed
+        .then(|| room(server, message.encoded_len()))
+        .transpose()?;
     let answer = server.infer(read_request(message)?).await?;
     drop(unpacked);
     let times = answer.times;
@@ -60,7 +62,9 @@ pub(super) async fn infer(
 }
 
 fn compressed(metadata: &MetadataMap) -> bool {
-    metadata.get("grpc-encoding").is_some_and(|coding| coding != "identity")
+    metadata
+        .get("grpc-encoding")
+        .is_some_and(|coding| coding != "identity")
 }
 
 fn answered<T>(outcome: Outcome<T>) -> Result<Response<T>, Status> {
@@ -140,7 +144,10 @@ impl GrpcInferenceService for Service {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.get_ref();
-        answered(self.model(&request, name, version).map(|model| describe::metadata(&model)))
+        answered(
+            self.model(&request, name, version)
+                .map(|model| describe::metadata(&model)),
+        )
     }
 
     async fn model_config(
@@ -160,11 +167,18 @@ impl GrpcInferenceService for Service {
     ) -> Result<Response<ModelStatisticsResponse>, Status> {
         let ModelStatisticsRequest { name, version } = request.get_ref();
         let models = match given(name.clone()) {
-            Some(name) => self.model(&request, &name, version).map(|model| vec![model]),
+            Some(name) => self
+                .model(&request, &name, version)
+                .map(|model| vec![model]),
             None => Ok(self.server.models.ready()),
         };
-        answered(models.map(|models| ModelStatisticsResponse {
-            model_stats: models.iter().map(|model| describe::statistics(model)).collect(),
+        answered(models.map(|models| {
+            ModelStatisticsResponse {
+                model_stats: models
+                    .iter()
+                    .map(|model| describe::statistics(model))
+                    .collect(),
+            }
         }))
     }
 
@@ -176,7 +190,9 @@ impl GrpcInferenceService for Service {
         let models = self.server.models.all().into_iter();
         let all = models.map(|(name, stand)| describe::indexed(name, stand));
         Ok(Response::new(RepositoryIndexResponse {
-            models: all.filter(|model| !ready || model.state == "READY").collect(),
+            models: all
+                .filter(|model| !ready || model.state == "READY")
+                .collect(),
         }))
     }
 
@@ -185,10 +201,16 @@ impl GrpcInferenceService for Service {
         request: Request<RepositoryModelLoadRequest>,
     ) -> Result<Response<RepositoryModelLoadResponse>, Status> {
         self.note(&request, &request.get_ref().model_name);
-        let RepositoryModelLoadRequest { model_name, parameters, .. } = request.into_inner();
+        let RepositoryModelLoadRequest {
+            model_name,
+            parameters,
+            ..
+        } = request.into_inner();
         self.server.clients_may_load().map_err(refuse)?;
         if let Some(name) = parameters.keys().next() {
-            let text = format!("parameter {name:?}: models are loaded as the server was told, without parameters");
+            let text = format!(
+                "parameter {name:?}: models are loaded as the server was told, without parameters"
+            );
             return Err(refuse(Failure::bad_request(text)));
         }
         let loaded = self.server.load_model(&model_name).await;

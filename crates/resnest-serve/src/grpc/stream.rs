@@ -103,11 +103,19 @@ impl HttpBody for Flow {
             return Poll::Ready(None);
         }
         if this.drained.as_mut().poll(context).is_ready() {
-            return this.fail(Failure::new(Kind::Unavailable, "the server is shutting down"));
+            return this.fail(Failure::new(
+                Kind::Unavailable,
+                "the server is shutting down",
+            ));
         }
         let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
-        let frame = frame.transpose().map_err(|error| Status::cancelled(error.to_string()))?;
-        let bytes = frame.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        let frame = frame
+            .transpose()
+            .map_err(|error| Status::cancelled(error.to_string()))?;
+        let bytes = frame
+            .as_ref()
+            .and_then(Frame::data_ref)
+            .map_or(0, Bytes::len);
         if let Some(rooms) = &this.rooms
             && let Err(failure) = rooms.add(&this.server, bytes)
         {
@@ -171,20 +179,35 @@ async fn next(
             Ok(request) => return request,
             Err(_) if nothing_yet => {}
             Err(_) => {
-                let text = format!("the message was not there within {:.0} s", limit.as_secs_f64());
+                let text = format!(
+                    "the message was not there within {:.0} s",
+                    limit.as_secs_f64()
+                );
                 return Err(refuse(Failure::new(Kind::SlowBody, text)));
             }
         }
     }
 }
 
-async fn answer(server: &State, request: ModelInferRequest, compressed: bool) -> ModelStreamInferResponse {
+async fn answer(
+    server: &State,
+    request: ModelInferRequest,
+    compressed: bool,
+) -> ModelStreamInferResponse {
     let start = Instant::now();
     let id = request.id.clone();
-    let model = server.models.known(&request.model_name).unwrap_or_default().to_owned();
+    let model = server
+        .models
+        .known(&request.model_name)
+        .unwrap_or_default()
+        .to_owned();
     let outcome = infer(server, request, compressed).await;
-    let status = outcome.as_ref().map_or_else(|failure| failure.kind.status().as_u16(), |_| 200);
-    server.metrics.request(&model, "grpc_infer", status, start.elapsed());
+    let status = outcome
+        .as_ref()
+        .map_or_else(|failure| failure.kind.status().as_u16(), |_| 200);
+    server
+        .metrics
+        .request(&model, "grpc_infer", status, start.elapsed());
     match outcome {
         Ok((response, _)) => ModelStreamInferResponse {
             error_message: String::new(),

@@ -24,8 +24,10 @@ use crate::{Options, State};
 
 /// A door whose model has not been loaded, and what the options shall be.
 fn door(change: impl FnOnce(&mut Options)) -> (Arc<State>, Router) {
-    let mut options = Options::default();
-    options.models = vec!["demo".parse().unwrap()];
+    let mut options = Options {
+        models: vec!["demo".parse().unwrap()],
+        ..Options::default()
+    };
     change(&mut options);
     let state = State::new(options).unwrap();
     let router = super::router(&state);
@@ -40,14 +42,20 @@ fn path(method: &str) -> PathAndQuery {
     PathAndQuery::from_maybe_shared(path).unwrap()
 }
 
-async fn send<Q, A>(router: &Router, method: &str, request: Request<Q>) -> Result<Response<A>, Status>
+async fn send<Q, A>(
+    router: &Router,
+    method: &str,
+    request: Request<Q>,
+) -> Result<Response<A>, Status>
 where
     Q: Message + 'static,
     A: Message + Default + 'static,
 {
     let mut client = Grpc::new(router.clone());
     client.ready().await.unwrap();
-    client.unary(request, path(method), ProstCodec::default()).await
+    client
+        .unary(request, path(method), ProstCodec::default())
+        .await
 }
 
 async fn call<Q, A>(router: &Router, method: &str, message: Q) -> Result<Response<A>, Status>
@@ -64,7 +72,11 @@ async fn code<Q: Message + 'static>(router: &Router, method: &str, message: Q) -
     answer.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
-async fn stream<Q, A>(router: &Router, method: &str, requests: Vec<Q>) -> Result<Streaming<A>, Status>
+async fn stream<Q, A>(
+    router: &Router,
+    method: &str,
+    requests: Vec<Q>,
+) -> Result<Streaming<A>, Status>
 where
     Q: Message + 'static,
     A: Message + Default + 'static,
@@ -80,8 +92,11 @@ async fn health(router: &Router, service: &str) -> Result<ServingStatus, Code> {
     let request = HealthCheckRequest {
         service: service.to_owned(),
     };
-    let answer: Result<Response<HealthCheckResponse>, _> = call(router, "/grpc.health.v1.Health/Check", request).await;
-    answer.map(|answer| answer.get_ref().status()).map_err(|status| status.code())
+    let answer: Result<Response<HealthCheckResponse>, _> =
+        call(router, "/grpc.health.v1.Health/Check", request).await;
+    answer
+        .map(|answer| answer.get_ref().status())
+        .map_err(|status| status.code())
 }
 
 /// A request with these files.
@@ -109,30 +124,50 @@ fn images(files: &[&[u8]]) -> ModelInferRequest {
 #[tokio::test]
 async fn before_its_model_is_loaded() {
     let (state, router) = door(|_| {});
-    let live: Response<ServerLiveResponse> = call(&router, "ServerLive", ServerLiveRequest {}).await.unwrap();
+    let live: Response<ServerLiveResponse> = call(&router, "ServerLive", ServerLiveRequest {})
+        .await
+        .unwrap();
     assert!(live.get_ref().live);
-    let ready: Response<ServerReadyResponse> = call(&router, "ServerReady", ServerReadyRequest {}).await.unwrap();
+    let ready: Response<ServerReadyResponse> = call(&router, "ServerReady", ServerReadyRequest {})
+        .await
+        .unwrap();
     assert!(!ready.get_ref().ready);
     let model = |name: &str| ModelReadyRequest {
         name: name.to_owned(),
         ..ModelReadyRequest::default()
     };
-    let ready: Response<ModelReadyResponse> = call(&router, "ModelReady", model("demo")).await.unwrap();
+    let ready: Response<ModelReadyResponse> =
+        call(&router, "ModelReady", model("demo")).await.unwrap();
     assert!(!ready.get_ref().ready);
-    assert_eq!(code(&router, "ModelReady", model("nobody")).await, Code::NotFound);
+    assert_eq!(
+        code(&router, "ModelReady", model("nobody")).await,
+        Code::NotFound
+    );
     for service in ["", super::SERVICE_NAME] {
-        assert_eq!(health(&router, service).await, Ok(ServingStatus::NotServing));
+        assert_eq!(
+            health(&router, service).await,
+            Ok(ServingStatus::NotServing)
+        );
     }
     assert_eq!(health(&router, "nobody").await, Err(Code::NotFound));
-    assert_eq!(code(&router, "ModelInfer", images(&[b"x"])).await, Code::Unavailable);
+    assert_eq!(
+        code(&router, "ModelInfer", images(&[b"x"])).await,
+        Code::Unavailable
+    );
 
     // As HTTP counts, and without names that clients make up.
     let mut other = images(&[b"x"]);
     other.model_name = "made-up".to_owned();
     assert_eq!(code(&router, "ModelInfer", other).await, Code::NotFound);
     let text = state.metrics.text();
-    for labels in ["model=\"demo\",endpoint=\"grpc_infer\",status=\"503\"", "model=\"\",endpoint=\"grpc_infer\",status=\"404\""] {
-        assert!(text.contains(&format!("resnest_requests_total{{{labels}}} 1")), "{text}");
+    for labels in [
+        "model=\"demo\",endpoint=\"grpc_infer\",status=\"503\"",
+        "model=\"\",endpoint=\"grpc_infer\",status=\"404\"",
+    ] {
+        assert!(
+            text.contains(&format!("resnest_requests_total{{{labels}}} 1")),
+            "{text}"
+        );
     }
     assert!(!text.contains("made-up"), "{text}");
 }
@@ -146,14 +181,25 @@ async fn with_a_key() {
         let answer: Result<Response<()>, Status> = send(&router, "ServerMetadata", request).await;
         answer.map_or_else(|status| status.code(), |_| Code::Ok)
     };
-    assert_eq!(code(&router, "ServerMetadata", ServerMetadataRequest {}).await, Code::Unauthenticated);
+    assert_eq!(
+        code(&router, "ServerMetadata", ServerMetadataRequest {}).await,
+        Code::Unauthenticated
+    );
     assert_eq!(with("x-api-key", "secreT").await, Code::Unauthenticated);
     assert_eq!(with("x-api-key", "secret").await, Code::Ok);
     assert_eq!(with("authorization", "Bearer secret").await, Code::Ok);
-    assert_eq!(code(&router, "ModelInfer", images(&[b"x"])).await, Code::Unauthenticated);
-    let answers = stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", vec![images(&[b"x"])]).await;
+    assert_eq!(
+        code(&router, "ModelInfer", images(&[b"x"])).await,
+        Code::Unauthenticated
+    );
+    let answers =
+        stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", vec![images(&[b"x"])])
+            .await;
     assert_eq!(answers.unwrap_err().code(), Code::Unauthenticated);
-    assert_eq!(code(&router, "ServerReady", ServerReadyRequest {}).await, Code::Ok);
+    assert_eq!(
+        code(&router, "ServerReady", ServerReadyRequest {}).await,
+        Code::Ok
+    );
     assert_eq!(health(&router, "").await, Ok(ServingStatus::NotServing));
 }
 
@@ -165,23 +211,48 @@ async fn while_it_shuts_down() {
     let watch = path("/grpc.health.v1.Health/Watch");
     let request = Request::new(HealthCheckRequest::default());
     let codec = ProstCodec::<_, HealthCheckResponse>::default();
-    let mut news = client.server_streaming(request, watch, codec).await.unwrap().into_inner();
-    assert_eq!(news.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let mut news = client
+        .server_streaming(request, watch, codec)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        news.next().await.unwrap().unwrap().status(),
+        ServingStatus::NotServing
+    );
 
     // A stream on which nothing is sent.
     let codec = ProstCodec::<ModelInferRequest, ModelStreamInferResponse>::default();
     let silent = Request::new(tokio_stream::pending());
-    let answers = client.streaming(silent, path("ModelStreamInfer"), codec).await.unwrap();
+    let answers = client
+        .streaming(silent, path("ModelStreamInfer"), codec)
+        .await
+        .unwrap();
     let mut answers = answers.into_inner();
 
     state.life.drain();
     let end = Duration::from_secs(20);
-    assert!(tokio::time::timeout(end, news.next()).await.unwrap().is_none(), "those who watch are let go");
-    let last = tokio::time::timeout(end, answers.next()).await.unwrap().unwrap();
+    assert!(
+        tokio::time::timeout(end, news.next())
+            .await
+            .unwrap()
+            .is_none(),
+        "those who watch are let go"
+    );
+    let last = tokio::time::timeout(end, answers.next())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(last.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(code(&router, "ModelInfer", images(&[b"x"])).await, Code::Unavailable);
+    assert_eq!(
+        code(&router, "ModelInfer", images(&[b"x"])).await,
+        Code::Unavailable
+    );
     assert_eq!(health(&router, "").await, Ok(ServingStatus::NotServing));
-    assert_eq!(code(&router, "ServerLive", ServerLiveRequest {}).await, Code::Ok);
+    assert_eq!(
+        code(&router, "ServerLive", ServerLiveRequest {}).await,
+        Code::Ok
+    );
 }
 
 #[tokio::test]
@@ -189,47 +260,93 @@ async fn ids_go_back() {
     let (_, router) = door(|_| {});
     for name in ["x-request-id", "triton-request-id"] {
         let mut request = Request::new(ServerLiveRequest {});
-        request.metadata_mut().insert(name, "mine-7".parse().unwrap());
-        let answer: Response<ServerLiveResponse> = send(&router, "ServerLive", request).await.unwrap();
+        request
+            .metadata_mut()
+            .insert(name, "mine-7".parse().unwrap());
+        let answer: Response<ServerLiveResponse> =
+            send(&router, "ServerLive", request).await.unwrap();
         assert_eq!(answer.metadata().get("x-request-id").unwrap(), "mine-7");
     }
-    let answer: Response<ServerLiveResponse> = call(&router, "ServerLive", ServerLiveRequest {}).await.unwrap();
-    assert!(!answer.metadata().get("x-request-id").unwrap().is_empty(), "one is made");
+    let answer: Response<ServerLiveResponse> = call(&router, "ServerLive", ServerLiveRequest {})
+        .await
+        .unwrap();
+    assert!(
+        !answer.metadata().get("x-request-id").unwrap().is_empty(),
+        "one is made"
+    );
 }
 
 #[tokio::test]
 async fn limits() {
     let (_, router) = door(|options| options.limits.max_body = 100_000);
-    assert_eq!(code(&router, "ModelInfer", images(&[&[0; 90_000]])).await, Code::Unavailable);
-    assert_eq!(code(&router, "ModelInfer", images(&[&[0; 100_000]])).await, Code::InvalidArgument);
-    let too_large = stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", vec![images(&[&[0; 100_000]])]);
+    assert_eq!(
+        code(&router, "ModelInfer", images(&[&[0; 90_000]])).await,
+        Code::Unavailable
+    );
+    assert_eq!(
+        code(&router, "ModelInfer", images(&[&[0; 100_000]])).await,
+        Code::InvalidArgument
+    );
+    let too_large = stream::<_, ModelStreamInferResponse>(
+        &router,
+        "ModelStreamInfer",
+        vec![images(&[&[0; 100_000]])],
+    );
     assert!(too_large.await.unwrap().next().await.unwrap().is_err());
     let large = HealthCheckRequest {
         service: "x".repeat(super::SMALL),
     };
-    assert_ne!(code(&router, "/grpc.health.v1.Health/Check", large).await, Code::NotFound);
+    assert_ne!(
+        code(&router, "/grpc.health.v1.Health/Check", large).await,
+        Code::NotFound
+    );
 
     let (_, router) = door(|options| {
         options.limits.max_body = 100_000;
         options.limits.all_bodies = 0; // as much as one body
     });
-    assert_eq!(code(&router, "ModelInfer", images(&[&[0; 90_000]])).await, Code::Unavailable);
+    assert_eq!(
+        code(&router, "ModelInfer", images(&[&[0; 90_000]])).await,
+        Code::Unavailable
+    );
     let two = [images(&[&[0; 90_000]]), images(&[&[0; 90_000]])];
-    let answers = stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", two.to_vec()).await.unwrap();
-    let answers: Vec<_> = answers.map(|answer| answer.map(|answer| answer.error_message)).collect().await;
-    assert!(answers.iter().any(|answer| answer.is_err()) || answers.len() == 2, "{answers:?}");
+    let answers = stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", two.to_vec())
+        .await
+        .unwrap();
+    let answers: Vec<_> = answers
+        .map(|answer| answer.map(|answer| answer.error_message))
+        .collect()
+        .await;
+    assert!(
+        answers.iter().any(|answer| answer.is_err()) || answers.len() == 2,
+        "{answers:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_message_that_does_not_come() {
     let (_, router) = door(|options| options.limits.body_timeout = Duration::from_millis(50));
     let request = |timeout: &str, method: &str| {
-        let pending = axum::body::Body::from_stream(tokio_stream::pending::<Result<bytes::Bytes, axum::Error>>());
-        let builder = axum::http::Request::post(path(method)).header("content-type", "application/grpc");
-        builder.header("grpc-timeout", timeout).body(pending).unwrap()
+        let pending = axum::body::Body::from_stream(tokio_stream::pending::<
+            Result<bytes::Bytes, axum::Error>,
+        >());
+        let builder =
+            axum::http::Request::post(path(method)).header("content-type", "application/grpc");
+        builder
+            .header("grpc-timeout", timeout)
+            .body(pending)
+            .unwrap()
     };
-    for (timeout, method) in [("10m", "ModelInfer"), ("10S", "ModelInfer"), ("10S", "ServerLive")] {
-        let answer = router.clone().oneshot(request(timeout, method)).await.unwrap();
+    for (timeout, method) in [
+        ("10m", "ModelInfer"),
+        ("10S", "ModelInfer"),
+        ("10S", "ServerLive"),
+    ] {
+        let answer = router
+            .clone()
+            .oneshot(request(timeout, method))
+            .await
+            .unwrap();
         assert_eq!(answer.headers()["grpc-status"], "4", "{method} {timeout}");
     }
 }
@@ -238,13 +355,22 @@ async fn a_message_that_does_not_come() {
 async fn what_is_not_served() {
     let (_, router) = door(|_| {});
     assert_eq!(code(&router, "LogSettings", ()).await, Code::Unimplemented);
-    assert_eq!(code(&router, "/other.Service/Call", ()).await, Code::Unimplemented);
+    assert_eq!(
+        code(&router, "/other.Service/Call", ()).await,
+        Code::Unimplemented
+    );
     let load = RepositoryModelLoadRequest {
         model_name: "demo".to_owned(),
         ..RepositoryModelLoadRequest::default()
     };
-    assert_eq!(code(&router, "RepositoryModelLoad", load.clone()).await, Code::PermissionDenied);
-    assert_eq!(code(&router, "RepositoryModelUnload", load).await, Code::PermissionDenied);
+    assert_eq!(
+        code(&router, "RepositoryModelLoad", load.clone()).await,
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        code(&router, "RepositoryModelUnload", load).await,
+        Code::PermissionDenied
+    );
 }
 
 #[tokio::test]
@@ -255,16 +381,35 @@ async fn reflection_knows_the_service() {
         message_request: Some(message),
     };
     let symbol = MessageRequest::FileContainingSymbol("inference.ModelInferRequest".to_owned());
-    let requests = vec![ask(MessageRequest::ListServices(String::new())), ask(symbol)];
+    let requests = vec![
+        ask(MessageRequest::ListServices(String::new())),
+        ask(symbol),
+    ];
     for version in ["v1", "v1alpha"] {
         let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
-        let answers = stream::<_, ServerReflectionResponse>(&router, &method, requests.clone()).await.unwrap();
-        let answers: Vec<_> = answers.map(|answer| answer.unwrap().message_response.unwrap()).collect().await;
-        let [MessageResponse::ListServicesResponse(list), MessageResponse::FileDescriptorResponse(file)] = &answers[..] else {
+        let answers = stream::<_, ServerReflectionResponse>(&router, &method, requests.clone())
+            .await
+            .unwrap();
+        let answers: Vec<_> = answers
+            .map(|answer| answer.unwrap().message_response.unwrap())
+            .collect()
+            .await;
+        let [
+            MessageResponse::ListServicesResponse(list),
+            MessageResponse::FileDescriptorResponse(file),
+        ] = &answers[..]
+        else {
             panic!("{answers:?}");
         };
-        let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
-        assert!(names.contains(&super::SERVICE_NAME) && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+        let names: Vec<&str> = list
+            .service
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
+        assert!(
+            names.contains(&super::SERVICE_NAME) && names.contains(&"grpc.health.v1.Health"),
+            "{names:?}"
+        );
         assert_eq!(file.file_descriptor_proto.len(), 1);
     }
 }
@@ -272,12 +417,18 @@ async fn reflection_knows_the_service() {
 /// The one test with a network in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn photos_are_answered() {
-    let photo = |name: &str| std::fs::read(format!("{}/../resnest/demo/photos/{name}.png", env!("CARGO_MANIFEST_DIR")));
+    let photo = |name: &str| {
+        std::fs::read(format!(
+            "{}/../resnest/demo/photos/{name}.png",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+    };
     let (cat, horse) = (photo("chelsea").unwrap(), photo("horse").unwrap());
     let (state, router) = door(|_| {});
     state.load_model("demo").await.unwrap();
     let both = images(&[&cat, &horse]);
-    let answer: Response<ModelInferResponse> = call(&router, "ModelInfer", both.clone()).await.unwrap();
+    let answer: Response<ModelInferResponse> =
+        call(&router, "ModelInfer", both.clone()).await.unwrap();
     assert!(answer.metadata().contains_key("x-inference-time"));
     assert_eq!(best(answer.get_ref()), [3, 7]);
     assert_eq!(answer.get_ref().id, "mine");
@@ -285,28 +436,55 @@ async fn photos_are_answered() {
     let mut client = Grpc::new(router.clone()).send_compressed(CompressionEncoding::Gzip);
     client.ready().await.unwrap();
     let codec = ProstCodec::<_, ModelInferResponse>::default();
-    let packed = client.unary(Request::new(both.clone()), path("ModelInfer"), codec).await.unwrap();
-    assert_eq!(packed.get_ref().raw_output_contents, answer.get_ref().raw_output_contents);
+    let packed = client
+        .unary(Request::new(both.clone()), path("ModelInfer"), codec)
+        .await
+        .unwrap();
+    assert_eq!(
+        packed.get_ref().raw_output_contents,
+        answer.get_ref().raw_output_contents
+    );
 
     let requests = vec![images(&[&cat]), images(&[b"no image"]), images(&[&horse])];
-    let answers = stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", requests).await.unwrap();
+    let answers = stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", requests)
+        .await
+        .unwrap();
     let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
-    let inner: Vec<_> = answers.iter().map(|answer| answer.infer_response.as_ref().unwrap()).collect();
+    let inner: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.infer_response.as_ref().unwrap())
+        .collect();
     assert_eq!((best(inner[0]), best(inner[2])), (vec![3], vec![7]));
     assert!(answers[0].error_message.is_empty() && !answers[1].error_message.is_empty());
     assert!(inner.iter().all(|answer| answer.id == "mine"));
 
-    let stats: Response<ModelStatisticsResponse> = call(&router, "ModelStatistics", ModelStatisticsRequest::default()).await.unwrap();
+    let stats: Response<ModelStatisticsResponse> = call(
+        &router,
+        "ModelStatistics",
+        ModelStatisticsRequest::default(),
+    )
+    .await
+    .unwrap();
     let demo = &stats.get_ref().model_stats[0];
     assert_eq!((demo.name.as_str(), demo.inference_count), ("demo", 6));
-    assert_eq!(health(&router, super::SERVICE_NAME).await, Ok(ServingStatus::Serving));
+    assert_eq!(
+        health(&router, super::SERVICE_NAME).await,
+        Ok(ServingStatus::Serving)
+    );
 }
 
 /// The class of the largest logit of each image.
 fn best(answer: &ModelInferResponse) -> Vec<usize> {
-    let at = answer.outputs.iter().position(|output| output.name == "logits").unwrap();
+    let at = answer
+        .outputs
+        .iter()
+        .position(|output| output.name == "logits")
+        .unwrap();
     let values = answer.raw_output_contents[at].chunks_exact(4);
-    let values: Vec<f32> = values.map(|value| f32::from_le_bytes(value.try_into().unwrap())).collect();
+    let values: Vec<f32> = values
+        .map(|value| f32::from_le_bytes(value.try_into().unwrap()))
+        .collect();
     let rows = values.chunks_exact(10);
-    rows.map(|row| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap()).collect()
+    rows.map(|row| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap())
+        .collect()
 }

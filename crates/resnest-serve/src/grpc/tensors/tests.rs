@@ -3,7 +3,12 @@ use crate::Kind;
 use crate::engine::Times;
 use crate::grpc::generated::ModelInferRequest;
 
-fn input(name: &str, datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
+fn input(
+    name: &str,
+    datatype: &str,
+    shape: &[i64],
+    contents: Option<InferTensorContents>,
+) -> InferInputTensor {
     InferInputTensor {
         name: name.to_owned(),
         datatype: datatype.to_owned(),
@@ -37,7 +42,10 @@ fn requested(name: &str, key: &str, choice: ParameterChoice) -> InferRequestedOu
 
 fn bytes_contents(values: &[&'static [u8]]) -> Option<InferTensorContents> {
     Some(InferTensorContents {
-        bytes_contents: values.iter().map(|value| Bytes::from_static(value)).collect(),
+        bytes_contents: values
+            .iter()
+            .map(|value| Bytes::from_static(value))
+            .collect(),
         ..Default::default()
     })
 }
@@ -56,7 +64,10 @@ fn raw_refusal(datatype: &str, raw: &'static [u8]) -> String {
 
 /// What is said of one input with contents.
 fn typed_refusal(datatype: &str, contents: Option<InferTensorContents>) -> String {
-    refusal(message(vec![input("pixels", datatype, &[1], contents)], &[]))
+    refusal(message(
+        vec![input("pixels", datatype, &[1], contents)],
+        &[],
+    ))
 }
 
 #[test]
@@ -66,10 +77,21 @@ fn raw_values_of_every_type() {
         input("pixels", "UINT8", &[1, 1, 1, 3], None),
         input("tensor", "FP32", &[1, 1, 1, 2], None),
     ];
-    let raw: [&'static [u8]; 3] = [b"\x03\0\0\0abc\0\0\0\0", &[7, 8, 255], b"\0\0\x80\x3f\0\0\0\xc0"];
+    let raw: [&'static [u8]; 3] = [
+        b"\x03\0\0\0abc\0\0\0\0",
+        &[7, 8, 255],
+        b"\0\0\x80\x3f\0\0\0\xc0",
+    ];
     let request = read_request(message(inputs, &raw)).unwrap();
-    let data: Vec<Data> = request.inputs.iter().map(|input| input.data.clone()).collect();
-    assert_eq!(data[0], Data::Bytes(vec![Bytes::from_static(b"abc"), Bytes::new()]));
+    let data: Vec<Data> = request
+        .inputs
+        .iter()
+        .map(|input| input.data.clone())
+        .collect();
+    assert_eq!(
+        data[0],
+        Data::Bytes(vec![Bytes::from_static(b"abc"), Bytes::new()])
+    );
     assert_eq!(data[1], Data::Uint8(Bytes::from_static(&[7, 8, 255])));
     assert_eq!(data[2], Data::Fp32(vec![1.0, -2.0]));
     assert_eq!(request.inputs[1].shape, [1, 1, 1, 3]);
@@ -102,11 +124,17 @@ fn typed_values_of_every_type() {
 fn empty_texts_are_left_out() {
     let mut message = message(Vec::new(), &[]);
     let request = read_request(message.clone()).unwrap();
-    assert_eq!((request.model.as_str(), request.version, request.id), ("demo", None, None));
+    assert_eq!(
+        (request.model.as_str(), request.version, request.id),
+        ("demo", None, None)
+    );
     message.model_version = "1".to_owned();
     message.id = "mine".to_owned();
     let request = read_request(message).unwrap();
-    assert_eq!((request.version.as_deref(), request.id.as_deref()), (Some("1"), Some("mine")));
+    assert_eq!(
+        (request.version.as_deref(), request.id.as_deref()),
+        (Some("1"), Some("mine"))
+    );
 }
 
 #[test]
@@ -116,10 +144,18 @@ fn outputs_with_and_without_classes() {
         requested("logits", "classification", ParameterChoice::Int64Param(3)),
         requested("logits", "classification", ParameterChoice::Uint64Param(4)),
         requested("logits", "classification", ParameterChoice::Int64Param(0)),
-        requested("embeddings", "binary_data", ParameterChoice::BoolParam(true)),
+        requested(
+            "embeddings",
+            "binary_data",
+            ParameterChoice::BoolParam(true),
+        ),
     ];
     let request = read_request(message).unwrap();
-    let classes: Vec<_> = request.outputs.iter().map(|output| output.classification).collect();
+    let classes: Vec<_> = request
+        .outputs
+        .iter()
+        .map(|output| output.classification)
+        .collect();
     assert_eq!(classes, [Some(3), Some(4), None, None]);
     assert_eq!(request.outputs[3].name, "embeddings");
 }
@@ -137,46 +173,95 @@ fn an_answer_is_raw() {
         id: Some("mine".to_owned()),
         outputs: vec![
             tensor("logits", &[1, 2], Data::Fp32(vec![1.0, -2.0])),
-            tensor("errors", &[2], Data::Bytes(vec![Bytes::new(), Bytes::from_static(b"no")])),
+            tensor(
+                "errors",
+                &[2],
+                Data::Bytes(vec![Bytes::new(), Bytes::from_static(b"no")]),
+            ),
         ],
         times: Times::default(),
     });
-    assert_eq!((message.model_name.as_str(), message.model_version.as_str(), message.id.as_str()), ("demo", "1", "mine"));
-    let described: Vec<_> = message.outputs.iter().map(|output| (&*output.name, &*output.datatype, &*output.shape)).collect();
-    assert_eq!(described, [("logits", "FP32", &[1, 2][..]), ("errors", "BYTES", &[2][..])]);
-    assert!(message.outputs.iter().all(|output| output.contents.is_none()));
-    assert_eq!(message.raw_output_contents[0], &b"\0\0\x80\x3f\0\0\0\xc0"[..]);
+    assert_eq!(
+        (
+            message.model_name.as_str(),
+            message.model_version.as_str(),
+            message.id.as_str()
+        ),
+        ("demo", "1", "mine")
+    );
+    let described: Vec<_> = message
+        .outputs
+        .iter()
+        .map(|output| (&*output.name, &*output.datatype, &*output.shape))
+        .collect();
+    assert_eq!(
+        described,
+        [
+            ("logits", "FP32", &[1, 2][..]),
+            ("errors", "BYTES", &[2][..])
+        ]
+    );
+    assert!(
+        message
+            .outputs
+            .iter()
+            .all(|output| output.contents.is_none())
+    );
+    assert_eq!(
+        message.raw_output_contents[0],
+        &b"\0\0\x80\x3f\0\0\0\xc0"[..]
+    );
     assert_eq!(message.raw_output_contents[1], &b"\0\0\0\0\x02\0\0\0no"[..]);
 }
 
 #[test]
 fn an_unknown_datatype() {
     let text = raw_refusal("FP16", b"ab");
-    assert!(text.contains("\"image\"") && text.contains("FP16"), "{text}");
+    assert!(
+        text.contains("\"image\"") && text.contains("FP16"),
+        "{text}"
+    );
 }
 
 #[test]
 fn values_twice() {
-    let text = refusal(message(vec![input("image", "BYTES", &[1], bytes_contents(&[b"a"]))], &[b"\x01\0\0\0a"]));
-    assert!(text.contains("\"image\"") && text.contains("both"), "{text}");
+    let text = refusal(message(
+        vec![input("image", "BYTES", &[1], bytes_contents(&[b"a"]))],
+        &[b"\x01\0\0\0a"],
+    ));
+    assert!(
+        text.contains("\"image\"") && text.contains("both"),
+        "{text}"
+    );
 }
 
 #[test]
 fn empty_contents_beside_raw_values_are_none() {
-    let inputs = vec![input("image", "BYTES", &[1], Some(InferTensorContents::default()))];
+    let inputs = vec![input(
+        "image",
+        "BYTES",
+        &[1],
+        Some(InferTensorContents::default()),
+    )];
     assert!(read_request(message(inputs, &[b"\x01\0\0\0a"])).is_ok());
 }
 
 #[test]
 fn fewer_raw_values_than_inputs() {
-    let inputs = vec![input("image", "BYTES", &[1], None), input("pixels", "UINT8", &[1], None)];
+    let inputs = vec![
+        input("image", "BYTES", &[1], None),
+        input("pixels", "UINT8", &[1], None),
+    ];
     let text = refusal(message(inputs, &[b"\x01\0\0\0a"]));
     assert!(text.contains("1 given for 2 inputs"), "{text}");
 }
 
 #[test]
 fn more_raw_values_than_inputs() {
-    let text = refusal(message(vec![input("image", "BYTES", &[1], None)], &[b"\x01\0\0\0a", b""]));
+    let text = refusal(message(
+        vec![input("image", "BYTES", &[1], None)],
+        &[b"\x01\0\0\0a", b""],
+    ));
     assert!(text.contains("2 given for 1 inputs"), "{text}");
 }
 
@@ -201,13 +286,19 @@ fn raw_strings_that_end_within_an_element() {
 #[test]
 fn no_values_at_all() {
     let text = typed_refusal("UINT8", None);
-    assert!(text.contains("\"pixels\"") && text.contains("no values"), "{text}");
+    assert!(
+        text.contains("\"pixels\"") && text.contains("no values"),
+        "{text}"
+    );
 }
 
 #[test]
 fn values_in_another_types_list() {
     let text = typed_refusal("UINT8", bytes_contents(&[b"a"]));
-    assert!(text.contains("uint_contents") && text.contains("bytes_contents"), "{text}");
+    assert!(
+        text.contains("uint_contents") && text.contains("bytes_contents"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -241,7 +332,10 @@ fn classes_that_are_no_number() {
         let mut message = message(Vec::new(), &[]);
         message.outputs = vec![requested("logits", "classification", choice)];
         let text = refusal(message);
-        assert!(text.contains("\"logits\"") && text.contains("classification"), "{text}");
+        assert!(
+            text.contains("\"logits\"") && text.contains("classification"),
+            "{text}"
+        );
     }
 }
 
@@ -253,6 +347,8 @@ fn shared_memory() {
     assert!(refusal(asked).contains("output \"logits\": shared memory"));
 
     let mut tensor = input("image", "BYTES", &[1], None);
-    tensor.parameters.insert("shared_memory_region".to_owned(), parameter(region()));
+    tensor
+        .parameters
+        .insert("shared_memory_region".to_owned(), parameter(region()));
     assert!(refusal(message(vec![tensor], &[])).contains("input \"image\": shared memory"));
 }
