@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::generated::model_config::SchedulingChoice;
 use super::generated::model_metadata_response::TensorMetadata as Tensor;
 use super::generated::repository_index_response::ModelIndex;
 use super::generated::{
-    self, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput,
+    self, InferBatchStatistics, InferStatistics, ModelConfig, ModelInput,
     ModelMetadataResponse, ModelOutput, ModelStatistics, ModelTransactionPolicy, StatisticDuration,
 };
 use crate::http::repository::stand_in_words;
@@ -53,9 +52,6 @@ pub(super) fn config(model: &Model) -> ModelConfig {
         backend: SERVER.to_owned(),
         input: metadata::inputs(model).into_iter().map(input).collect(),
         output: metadata::outputs(model).into_iter().map(output).collect(),
-        scheduling_choice: Some(SchedulingChoice::DynamicBatching(
-            ModelDynamicBatching::default(),
-        )),
         model_transaction_policy: Some(ModelTransactionPolicy::default()),
         ..ModelConfig::default()
     }
