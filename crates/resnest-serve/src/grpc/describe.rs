@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::generated::model_metadata_response::TensorMetadata as Tensor;
 use super::generated::repository_index_response::ModelIndex;
 use super::generated::{
-    self, InferBatchStatistics, InferStatistics, ModelConfig, ModelInput,
-    ModelMetadataResponse, ModelOutput, ModelStatistics, ModelTransactionPolicy, StatisticDuration,
+    self, InferBatchStatistics, InferStatistics, ModelConfig, ModelInput, ModelMetadataResponse,
+    ModelOutput, ModelStatistics, ModelTransactionPolicy, StatisticDuration,
 };
 use crate::http::repository::stand_in_words;
 use crate::infer::metadata::{self, PLATFORM, SERVER, TensorMetadata};

@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::SMALL;
 use super::stream::Flow;
 use crate::http::body::receive;
-use crate::http::guard::{ID, key, request_id};
+use crate::http::guard::{ID, TRACE, key, request_id};
 use crate::http::served::{Served, add_times};
 use crate::{Failure, Kind, Outcome, State as Server};
 
@@ -69,15 +69,26 @@ pub(super) async fn guard(
     request.extensions_mut().insert(about.clone());
     adopt_triton_id(request.headers_mut());
     let id = request_id(request.headers());
-    let path = request.uri().path();
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), path);
+    let trace = request.headers().get(TRACE).cloned();
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        path = request.uri().path(),
+        trace = trace
+            .as_ref()
+            .and_then(|t| t.to_str().ok())
+            .unwrap_or_default(),
+    );
     crate::telemetry::set_parent(&span, request.headers());
     let in_flight = server.life.enter();
-    let answer = in_time(&server, call, request, next)
+    let answer = in_time(&server, call, &about, request, next)
         .instrument(span.clone())
         .await;
     let mut response = answer.unwrap_or_else(|failure| refuse(failure).into_http());
     response.headers_mut().insert(ID, id);
+    if let Some(trace) = trace {
+        response.headers_mut().insert(TRACE, trace);
+    }
     let served = response.extensions().get::<Served>().copied();
     add_times(response.headers_mut(), start, served.as_ref());
     span.in_scope(|| report(&server, call, about.name(), &response, start.elapsed()));
@@ -96,6 +107,7 @@ fn adopt_triton_id(headers: &mut HeaderMap) {
 async fn in_time(
     server: &Arc<Server>,
     call: Call,
+    about: &About,
     request: Request,
     next: Next,
 ) -> Outcome<Response> {
@@ -116,15 +128,15 @@ async fn in_time(
     let Some(limit) = limit else {
         return answer.await;
     };
-    tokio::time::timeout(limit, answer)
-        .await
-        .unwrap_or_else(|_| {
-            let text = format!(
-                "no answer within {} ms, which is all the time there was",
-                limit.as_millis()
-            );
-            Err(Failure::new(Kind::Timeout, text))
-        })
+    if let Ok(answer) = tokio::time::timeout(limit, answer).await {
+        return answer;
+    }
+    server.metrics.rejected(about.name(), "timeout");
+    let text = format!(
+        "no answer within {} ms, which is all the time there was",
+        limit.as_millis()
+    );
+    Err(Failure::new(Kind::Timeout, text))
 }
 
 async fn answer(
