@@ -57,6 +57,23 @@ pub(super) fn refuse(failure: Failure) -> Status {
     status
 }
 
+/// A status that is not of this server's making is tonic's about a message that it could not read. Whoever sent it is told
+/// so, rather than of a fault in here.
+pub(super) fn blame(status: Status) -> Status {
+    let tonic_s = failure(&status).is_none();
+    match status.code() {
+        Code::Internal | Code::Unknown | Code::OutOfRange if tonic_s => {
+            Status::invalid_argument(format!("the message cannot be read: {}", status.message()))
+        }
+        _ => status,
+    }
+}
+
+/// What [`refuse`] was given.
+fn failure(status: &Status) -> Option<&Failure> {
+    std::error::Error::source(status)?.downcast_ref()
+}
+
 /// Around everything else.
 pub(super) async fn guard(
     State(server): State<Arc<Server>>,
@@ -85,6 +102,9 @@ pub(super) async fn guard(
         .instrument(span.clone())
         .await;
     let mut response = answer.unwrap_or_else(|failure| refuse(failure).into_http());
+    if let Some(status) = response.extensions_mut().remove::<Status>() {
+        response = blame(status).into_http();
+    }
     response.headers_mut().insert(ID, id);
     if let Some(trace) = trace {
         response.headers_mut().insert(TRACE, trace);
@@ -244,11 +264,13 @@ impl Call {
 }
 
 fn report(server: &Server, call: Call, model: &str, response: &Response, took: Duration) {
-    let refused = response.extensions().get::<Status>();
-    let status = refused.map_or(200, http_status);
+    let refused = response.extensions().get::<Status>().cloned();
+    // Of calls that there are not tonic leaves no more than the header.
+    let refused = refused.or_else(|| Status::from_header_map(response.headers()));
+    let status = refused.as_ref().map_or(200, http_status);
     server.metrics.request(model, call.label(), status, took);
     let ms = took.as_secs_f64() * 1e3;
-    match refused.map(Status::message) {
+    match refused.as_ref().map(Status::message) {
         // What is asked every few seconds is not worth a line.
         None if call == Call::Health => tracing::debug!(status, ms, "answered"),
         None => {
@@ -265,11 +287,10 @@ fn report(server: &Server, call: Call, model: &str, response: &Response, took: D
 
 /// The same in HTTP's numbers, so that one query of the metrics is about both doors.
 fn http_status(status: &Status) -> u16 {
-    let failure =
-        std::error::Error::source(status).and_then(|source| source.downcast_ref::<Failure>());
-    match (failure, status.code()) {
+    match (failure(status), status.code()) {
         (Some(failure), _) => failure.kind.status().as_u16(),
         (None, Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition) => 400,
+        (None, Code::Ok) => 200,
         (None, Code::NotFound) => 404,
         (None, Code::Cancelled) => 499,
         (None, Code::ResourceExhausted) => 413,

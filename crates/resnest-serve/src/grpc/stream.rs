@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::generated::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
-use super::guard::refuse;
+use super::guard::{blame, refuse};
 use super::service::infer;
 use crate::http::body::room;
 use crate::{Failure, Kind, Outcome, State};
@@ -176,7 +176,7 @@ async fn next(
     loop {
         let nothing_yet = rooms.is_empty();
         match tokio::time::timeout(limit, requests.message()).await {
-            Ok(request) => return request,
+            Ok(request) => return request.map_err(blame),
             Err(_) if nothing_yet => {}
             Err(_) => {
                 let text = format!(

@@ -352,8 +352,43 @@ async fn a_message_that_does_not_come() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_its_senders_fault() {
+    let (state, router) = door(|_| {});
+    let frame = |flag: u8, said: usize, body: &[u8]| {
+        let said = u32::try_from(said).unwrap().to_be_bytes();
+        axum::body::Body::from([&[flag], &said[..], body].concat())
+    };
+    let message = images(&[b"x"]).encode_to_vec();
+    for (name, encoding, body) in [
+        ("no protobuf", "identity", frame(0, 3, b"\xff\xff\xff")),
+        ("short", "identity", frame(0, message.len(), &message[1..])),
+        ("no frame", "identity", axum::body::Body::from("ab")),
+        ("empty", "identity", axum::body::Body::empty()),
+        ("no gzip", "gzip", frame(1, message.len(), &message)),
+        ("no zlib", "deflate", frame(1, message.len(), &message)),
+        ("an odd flag", "identity", frame(7, message.len(), &message)),
+        ("no coding", "identity", frame(1, message.len(), &message)),
+    ] {
+        let builder = axum::http::Request::post(path("ModelInfer"))
+            .header("content-type", "application/grpc")
+            .header("grpc-encoding", encoding);
+        let answer = router
+            .clone()
+            .oneshot(builder.body(body).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "3", "{name}: {answer:?}");
+    }
+    let text = state.metrics.text();
+    assert!(
+        text.contains("endpoint=\"grpc_infer\",status=\"400\"} 8"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_served() {
-    let (_, router) = door(|_| {});
+    let (state, router) = door(|_| {});
     assert_eq!(code(&router, "LogSettings", ()).await, Code::Unimplemented);
     assert_eq!(
         code(&router, "/other.Service/Call", ()).await,
@@ -370,6 +405,15 @@ async fn what_is_not_served() {
     assert_eq!(
         code(&router, "RepositoryModelUnload", load).await,
         Code::PermissionDenied
+    );
+    let text = state.metrics.text();
+    assert!(
+        text.contains("endpoint=\"grpc_other\",status=\"501\"} 2"),
+        "{text}"
+    );
+    assert!(
+        text.contains("endpoint=\"grpc_repository\",status=\"403\"} 2"),
+        "{text}"
     );
 }
 

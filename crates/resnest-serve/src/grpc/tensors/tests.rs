@@ -352,3 +352,49 @@ fn shared_memory() {
         .insert("shared_memory_region".to_owned(), parameter(region()));
     assert!(refusal(message(vec![tensor], &[])).contains("input \"image\": shared memory"));
 }
+
+/// Whatever comes is read or refused: 20,000 messages of which some bytes are others, or which end early.
+#[test]
+fn damaged_messages_do_no_harm() {
+    use prost::Message;
+    let typed = Some(InferTensorContents {
+        uint_contents: vec![1, 200, 300],
+        bytes_contents: vec![Bytes::from_static(b"ab")],
+        ..Default::default()
+    });
+    let mut raw = message(vec![input("image", "BYTES", &[1], None)], &[b"\x01\0\0\0a"]);
+    raw.outputs = vec![requested(
+        "logits",
+        "classification",
+        ParameterChoice::Int64Param(3),
+    )];
+    let wholes = [
+        raw.encode_to_vec(),
+        message(vec![input("pixels", "UINT8", &[3], typed)], &[]).encode_to_vec(),
+    ];
+    let mut random = 1u64;
+    let mut next = |below: usize| {
+        random = random
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (random >> 33) as usize % below
+    };
+    let mut read = 0;
+    for _ in 0..20_000 {
+        let mut damaged = wholes[next(2)].clone();
+        for _ in 0..=next(3) {
+            let at = next(damaged.len());
+            damaged[at] = next(256) as u8;
+        }
+        if next(8) == 0 {
+            damaged.truncate(next(damaged.len()));
+        }
+        if let Ok(message) = ModelInferRequest::decode(&damaged[..]) {
+            read += usize::from(read_request(message).is_ok());
+        }
+    }
+    assert!(
+        read > 1000,
+        "{read} were read: the others were damaged beyond being a message"
+    );
+}
