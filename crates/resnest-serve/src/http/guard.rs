@@ -123,7 +123,8 @@ fn endpoint(route: &str, get: bool) -> &'static str {
         "/v2/health/live" | "/v2/health/ready" | "/health" | "/ping" => "health",
         "/metrics" => "metrics",
         "/" if get => "page",
-        "/assets/{name}" | "/samples/{name}" => "page",
+        "/assets/{name}" | "/samples/{name}" | "/openapi.json" => "page",
+        route if route.starts_with("/docs") => "page",
         "/" | "/classify" | "/invocations" | "/models/{model}" | "/v1/models/{call}" => "classify",
         route if route.ends_with("/infer") => "infer",
         route if route.starts_with("/v2/repository") => "repository",
@@ -204,15 +205,6 @@ fn in_json(response: Response) -> Response {
         400..500 => Kind::BadRequest,
         _ => Kind::Internal,
     };
-    let allow = response.headers().get(header::ALLOW).cloned();
     let reason = status.canonical_reason().unwrap_or("an error");
-    let text = match &allow {
-        Some(allow) => format!("{reason}: use {}", allow.to_str().unwrap_or("another")),
-        None => reason.to_owned(),
-    };
-    let mut response = Failure::new(kind, text).into_response();
-    if let Some(allow) = allow {
-        response.headers_mut().insert(header::ALLOW, allow);
-    }
-    response
+    Failure::new(kind, reason).into_response()
 }
