@@ -22,7 +22,7 @@ async fn limits() {
     );
     assert!(too_large.await.unwrap().next().await.unwrap().is_err());
     let large = HealthCheckRequest {
-        service: "x".repeat(super::SMALL),
+        service: "x".repeat(crate::grpc::SMALL),
     };
     assert_ne!(
         code(&router, "/grpc.health.v1.Health/Check", large).await,
