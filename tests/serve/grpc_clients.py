@@ -3,15 +3,14 @@
 
     python grpc_clients.py http://127.0.0.1:8080 127.0.0.1:9000 [path of the command `resnest`]
 
-Needs tritonclient[grpc] 2.73, grpcio-reflection, grpcio-health-checking and numpy. The answers are held to what timm said
-of the photos (crates/resnest/demo/photos.json), to `resnest classify` where the command is given, and to each other.
+Needs tritonclient[grpc] 2.73, grpcio-reflection, grpcio-health-checking and numpy. The answers are held to what timm
+said of the photos (crates/resnest/demo/photos.json), to `resnest classify` where the command is given, and to each other.
 """
 
 import json
-import os
+import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -52,7 +51,8 @@ class Bench:
         return tensor("image", "BYTES", data)
 
     def infer(self, *inputs, outputs=(), **more):
-        asked = [InferRequestedOutput(*output) if isinstance(output, tuple) else InferRequestedOutput(output) for output in outputs]
+        each = (output if isinstance(output, tuple) else (output,) for output in outputs)
+        asked = [InferRequestedOutput(*output) for output in each]
         return self.triton.infer("demo", list(inputs), outputs=asked or None, **more)
 
     def logits(self, *inputs):
@@ -119,7 +119,8 @@ def check_reflection_is_a_part_of_triton(bench):
         other = theirs.methods_by_name[method.name]
         assert method.input_type.full_name == other.input_type.full_name, method.name
         assert method.output_type.full_name == other.output_type.full_name, method.name
-    triton = dict(service_pb2.DESCRIPTOR.message_types_by_name) | dict(model_config_pb2.DESCRIPTOR.message_types_by_name)
+    files = [service_pb2.DESCRIPTOR, model_config_pb2.DESCRIPTOR]
+    triton = {name: message for file in files for name, message in file.message_types_by_name.items()}
     for name, message in ours.file.message_types_by_name.items():
         same_message(message, triton[name])
     for name, values in ours.file.enum_types_by_name.items():
@@ -133,8 +134,10 @@ def same_message(ours, theirs):
         if (ours.name, field.name) in extra:
             continue
         other = theirs.fields_by_name[field.name]
-        facts = [(f.number, f.type, f.is_repeated, f.containing_oneof and f.containing_oneof.name) for f in (field, other)]
-        assert facts[0] == facts[1], f"{ours.full_name}.{field.name}: {facts}"
+        for fact in ["number", "type", "is_repeated"]:
+            assert getattr(field, fact) == getattr(other, fact), f"{field.full_name}: another {fact}"
+        choice, others = field.containing_oneof, other.containing_oneof
+        assert (choice and choice.name) == (others and others.name), field.full_name
         if field.message_type:
             assert field.message_type.full_name == other.message_type.full_name, field.full_name
     for nested in ours.nested_types:
@@ -175,7 +178,8 @@ def check_metadata(bench):
     assert outputs["logits"] == ("FP32", ["-1", "10"]), outputs
     with urllib.request.urlopen(f"{bench.http}/v2/models/demo") as answer:
         other = json.load(answer)
-    described = [{**given, "shape": [int(size) for size in given["shape"]]} for given in model["inputs"] + model["outputs"]]
+    tensors = model["inputs"] + model["outputs"]
+    described = [{**given, "shape": [int(size) for size in given["shape"]]} for given in tensors]
     assert described == other["inputs"] + other["outputs"], other
     refused(grpc.StatusCode.NOT_FOUND, lambda: bench.triton.get_model_metadata("nobody"), "nobody")
 
@@ -187,7 +191,8 @@ def check_config(bench):
     inputs = {given.name: given for given in config.input}
     assert inputs["image"].data_type == model_config_pb2.TYPE_STRING, config
     assert inputs["pixels"].data_type == model_config_pb2.TYPE_UINT8 and list(inputs["pixels"].dims) == [-1] * 4, config
-    assert inputs["tensor"].data_type == model_config_pb2.TYPE_FP32 and list(inputs["tensor"].dims)[:2] == [-1, 3], config
+    normalised = inputs["tensor"]
+    assert normalised.data_type == model_config_pb2.TYPE_FP32 and list(normalised.dims)[:2] == [-1, 3], config
     assert all(given.optional for given in config.input), config
     outputs = {given.name: list(given.dims) for given in config.output}
     assert outputs["logits"] == [-1, 10], config
@@ -289,13 +294,12 @@ def check_pixels_and_tensor(bench):
     assert np.ptp(alone, axis=0).max() > 0.01, "three different tensors give the same answer"
 
 
-def bmp(width, height, colour, trailing=0):
-    """An uncompressed picture of one colour, with so many bytes behind it."""
+def bmp(width, height, colour):
+    """An uncompressed picture of one colour."""
     row = bytes(reversed(colour)) * width + bytes(-3 * width % 4)
     size = 54 + len(row) * height
-    head = b"BM" + size.to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
-    head += width.to_bytes(4, "little") + height.to_bytes(4, "little") + (1).to_bytes(2, "little") + (24).to_bytes(2, "little")
-    return head + bytes(24) + row * height + bytes(trailing)
+    head = struct.pack("<2sIIIIIIHH", b"BM", size, 0, 54, 40, width, height, 1, 24)
+    return head + bytes(24) + row * height
 
 
 def check_typed_contents(bench):
@@ -363,7 +367,8 @@ def check_stream(bench):
 
     bench.triton.start_stream(take)
     for file in [PHOTOS["chelsea.png"], b"no image", PHOTOS["horse.png"]]:
-        bench.triton.async_stream_infer("demo", [bench.images(file)], outputs=[InferRequestedOutput("logits")], request_id="s")
+        asked = [InferRequestedOutput("logits")]
+        bench.triton.async_stream_infer("demo", [bench.images(file)], outputs=asked, request_id="s")
     assert all(arrived.acquire(timeout=30) for _ in range(3))
     bench.triton.stop_stream()
     assert answers[1][1] is not None and answers[0][1] is None and answers[2][1] is None, answers
@@ -382,7 +387,8 @@ def check_large_messages(bench):
     large = bmp(1300, 1300, (200, 100, 50))
     assert len(large) > 5_000_000
     assert bench.logits(bench.images(large)).shape == (1, 10)
-    near(bench.logits(bench.images(PHOTOS["horse.png"] + bytes(6_000_000)))[0], TIMM["horse.png"], "with 6 MB behind it")
+    padded = bench.images(PHOTOS["horse.png"] + bytes(6_000_000))
+    near(bench.logits(padded)[0], TIMM["horse.png"], "with 6 MB behind it")
     too_large = image_request(bytes(65 << 20))
     refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: bench.stub.ModelInfer(too_large), str(64 << 20))
     assert bench.triton.is_server_ready()

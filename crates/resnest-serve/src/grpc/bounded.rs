@@ -11,8 +11,8 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 /// Most strings and messages inside of a message; an image is one of them.
 const MOST_PIECES: usize = 1 << 16;
-/// An input within a `ModelInferRequest`, and the contents within an input: the messages that repeat others or strings. No
-/// other request of the service has a field of this number.
+/// An input within a `ModelInferRequest`, and the contents within an input: the messages that repeat others or
+/// strings. No other request of the service has a field of this number.
 const NESTED_FIELD: u32 = 5;
 /// Inputs, then their contents.
 const LEVELS: usize = 2;

@@ -25,7 +25,8 @@ pub struct ModelInferRequest {
     pub outputs: ::prost::alloc::vec::Vec<
         model_infer_request::InferRequestedOutputTensor,
     >,
-    /// The values of all inputs in their order: little-endian numbers, and before each string its length as a 32-bit number.
+    /// The values of all inputs in their order: little-endian numbers, and before each string its length as a 32-bit
+    /// number.
     #[prost(bytes = "bytes", repeated, tag = "7")]
     pub raw_input_contents: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }

@@ -1,5 +1,5 @@
-//! What every call passes on its way in and out, as HTTP's requests do: its id, the key, the end of the server's life, its
-//! time, its share of the memory, the log, the metrics.
+//! What every call passes on its way in and out, as HTTP's requests do: its id, the key, the end of the server's
+//! life, its time, its share of the memory, the log, the metrics.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -57,8 +57,8 @@ pub(super) fn refuse(failure: Failure) -> Status {
     status
 }
 
-/// A status that is not of this server's making is tonic's about a message that it could not read. Whoever sent it is told
-/// so, rather than of a fault in here.
+/// A status that is not of this server's making is tonic's about a message that it could not read. Whoever sent it is
+/// told so, rather than of a fault in here.
 pub(super) fn blame(status: Status) -> Status {
     let tonic_s = failure(&status).is_none();
     match status.code() {

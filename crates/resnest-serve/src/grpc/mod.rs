@@ -1,8 +1,8 @@
 //! The gRPC door: the Open Inference Protocol with what Triton's clients expect beside it, health, reflection.
 //!
-//! `service.rs` has the calls; `describe.rs` and `tensors.rs` turn what both doors share into messages; `stream.rs` is the
-//! call that goes on. `guard.rs` is around all, `bounded.rs` around every message. `generated.rs` and `descriptor.bin` come
-//! from `proto/inference.proto`; `tests/generated.rs` holds them to it.
+//! `service.rs` has the calls; `describe.rs` and `tensors.rs` turn what both doors share into messages; `stream.rs`
+//! is the call that goes on. `guard.rs` is around all, `bounded.rs` around every message. `generated.rs` and
+//! `descriptor.bin` come from `proto/inference.proto`; `tests/generated.rs` holds them to it.
 
 mod bounded;
 mod describe;

@@ -20,8 +20,8 @@ type Parameters = BTreeMap<String, InferParameter>;
 /// What a message asks for.
 ///
 /// # Errors
-/// Values that are missing, there twice, of another type than said or no whole number of them, and what is Triton's but not
-/// served here; it says of which tensor.
+/// Values that are missing, there twice, of another type than said or no whole number of them, and what is Triton's
+/// but not served here; it says of which tensor.
 pub(super) fn read_request(message: ModelInferRequest) -> Outcome<InferRequest> {
     let inputs = if message.raw_input_contents.is_empty() {
         message

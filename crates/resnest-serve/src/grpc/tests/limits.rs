@@ -29,25 +29,35 @@ async fn limits() {
         Code::NotFound
     );
 
-    let (_, router) = door(|options| {
+    let (state, router) = door(|options| {
         options.limits.max_body = 100_000;
         options.limits.all_bodies = 0; // as much as one body
     });
+    let request = images(&[&[0; 90_000]]);
     assert_eq!(
-        code(&router, "ModelInfer", images(&[&[0; 90_000]])).await,
+        code(&router, "ModelInfer", request.clone()).await,
         Code::Unavailable
     );
-    let two = [images(&[&[0; 90_000]]), images(&[&[0; 90_000]])];
-    let answers = stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", two.to_vec())
-        .await
-        .unwrap();
-    let answers: Vec<_> = answers
-        .map(|answer| answer.map(|answer| answer.error_message))
-        .collect()
-        .await;
-    assert!(
-        answers.iter().any(|answer| answer.is_err()) || answers.len() == 2,
-        "{answers:?}"
+    let both = || async {
+        let requests = vec![request.clone(), request.clone()];
+        let answers =
+            stream::<_, ModelStreamInferResponse>(&router, "ModelStreamInfer", requests).await;
+        let codes = answers
+            .unwrap()
+            .map(|answer| answer.map_or_else(|status| status.code(), |_| Code::Ok));
+        codes.collect::<Vec<_>>().await
+    };
+    assert_eq!(
+        both().await,
+        [Code::Ok, Code::Ok],
+        "one gives its room to the next"
+    );
+    let most = state.bodies.available_permits() as u32;
+    let _others = state.bodies.clone().try_acquire_many_owned(most).unwrap();
+    assert_eq!(both().await, [Code::ResourceExhausted]);
+    assert_eq!(
+        code(&router, "ModelInfer", request.clone()).await,
+        Code::ResourceExhausted
     );
 }
 
