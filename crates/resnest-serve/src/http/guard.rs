@@ -14,9 +14,9 @@ use super::served::{Served, add_times};
 use crate::failure::Kind;
 use crate::{Failure, Outcome, State as Server};
 
-const ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEY: HeaderName = HeaderName::from_static("x-api-key");
-const TRACE: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 /// Around everything else.
 pub(super) async fn guard(
@@ -165,7 +165,7 @@ fn admit(server: &Server, about: &About, headers: &HeaderMap) -> Outcome<()> {
     }
 }
 
-fn key(headers: &HeaderMap) -> Option<&[u8]> {
+pub(crate) fn key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
@@ -174,7 +174,7 @@ fn key(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// The client's id if it is one that can be shown, else one of our own.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let fits = |value: &&HeaderValue| {
         let bytes = value.as_bytes();

@@ -4,15 +4,15 @@
 //! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them. `guard.rs` is
 //! around all.
 
-mod body;
+pub(crate) mod body;
 mod classify;
 mod errors;
-mod guard;
+pub(crate) mod guard;
 mod health;
 mod oip;
 mod page;
 pub(crate) mod repository;
-mod served;
+pub(crate) mod served;
 pub mod tensors;
 pub mod upload;
 

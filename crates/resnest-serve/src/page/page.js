@@ -1,20 +1,17 @@
 // The page of `resnest serve`: a photo goes to POST /classify, and what comes back is drawn. No library, and nothing
 // from elsewhere. Addresses are relative, so that the page also works behind a proxy that serves it under a path.
 
+import { curlLines, hubLines, requestsLines } from "./code.js";
+import { colouredMap } from "./map.js";
+import { withoutExif } from "./photo.js";
+
 const $ = (id) => document.getElementById(id);
 const KEY_NAME = "resnest-key";
 const CLASSES = 5;
-/// The longer side of the canvas and of a map on it, in pixels: sharp on a dense screen, quick to draw anew.
+/// The longer side of the canvas in pixels: sharp on a dense screen, quick to draw anew.
 const CANVAS_SIDE = 1280;
-const MAP_SIDE = 384;
 /// How bright the photo stays where the model did not look; as in `resnest classify --cam`.
 const UNSEEN = 0.45;
-/// The colour map turbo at even steps, so that the page's maps look as the command's do.
-const TURBO = (
-  "30123b 4040a1 466be3 4293ff 29bbec 18dcc3 31f299 6bfd64 a3fd3c "
-  + "cced34 edd03a fdae35 fb8022 ec520f d23105 ac1701 7a0403"
-).split(" ").map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-
 const state = {
   /// The photo in hand, and whether it is one of the server's samples.
   file: null,
@@ -271,39 +268,6 @@ async function reduced(whole) {
   return createImageBitmap(whole, size).finally(() => whole.close());
 }
 
-/// The bytes of a JPEG or PNG without their EXIF block; any others as they are (Chromium and Firefox turn no WebP).
-function withoutExif(buffer) {
-  const view = new DataView(buffer);
-  const text = (at, length) => String.fromCharCode(...new Uint8Array(buffer, at, length));
-  let found = [0, 0];
-  try {
-    if (view.getUint16(0) === 0xffd8) found = exifInJpeg(view, text);
-    else if (text(1, 3) === "PNG") found = exifInPng(view, text);
-  } catch { /* RangeError: the file ends early. The decoder will say what it makes of it. */ }
-  const [start, end] = found;
-  return new Blob([buffer.slice(0, start), buffer.slice(end)]);
-}
-
-/// Segments are FF, a marker and a length that counts itself; the pixels begin after DA.
-function exifInJpeg(view, text) {
-  for (let start = 2; view.getUint8(start) === 0xff && view.getUint8(start + 1) !== 0xda;) {
-    const end = start + 2 + view.getUint16(start + 2);
-    if (view.getUint8(start + 1) === 0xe1 && text(start + 4, 4) === "Exif") return [start, end];
-    start = end;
-  }
-  return [0, 0];
-}
-
-/// Chunks are a length, a name, so many bytes and a checksum.
-function exifInPng(view, text) {
-  for (let start = 8; start < view.byteLength;) {
-    const end = start + 12 + view.getUint32(start);
-    if (text(start + 4, 4) === "eXIf") return [start, end];
-    start = end;
-  }
-  return [0, 0];
-}
-
 /// How wide the browser would show the photo, EXIF block and all.
 function uprightWidth(file) {
   const address = URL.createObjectURL(file);
@@ -525,47 +489,6 @@ function outline(context, [x, y, width, height]) {
   }
 }
 
-/// A map as a picture: values between the centres of its cells are bilinear, beyond the outer ones they go on. The
-/// alpha is a third where the value is 0 and whole where it is 1, as in `resnest classify --cam`; whole everywhere if
-/// there is no photo to be seen through it.
-function colouredMap(cam, photo) {
-  const longer = Math.max(cam.rows, cam.columns);
-  const [width, height] = [cam.columns, cam.rows].map((cells) => Math.ceil((cells / longer) * MAP_SIDE));
-  const columns = taps(cam.columns, width);
-  const rows = taps(cam.rows, height);
-  const picture = new ImageData(width, height);
-  let at = 0;
-  for (const [top, bottom, downwards] of rows) {
-    for (const [left, right, along] of columns) {
-      const line = (row) => mix(cam.values[row * cam.columns + left], cam.values[row * cam.columns + right], along);
-      const value = mix(line(top), line(bottom), downwards);
-      picture.data.set([...turbo(value), photo ? (255 * (1 + 2 * value)) / 3 : 255], at);
-      at += 4;
-    }
-  }
-  const canvas = element("canvas");
-  Object.assign(canvas, { width, height });
-  canvas.getContext("2d").putImageData(picture, 0, 0);
-  return canvas;
-}
-
-const mix = (from, to, share) => from + (to - from) * share;
-
-/// For each of `pixels` spread over `cells`: the two cells its centre lies between and how far along.
-function taps(cells, pixels) {
-  return Array.from({ length: pixels }, (_, pixel) => {
-    const place = Math.min(Math.max(((pixel + 0.5) / pixels) * cells - 0.5, 0), cells - 1);
-    const first = Math.floor(place);
-    return [first, Math.min(first + 1, cells - 1), place - first];
-  });
-}
-
-function turbo(value) {
-  const place = Math.min(Math.max(value, 0), 1) * (TURBO.length - 1);
-  const first = Math.min(Math.floor(place), TURBO.length - 2);
-  return TURBO[first].map((from, channel) => mix(from, TURBO[first + 1][channel], place - first));
-}
-
 // ── The splits ────────────────────
 
 function showSplits() {
@@ -606,56 +529,19 @@ function blockRow(block, end) {
 
 // ── The same from a program ────────────────────
 
-/// In quotes for a shell that POSIX describes.
-const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-/// As a string of Python: JSON's escapes are Python's too.
-const python = (text) => JSON.stringify(text);
-
 function codeLines(tab) {
   const model = state.models.length > 1 ? $("model").value : "";
   const request = {
     name: state.file?.name || "photo.jpg",
     key: state.locked,
+    sample: state.sample,
+    classes: CLASSES,
     address: (path) => new URL(path, document.baseURI).href,
     fields: query(!state.mapless.has($("model").value)),
   };
   if (!model) request.fields = request.fields.replace(/&model=.*/, "");
   request.hub = request.address(model ? `models/${encodeURIComponent(model)}` : "./");
   return { "tab-curl": curlLines, "tab-requests": requestsLines, "tab-hub": hubLines }[tab](request);
-}
-
-function curlLines({ name, key, address, fields }) {
-  const fetched = state.sample ? [`curl -O ${shell(address(`samples/${name}`))}`] : [];
-  const header = key ? ['  -H "Authorization: Bearer $RESNEST_API_KEY" \\'] : [];
-  return [...fetched, `curl --data-binary ${shell(`@${name}`)} \\`, ...header,
-    `  ${shell(address(`classify?${fields}`))}`].join("\n");
-}
-
-function requestsLines({ name, key, address, fields }) {
-  const parameters = [...new URLSearchParams(fields)].map(([field, value]) => `${python(field)}: ${python(value)}`);
-  return `${key ? "import os\n" : ""}import requests
-
-with open(${python(name)}, "rb") as photo:
-    response = requests.post(
-        ${python(address("classify"))},
-        params={${parameters.join(", ")}},${key ? `
-        headers={"Authorization": "Bearer " + os.environ["RESNEST_API_KEY"]},` : ""}
-        data=photo,
-    )
-response.raise_for_status()
-for guess in response.json()["predictions"]:
-    print(f'{guess["score"]:7.2%}  {guess["description"] or guess["label"]}')`;
-}
-
-function hubLines({ name, key, hub }) {
-  return `${key ? "import os\n" : ""}from huggingface_hub import InferenceClient
-
-client = InferenceClient(
-    model=${python(hub)},${key ? `
-    token=os.environ["RESNEST_API_KEY"],` : ""}
-)
-for guess in client.image_classification(${python(name)}, top_k=${CLASSES}):
-    print(f"{guess.score:7.2%}  {guess.label}")`;
 }
 
 function showCode() {
