@@ -271,6 +271,7 @@ impl Metrics {
         ModelMetrics {
             well: images("ok"),
             failed: images("error"),
+            cancelled: images("cancelled"),
             queue: self.queue_seconds.get_or_create_owned(&labels),
             decode: self.decode_seconds.get_or_create_owned(&labels),
             inference: self.inference_seconds.get_or_create_owned(&labels),
@@ -293,6 +294,7 @@ fn images() -> Histogram {
 pub struct ModelMetrics {
     well: Counter,
     failed: Counter,
+    cancelled: Counter,
     queue: Histogram,
     decode: Histogram,
     inference: Histogram,
@@ -340,6 +342,11 @@ impl ModelMetrics {
                 }
             }
         });
+    }
+
+    /// An image's client left before it was answered.
+    pub(crate) fn cancelled(&self) {
+        self.cancelled.inc();
     }
 
     /// A batch was computed.
