@@ -237,9 +237,9 @@ fn statistics(model: &Model) -> Value {
     let batches = totals.batches.iter().map(|(size, (count, took))| {
         json!({
             "batch_size": size,
-            "compute_input": none(),
+            "compute_input": sum(*count, Duration::ZERO),
             "compute_infer": sum(*count, *took),
-            "compute_output": none(),
+            "compute_output": sum(*count, Duration::ZERO),
         })
     });
     let batches: Vec<Value> = batches.collect();
@@ -258,7 +258,8 @@ fn statistics(model: &Model) -> Value {
             "queue": sum(well, totals.queue),
             "compute_input": sum(well, totals.decode),
             "compute_infer": sum(well, totals.inference),
-            "compute_output": none(),
+            // perf_analyzer wants one for each request, even of no length.
+            "compute_output": sum(well, Duration::ZERO),
             "cache_hit": none(),
             "cache_miss": none(),
         },
