@@ -106,7 +106,7 @@ impl Engine {
             reply: Some(reply),
             since: Instant::now(),
             times: Times::default(),
-            _place: place,
+            place,
         };
         let entry = Waiting { ticket, input };
         (self.shared.work().queues).push(model.id, model.max_batch, entry);
