@@ -1,14 +1,15 @@
 //! The HTTP door: every address, and what all of them share.
 //!
 //! `oip.rs` is the protocol, `classify.rs` what people reach for first, `repository.rs` and `health.rs` what operators
-//! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them. `guard.rs` is
-//! around all.
+//! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them, `leftover.rs`
+//! sees to what nobody read. `guard.rs` is around all.
 
 pub(crate) mod body;
 mod classify;
 mod errors;
 pub(crate) mod guard;
 mod health;
+mod leftover;
 mod oip;
 mod page;
 pub(crate) mod repository;
