@@ -37,6 +37,7 @@ pub(super) struct Asked {
     /// How each block weighed its splits
     splits: bool,
     /// Which model; the first by default
+    #[param(example = "demo")]
     model: Option<String>,
 }
 
@@ -155,7 +156,7 @@ pub(super) enum OneOfSeveral {
     params(Asked),
     request_body(
         content(
-            (Vec<u8> = "application/octet-stream"),
+            (File = "application/octet-stream"),
             (Files = "multipart/form-data"),
             (Inference = "application/json"),
         ),
@@ -172,21 +173,41 @@ pub(super) async fn classify(
     answer(&server, None, &uri, &headers, body).await
 }
 
+/// A file's bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct File(Vec<u8>);
+
 /// A form with files, whatever they are called.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
 pub(super) struct Files {
-    image: Vec<Vec<u8>>,
+    #[schema(required = false)]
+    image: Vec<File>,
 }
 
 /// The Hugging Face API's image classification.
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "inputs": "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mNwaDiAFTEMLQkAYvNgAQlPC90AAAAASUVORK5CYII=",
+    "parameters": {"top_k": 3},
+}))]
 #[allow(dead_code, reason = "only described; upload.rs reads it")]
 pub(super) struct Inference {
-    /// An image in base64
-    #[schema(content_encoding = "base64")]
-    inputs: String,
+    inputs: Inputs,
     parameters: Option<InferenceParameters>,
+}
+
+/// Images in base64, or `data:` addresses with such.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only described; upload.rs reads it")]
+pub(super) enum Inputs {
+    /// One
+    One(String),
+    /// Several
+    Several(Vec<String>),
 }
 
 #[derive(ToSchema)]

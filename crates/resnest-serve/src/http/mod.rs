@@ -10,6 +10,7 @@ mod errors;
 pub(crate) mod guard;
 mod health;
 mod leftover;
+mod object;
 mod oip;
 mod page;
 pub(crate) mod repository;
