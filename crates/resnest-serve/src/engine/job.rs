@@ -112,7 +112,7 @@ pub(super) struct Ticket {
     pub(super) since: Instant,
     pub(super) times: Times,
     /// Its place among those that may be here at once; given back when it is dropped.
-    pub(super) _place: Option<Arc<OwnedSemaphorePermit>>,
+    pub(super) place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Ticket {
@@ -123,6 +123,8 @@ impl Ticket {
         let metrics = &self.model.metrics;
         metrics.image(&answer, &self.times);
         let times = self.times;
+        // Before its client knows: who has an answer may ask again at once, and its own place must not be in the way.
+        drop(self.place.take());
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(Done { answer, times });
         }
