@@ -7,12 +7,13 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use resnest::explain::{ActivationMap, BlockSplits};
 use resnest::{Prediction, top_k};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::receive;
+use super::body::{SMALL, on_another_thread, receive};
 use super::errors::Errors;
 use super::served::Served;
 use super::upload::{self, Function, Upload};
@@ -256,7 +257,7 @@ async fn answer(
     let model = server.models.get(named.or(asked.model.as_deref()), None)?;
     model.classifier.check_classes()?;
     let received = receive(server, headers, body).await?;
-    let upload = upload::read(headers, received.bytes.clone()).await?;
+    let upload = read(headers, received.bytes.clone()).await?;
     let Upload {
         images,
         several,
@@ -290,6 +291,15 @@ async fn answer(
     let mut response = Json(classified).into_response();
     response.extensions_mut().insert(served);
     Ok(response)
+}
+
+/// A large form or text is read elsewhere, as [`reading`](super::body::reading) does.
+async fn read(headers: &HeaderMap, body: Bytes) -> Outcome<Upload> {
+    if body.len() <= SMALL {
+        return upload::read(headers, body).await;
+    }
+    let (headers, here) = (headers.clone(), tokio::runtime::Handle::current());
+    on_another_thread(move || here.block_on(upload::read(&headers, body))).await
 }
 
 fn wants(model: &Model, asked: &Asked, k: usize) -> Outcome<Wants> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::receive;
+use super::body::{reading, receive};
 use super::classify::File;
 use super::errors::Errors;
 use super::served::Served;
@@ -383,7 +383,9 @@ pub(super) async fn infer(
     named.find(&server)?;
     let length = header_length(&headers)?;
     let received = receive(&server, &headers, body).await?;
-    let (mut request, format) = tensors::parse(&received.bytes, length)?.split();
+    let bytes = received.bytes.clone();
+    let parsed = reading(bytes.len(), move || tensors::parse(&bytes, length)).await?;
+    let (mut request, format) = parsed.split();
     request.model = named.model;
     request.version = named.version;
     let answer = server.infer(request).await?;
@@ -406,13 +408,18 @@ pub(super) async fn infer(
 }
 
 fn header_length(headers: &HeaderMap) -> Outcome<Option<usize>> {
-    let Some(value) = headers.get(HEADER_LENGTH) else {
+    let mut values = headers.get_all(HEADER_LENGTH).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
-    let number = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    if values.next().is_some() {
+        return Err(Failure::bad_request(format!(
+            "{HEADER_LENGTH} is there twice"
+        )));
+    }
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = value.to_str().ok().map(str::trim).filter(digits);
+    let number = text.and_then(|text| text.parse().ok());
     let bad = || {
         Failure::bad_request(format!(
             "{HEADER_LENGTH} is {value:?}: it must be a number of bytes"
