@@ -1,8 +1,9 @@
 """Writes the one network that all servers answer with; run as `python export.py FOLDER PHOTOS [RESNEST]`.
 
-resnest50d with random weights that behave like trained ones (those of `benches/peers`), for us as timm's `push_to_hub`
-writes a repository, and as ONNX for everybody else. Then one photo goes through torch, ONNX Runtime, OpenVINO and, if its
-command is given, this project: whoever does not answer with the same logits is not worth measuring.
+resnest50d with random weights that behave like trained ones (those of `benches/peers`), for us as timm's
+`push_to_hub` writes a repository, and as ONNX for everybody else. Then one photo goes through torch, ONNX Runtime,
+OpenVINO and, if its command is given, this project: whoever does not answer with the same logits is not worth
+measuring.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def write(folder: Path) -> None:
 
 
 def answers(folder: Path, image: Path, resnest: str | None) -> dict[str, np.ndarray]:
-    """What each engine says of one photo: logits; of us, probabilities of the best five, which is what `classify` prints."""
+    """Each engine's logits of one photo."""
     import onnxruntime
     import openvino
     import timm

@@ -11,7 +11,7 @@ import subprocess
 
 from environment import Setup
 from load import percentile
-from servers import Running, Server
+from servers import Server
 
 
 def demo(setup: Setup, port: int) -> list:
@@ -23,7 +23,7 @@ DEMO = Server("resnest-demo", "resnest serve, demo", demo)
 
 
 def measure(setup: Setup, requests: int) -> dict:
-    running: Running = DEMO.start(setup)
+    running = DEMO.start(setup)
     try:
         running.wait(setup.photo())
         command = [setup.library, "latency", "demo", setup.photos, running.url, requests, setup.threads]
@@ -36,7 +36,7 @@ def measure(setup: Setup, requests: int) -> dict:
 def summary(raw: dict) -> dict:
     """Percentiles of both, and of the difference within each pair, which has the noise of both in it."""
     library, server = (sorted(raw[key]) for key in ("library_ms", "server_ms"))
-    pairs = sorted(there - here for here, there in zip(raw["library_ms"], raw["server_ms"]))
+    pairs = sorted(there - here for here, there in zip(raw["library_ms"], raw["server_ms"], strict=True))
     row = {"requests": len(pairs)}
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         here, there = percentile(library, share), percentile(server, share)

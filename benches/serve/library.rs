@@ -1,8 +1,8 @@
 //! The library's side of `latency.py` and `saturation.py`.
 //!
-//! `serve_library latency MODEL PHOTOS URL REQUESTS THREADS` classifies a photo through the library, then asks the server
-//! for the same one, and so on; `serve_library decode MODEL PHOTOS ROUNDS` takes each photo to the network's input on one
-//! thread. On standard output one JSON object with milliseconds.
+//! `serve_library latency MODEL PHOTOS URL REQUESTS THREADS` classifies a photo through the library, then asks the
+//! server for the same one, and so on; `serve_library decode MODEL PHOTOS ROUNDS` takes each photo to the network's
+//! input on one thread. On standard output one JSON object with milliseconds.
 
 mod http;
 

@@ -2,12 +2,13 @@
 //!
 //! `load URL PHOTOS CLIENTS SECONDS RATE [HEADER…]`
 //!
-//! Each client is a thread with one connection, and takes the photos of the folder in turn. With RATE 0 a client sends its
-//! next request when its last one is answered. Otherwise RATE requests a second arrive as a Poisson process that is the same
-//! for every server, and a request's time runs from its arrival, so that a server that falls behind cannot hide it.
+//! Each client is a thread with one connection, and takes the photos of the folder in turn. With RATE 0 a client sends
+//! its next request when its last one is answered. Otherwise RATE requests a second arrive as a Poisson process that is
+//! the same for every server, and a request's time runs from its arrival, so that a server that falls behind cannot
+//! hide it.
 //!
-//! On standard output one JSON object: of every request `[start, end, status]` in seconds since the start (status 0: the
-//! connection broke), and the CPU time that this program itself took.
+//! On standard output one JSON object: of every request `[start, end, status]` in seconds since the start (status 0:
+//! the connection broke), and the CPU time that this program itself took.
 #![forbid(unsafe_code)]
 
 mod http;

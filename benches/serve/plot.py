@@ -22,9 +22,19 @@ def draw(results: dict, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams |= {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    matplotlib.rcParams |= {
+        "svg.fonttype": "none",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
     # A fixed salt and no date: the same results give the same file.
-    matplotlib.rcParams |= {"svg.hashsalt": "serve", "text.color": GRAY, "axes.labelcolor": GRAY, "axes.edgecolor": GRAY}
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "serve",
+        "text.color": GRAY,
+        "axes.labelcolor": GRAY,
+        "axes.edgecolor": GRAY,
+    }
     matplotlib.rcParams |= {"xtick.color": GRAY, "ytick.color": GRAY}
     from matplotlib import pyplot, ticker
 

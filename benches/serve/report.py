@@ -18,12 +18,19 @@ def markdown(results: dict) -> str:
         f"`{results['command']}`",
         "",
     ]
-    for section in (bars, growing, equal, saturation, latency, start, alone, check):
-        try:
-            text = list(section(results))
-        except KeyError:
-            continue  # a part that was not run
-        lines += [*text, ""]
+    lines += [*bars(results), ""]
+    sections = {
+        "growing": growing,
+        "equal": equal,
+        "saturation": saturation,
+        "latency": latency,
+        "start": start,
+        "alone": alone,
+        "check": check,
+    }
+    for part, section in sections.items():
+        if results.get(part):
+            lines += [*section(results), ""]
     return "\n".join(lines)
 
 
@@ -39,16 +46,19 @@ def label(name: str) -> str:
 
 
 def bars(results: dict) -> Iterator[str]:
-    """Each bar of the plan that the parts which were run can answer."""
-    rows = []
-    for part in (bars_of_saturation, bars_of_latency, bars_of_load, bars_of_memory, bars_of_start):
-        try:
-            rows += part(results)
-        except KeyError:
-            pass
-    if not rows:
-        raise KeyError
-    yield from table(["", "measured", "bar", "aim"], rows)
+    """Each bar of the plan that the parts and servers of this run can answer."""
+    names = {row["server"] for row in results.get("alone", []) + results.get("growing", [])}
+    compared = OURS in names and len(names) > 1
+    parts = {
+        "saturation": (bars_of_saturation, True),
+        "latency": (bars_of_latency, True),
+        "growing": (bars_of_load, compared),
+        "alone": (bars_of_memory, compared),
+        "start": (bars_of_start, True),
+    }
+    rows = [row for part, (make, ok) in parts.items() if ok and part in results for row in make(results)]
+    if rows:
+        yield from table(["", "measured", "bar", "aim"], rows)
 
 
 def bars_of_saturation(results: dict) -> list[list]:
@@ -93,7 +103,10 @@ def bars_of_start(results: dict) -> list[list]:
 def growing(results: dict) -> Iterator[str]:
     rows = results["growing"]
     clients = sorted({row["clients"] for row in rows})
-    yield "Images a second, and p50 / p99 in ms, by the number of clients that wait for their answers:"
+    yield (
+        "Images a second, and p50 / p99 in ms, by the number of clients that wait for their answers "
+        f"(`load.rs` itself took up to {100 * results['client_cpu']:.1f}% of one core):"
+    )
     yield ""
     yield from table(["", *[str(count) for count in clients]], cells(rows, "clients", clients, True))
 
@@ -124,9 +137,10 @@ def cells(rows: list[dict], key: str, values: list, throughput: bool) -> list[li
 def saturation(results: dict) -> Iterator[str]:
     found = results["saturation"]
     yield (
-        f"Saturation, {found['clients']} clients: {found['images_per_s']:.2f} images/s in batches of {found['batch']:.2f}; "
-        f"`resnest bench` at that batch {found['bench']:.2f} images/s, decoding {found['decode_ms']:.2f} ms of one of "
-        f"{found['threads']} threads: {100 * found['share']:.1f}% of the possible."
+        f"Saturation, {found['clients']} clients: {found['images_per_s']:.2f} images/s in batches of "
+        f"{found['batch']:.2f}. `resnest bench` at that batch: {found['bench']:.2f} images/s; decoding: "
+        f"{found['decode_ms']:.2f} ms of one of {found['threads']} threads. That is {100 * found['share']:.1f}% of "
+        "what both need at least."
     )
 
 
@@ -135,7 +149,8 @@ def latency(results: dict) -> Iterator[str]:
     yield f"One request at a time, demo model, {found['requests']} photos, ms:"
     yield ""
     rows = [
-        [name, *[f"{found[name][key]:.3f}" for key in ("library", "server", "added", "paired")]] for name in ("p50", "p99")
+        [name, *[f"{found[name][key]:.3f}" for key in ("library", "server", "added", "paired")]]
+        for name in ("p50", "p99")
     ]
     yield from table(["", "library", "server", "server − library", "of the paired differences"], rows)
 
@@ -164,7 +179,10 @@ def check(results: dict) -> Iterator[str]:
     yield "The same load by `wrk` and by `load.rs`, 8 clients, images/s and p99 in ms:"
     yield ""
     rows = [
-        [label(row["server"]), *[f"{row[tool]['images_per_s']:.1f}, {row[tool]['p99_ms']:.0f}" for tool in ("wrk", "load")]]
+        [
+            label(row["server"]),
+            *[f"{row[tool]['images_per_s']:.1f}, {row[tool]['p99_ms']:.0f}" for tool in ("wrk", "load")],
+        ]
         for row in results["check"]
     ]
     yield from table(["", "wrk", "load.rs"], rows)

@@ -30,7 +30,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=" ".join(PARTS))
     names = list(servers.BY_NAME)
-    parser.add_argument("--servers", nargs="+", choices=names, default=names, metavar="NAME", help=" ".join(names))
+    default = [server.name for server in servers.ALL if server.default]
+    parser.add_argument("--servers", nargs="+", choices=names, default=default, metavar="NAME", help=" ".join(names))
     parser.add_argument("--photos", type=Path, required=True, help="a folder of JPEG files")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resnest", type=Path, help="this command; without it, it is built")
@@ -39,7 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5, help="counted, of every turn of the load part")
     parser.add_argument("--requests", type=int, default=2000, help="of the latency part")
-    parser.add_argument("--quick", action="store_true", help="only to see that all of it works: the figures mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="only to see that all of it works: the figures mean nothing"
+    )
     parser.add_argument("--out", type=Path, default=WORK / "results", help="results.json, results.md, serve.svg, logs/")
     parser.add_argument("--report-only", action="store_true", help="write table and plot anew from OUT/results.json")
     return parser.parse_args()

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from environment import HERE, Setup
 from processes import Process
@@ -25,6 +24,7 @@ class Server:
     command: Callable[[Setup, int], list]
     path: str = "/classify"
     headers: tuple[str, ...] = ()
+    default: bool = True
 
     def start(self, setup: Setup) -> Running:
         with socket.socket() as probe:
@@ -108,7 +108,15 @@ def triton(instances: int) -> Callable[[Setup, int], list]:
     program = HERE / "peers" / "triton" / "launch.py"
 
     def command(setup: Setup, port: int) -> list:
-        return [setup.python("venv-triton"), program, setup.onnx, port, setup.threads, instances, setup.work / "triton"]
+        return [
+            setup.python("venv-triton"),
+            program,
+            setup.onnx,
+            port,
+            setup.threads,
+            instances,
+            setup.work / f"triton-{instances}",
+        ]
 
     return command
 
@@ -122,5 +130,10 @@ ALL = [
     Server("litserve", "LitServe + ONNX Runtime", litserve(1, 8, 10)),
     Server("openvino", "FastAPI + OpenVINO (THROUGHPUT)", openvino("THROUGHPUT")),
     Server("openvino-latency", "FastAPI + OpenVINO (LATENCY)", openvino("LATENCY")),
+    # Settings that were tried for the peers and are not the better ones on two cores (README.md).
+    Server("triton-2", "Triton, 2 instances", triton(2), "/v2/models/resnest50d/infer", RAW, default=False),
+    Server("litserve-2", "LitServe, 2 workers", litserve(2, 8, 10), default=False),
+    Server("litserve-4", "LitServe, batches of 4", litserve(1, 4, 10), default=False),
+    Server("litserve-single", "LitServe, 2 workers, no batches", litserve(2, 1, 0), default=False),
 ]
 BY_NAME = {server.name: server for server in ALL}

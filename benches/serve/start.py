@@ -47,8 +47,8 @@ def alone(setup: Setup, server: Server, seconds: float) -> dict:
         with Peak(root) as loaded:
             raw = load.generate(setup, running, CLIENTS, seconds)
         processes = tree(root)
-        # Of one process the kernel knows the peak itself, the start included; of several only what they share is unknown
-        # to it, so that their sum would count that more than once.
+        # Of one process the kernel knows the peak itself, the start included. Of several it does not know what they
+        # share, which a sum would count more than once.
         peak = field(root, "status", "VmHWM:") if len(processes) == 1 else loaded.bytes
     finally:
         running.process.stop()

@@ -1,7 +1,8 @@
 """FastAPI in front of OpenVINO, in f32: `python fastapi_openvino.py MODEL.onnx PORT THREADS THROUGHPUT|LATENCY`.
 
-One process. Photos are decoded on as many threads as the model has, and go from there into OpenVINO's own queue of infer
-requests, whose number OpenVINO chooses by its hint. Normalisation is part of OpenVINO's graph, where it is cheapest.
+One process. Photos are decoded on as many threads as the model has, and go from there into OpenVINO's own queue of
+infer requests, whose number OpenVINO chooses by its hint. Normalisation is part of OpenVINO's graph, where it is
+cheapest.
 """
 
 from __future__ import annotations

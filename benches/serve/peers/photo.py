@@ -1,7 +1,7 @@
 """From a JPEG to resnest50d's input and from its logits to an answer, as timm's evaluation does it: for every peer.
 
-Resize the short side to 256 with Pillow's bilinear filter, cut 224 out of the middle, normalise. Only
-the middle is ever resized: Pillow computes the same pixels from a box of the photo, with less work.
+Resize the short side to 256 with Pillow's bilinear filter, cut 224 out of the middle, normalise. Only the middle is
+ever resized: Pillow computes the same pixels from a box of the photo, with less work.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def best(logits: np.ndarray, count: int = 5) -> list[dict]:
     top = np.argpartition(logits, -count)[-count:]
     top = top[np.argsort(-logits[top])]
     scores = exponentials[top] / exponentials.sum()
-    return [{"index": int(index), "score": float(score)} for index, score in zip(top, scores)]
+    return [{"index": int(index), "score": float(score)} for index, score in zip(top, scores, strict=True)]
 
 
 def answer(logits: np.ndarray) -> bytes:

@@ -46,7 +46,16 @@ def main() -> None:
     command = [str(triton / "tritonserver" / "bin" / "tritonserver")]
     command += ["--model-repository", str(repository(folder, model, threads, instances))]
     command += ["--backend-directory", str(backends(triton, folder))]
-    command += ["--http-address", "127.0.0.1", "--http-port", str(port), "--allow-grpc", "false", "--allow-metrics", "false"]
+    command += [
+        "--http-address",
+        "127.0.0.1",
+        "--http-port",
+        str(port),
+        "--allow-grpc",
+        "false",
+        "--allow-metrics",
+        "false",
+    ]
     command += ["--log-info", "false", "--disable-auto-complete-config"]
     libraries = f"{packages / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
     env = os.environ | {"LD_LIBRARY_PATH": libraries, "PYTHONHOME": sys.base_prefix}
