@@ -133,7 +133,7 @@ pub fn threads(text: &str) -> Result<usize, String> {
 }
 
 /// `512M` to bytes; K, M and G are powers of 1024.
-fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" | "B" => 1,

@@ -17,6 +17,8 @@ mod output;
 mod overlays;
 mod plan;
 mod progress;
+#[cfg(feature = "serve")]
+mod serve;
 mod validate;
 mod verify;
 mod words;
@@ -33,6 +35,8 @@ use explain::ExplainArgs;
 use features::FeaturesArgs;
 use info::InfoArgs;
 use models::ModelsArgs;
+#[cfg(feature = "serve")]
+use serve::ServeArgs;
 use validate::ValidateArgs;
 use verify::VerifyArgs;
 
@@ -67,6 +71,9 @@ enum Command {
     Info(InfoArgs),
     /// Measure how fast models run here: time, throughput, memory; layer by layer on request
     Bench(BenchArgs),
+    /// Answer over HTTP and gRPC: the Open Inference Protocol, images in and classes out, a page to look at
+    #[cfg(feature = "serve")]
+    Serve(Box<ServeArgs>),
     /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration, an HTML report
     Validate(ValidateArgs),
     /// Write embeddings or maps of many images to one file
@@ -168,6 +175,8 @@ fn run(command: &Command) -> Result<Status, Failure> {
         Command::Download(args) => download::run(args),
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         Command::Validate(args) => validate::run(args),
         Command::Features(args) => features::run(args),
         Command::Verify(args) => verify::run(args),

@@ -125,7 +125,8 @@ pub fn overrides(args: &HubArgs, num_classes: Option<usize>) -> Overrides {
     overrides
 }
 
-fn model_options(args: &HubArgs) -> Result<ModelOptions, Failure> {
+/// What the options say of the hub, the cache and the manifest.
+pub fn model_options(args: &HubArgs) -> Result<ModelOptions, Failure> {
     let mut options = ModelOptions::default();
     options.manifests = args.manifest.clone();
     options.hub = Some(hub_options(args).map_err(Failure::Usage)?);

@@ -144,7 +144,8 @@ impl From<resnest::Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response = (self.kind.status(), Json(json!({ "error": self.message }))).into_response();
+        let mut response =
+            (self.kind.status(), Json(json!({ "error": self.message }))).into_response();
         if let Some(seconds) = self.retry_after {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

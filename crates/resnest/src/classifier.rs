@@ -9,9 +9,10 @@ use resnest_model::{ResNet, TestTimePoolHead, current_threads, with_threads};
 
 use crate::create::Opened;
 use crate::error::contained;
+use crate::features::Layer;
 use crate::options::ClassifierOptions;
 use crate::picture::Picture;
-use crate::pipeline::{BATCH, Logits, Task, TopK};
+use crate::pipeline::{BATCH, Logits, Outputs, Task, TopK};
 use crate::prediction::{Prediction, top_k};
 use crate::{ClassifierBuilder, Error, Labels, create};
 
@@ -334,6 +335,59 @@ impl Classifier {
             let logits = self.network.forward(&self.to_model(x)?)?;
             from_model(&logits)
         })
+    }
+
+    /// Logits (N, classes) and embeddings (N, features), those that are asked for, as f32 on the CPU.
+    pub(crate) fn outputs(
+        &self,
+        x: &Tensor,
+        wanted: Outputs,
+    ) -> Result<(Option<Tensor>, Option<Tensor>), Error> {
+        match (wanted, &self.network) {
+            (
+                Outputs {
+                    embeddings: false,
+                    logits: false,
+                },
+                _,
+            ) => Ok((None, None)),
+            (
+                Outputs {
+                    embeddings: false, ..
+                },
+                _,
+            ) => Ok((Some(self.logits(x)?), None)),
+            (Outputs { logits: false, .. }, _) => {
+                Ok((None, Some(self.feature_batch(x, Layer::PreLogits)?)))
+            }
+            // Windows have logits of their own.
+            (_, Network::TestTimePool(_)) => {
+                let embeddings = self.feature_batch(x, Layer::PreLogits)?;
+                Ok((Some(self.logits(x)?), Some(embeddings)))
+            }
+            (_, Network::Plain(model)) => self.compute(|| {
+                let map = model.forward_features(&self.to_model(x)?)?;
+                let logits = from_model(&model.forward_head(&map, false)?)?;
+                let embeddings = from_model(&model.forward_head(&map, true)?)?;
+                Ok((Some(logits), Some(embeddings)))
+            }),
+        }
+    }
+
+    /// Takes an image that somebody else has prepared: normalised values, (C, H, W) in a row, of this classifier's input
+    /// size.
+    ///
+    /// # Errors
+    /// [`Error::TensorShape`] for another number of values.
+    pub fn prepared(&self, values: Vec<f32>) -> Result<Pixels, Error> {
+        let (channels, height, width) = self.transform.shape();
+        match values.len() == channels * height * width {
+            true => Ok(Pixels(values)),
+            false => Err(Error::TensorShape {
+                got: vec![values.len()],
+                channels,
+            }),
+        }
     }
 
     /// `x` where the model computes and in what it computes.

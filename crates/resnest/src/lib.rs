@@ -172,7 +172,7 @@ pub use error::{Error, with_causes};
 pub use labels::Labels;
 pub use options::{ClassifierOptions, ModelOptions, TransformOverrides};
 pub use picture::Picture;
-pub use pipeline::{Answered, Logits, Pipeline, Task, TopK};
+pub use pipeline::{Answered, Logits, Output, Outputs, Pipeline, Task, TopK};
 pub use prediction::{Prediction, top_k};
 
 pub use candle_core;

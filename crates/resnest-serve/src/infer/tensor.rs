@@ -33,7 +33,9 @@ impl DataType {
         let known = [Self::Bytes, Self::Uint8, Self::Fp32];
         let found = known.into_iter().find(|datatype| datatype.name() == name);
         found.ok_or_else(|| {
-            let text = format!("input {tensor:?}: datatype {name:?} is not taken here: use BYTES, UINT8 or FP32");
+            let text = format!(
+                "input {tensor:?}: datatype {name:?} is not taken here: use BYTES, UINT8 or FP32"
+            );
             Failure::bad_request(text)
         })
     }
@@ -83,11 +85,18 @@ impl Data {
             DataType::Uint8 => Self::Uint8(raw),
             DataType::Fp32 => {
                 if raw.len() % 4 != 0 {
-                    let text = format!("input {tensor:?}: {} bytes are no whole number of FP32 values", raw.len());
+                    let text = format!(
+                        "input {tensor:?}: {} bytes are no whole number of FP32 values",
+                        raw.len()
+                    );
                     return Err(Failure::bad_request(text));
                 }
                 let values = raw.chunks_exact(4);
-                Self::Fp32(values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect())
+                Self::Fp32(
+                    values
+                        .map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]))
+                        .collect(),
+                )
             }
             DataType::Bytes => Self::Bytes(strings(tensor, raw)?),
         })
@@ -102,7 +111,11 @@ impl Data {
                 let mut raw = Vec::new();
                 for string in strings {
                     // What is sent here are labels and messages.
-                    raw.extend(u32::try_from(string.len()).unwrap_or(u32::MAX).to_le_bytes());
+                    raw.extend(
+                        u32::try_from(string.len())
+                            .unwrap_or(u32::MAX)
+                            .to_le_bytes(),
+                    );
                     raw.extend_from_slice(string);
                 }
                 raw.into()
@@ -117,7 +130,8 @@ fn strings(tensor: &str, mut raw: Bytes) -> Outcome<Vec<Bytes>> {
     while !raw.is_empty() {
         let at = strings.len();
         let short = |what: &str| {
-            let text = format!("input {tensor:?}: the binary data ends within {what} of element {at}");
+            let text =
+                format!("input {tensor:?}: the binary data ends within {what} of element {at}");
             Failure::bad_request(text)
         };
         let Some((length, rest)) = raw.split_first_chunk::<4>() else {

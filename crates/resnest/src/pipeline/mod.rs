@@ -28,12 +28,14 @@
 //! `workers.rs` prepares images beside the network, `answers.rs` computes prepared ones, `task.rs` says what is computed.
 
 mod answers;
+mod outputs;
 mod task;
 mod workers;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+pub use outputs::{Output, Outputs};
 pub use task::{Logits, Task, TopK};
 
 use candle_core::Tensor;

@@ -1,0 +1,140 @@
+//! The HTTP door: every address, and what all of them share.
+//!
+//! `oip.rs` is the protocol, `classify.rs` what people reach for first, `repository.rs` and `health.rs` what operators
+//! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them. `guard.rs` is
+//! around all.
+
+mod body;
+mod classify;
+mod errors;
+mod guard;
+mod health;
+mod oip;
+mod page;
+pub(crate) mod repository;
+mod served;
+pub mod tensors;
+pub mod upload;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::routing::{get, post};
+use tower_http::cors::{Any, CorsLayer};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::failure::Kind;
+use crate::{Failure, State};
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "resnest",
+    description = "timm's ResNet-family image classifiers: the Open Inference Protocol, and images in, classes out.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Api;
+
+/// The description of every address, as `/openapi.json` has it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().split_for_parts().1
+}
+
+fn documented() -> OpenApiRouter<Arc<State>> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(classify::classify))
+        .routes(routes!(oip::server))
+        .routes(routes!(oip::list))
+        .routes(routes!(oip::all_stats))
+        .routes(routes!(oip::model))
+        .routes(routes!(oip::ready))
+        .routes(routes!(oip::config))
+        .routes(routes!(oip::stats))
+        .routes(routes!(oip::infer))
+        .routes(routes!(repository::index))
+        .routes(routes!(repository::load))
+        .routes(routes!(repository::unload))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::health))
+        .routes(routes!(health::ping))
+        .routes(routes!(health::metrics))
+}
+
+/// Every address.
+pub fn router(state: &Arc<State>) -> Router {
+    let (documented, openapi) = documented().split_for_parts();
+    let versioned = "/v2/models/{model}/versions/{version}";
+    let at = |rest: &str| format!("{versioned}{rest}");
+    // The same under other addresses: with a version, with a slash behind, under others' names.
+    let others = Router::new()
+        .route("/v2/", get(oip::server))
+        .route("/v2/models/{model}/", get(oip::model))
+        .route(versioned, get(oip::model))
+        .route(&at("/"), get(oip::model))
+        .route(&at("/ready"), get(oip::ready))
+        .route(&at("/config"), get(oip::config))
+        .route(&at("/stats"), get(oip::stats))
+        .route(&at("/infer"), post(oip::infer))
+        .route("/", get(page::page).post(classify::classify))
+        .route("/invocations", post(classify::classify))
+        .route("/models/{model}", post(classify::of_model))
+        .route("/v1/models/{call}", post(classify::verb))
+        .route("/assets/{name}", get(page::asset))
+        .route("/samples/{name}", get(page::sample));
+    documented
+        .merge(others)
+        .with_state(state.clone())
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi))
+        .fallback(nothing)
+        .layer(cors(&state.options.cors_origins))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            guard::guard,
+        ))
+}
+
+async fn nothing(uri: axum::http::Uri) -> Failure {
+    let path: String = uri.path().chars().take(200).collect();
+    Failure::new(
+        Kind::NotFound,
+        format!("there is nothing at {path}: /docs lists the addresses"),
+    )
+}
+
+/// Other sites' pages may call this server only where they were named.
+fn cors(origins: &[String]) -> CorsLayer {
+    let layer = CorsLayer::new();
+    if origins.is_empty() {
+        return layer;
+    }
+    let ours = [
+        "x-request-id",
+        "x-decode-time",
+        "x-queue-time",
+        "x-inference-time",
+        "x-total-time",
+        "x-batch-size",
+    ];
+    let layer = layer
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::AUTHORIZATION,
+            HeaderName::from_static("x-api-key"),
+            HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("inference-header-content-length"),
+        ])
+        .expose_headers(ours.map(HeaderName::from_static));
+    if origins.iter().any(|origin| origin == "*") {
+        return layer.allow_origin(Any);
+    }
+    let origins = origins
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(origin).ok());
+    layer.allow_origin(origins.collect::<Vec<_>>())
+}

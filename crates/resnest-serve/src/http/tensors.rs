@@ -1,0 +1,525 @@
+//! The protocol's JSON and binary bodies to requests, and answers to bodies.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::infer::inputs::IMAGE;
+use crate::infer::tensor::{
+    Data, DataType, InferRequest, InferResponse, InputTensor, OutputTensor, RequestedOutput,
+};
+use crate::{Failure, Outcome};
+
+/// A request, and how its answer is to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The request, its model not yet named.
+    pub request: InferRequest,
+    /// Whether outputs are binary unless they say otherwise.
+    binary: bool,
+    /// What each output asked for says of itself.
+    each: Vec<(String, Option<bool>)>,
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    id: Option<String>,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    #[serde(borrow)]
+    inputs: Vec<Input<'a>>,
+    #[serde(default)]
+    outputs: Vec<Output>,
+}
+
+#[derive(Deserialize)]
+struct Input<'a> {
+    name: String,
+    shape: Vec<i64>,
+    datatype: String,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    name: String,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+/// Reads a body of JSON, after which, at `header` bytes, binary tensors may follow (the binary tensor data extension; a
+/// header of 0 bytes says that all of the body is one encoded image).
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(body: &Bytes, header: Option<usize>) -> Outcome<Parsed> {
+    let length = header.unwrap_or(body.len());
+    if length > body.len() {
+        let text = format!(
+            "inference-header-content-length is {length}, the body has {} bytes",
+            body.len()
+        );
+        return Err(Failure::bad_request(text));
+    }
+    if header == Some(0) {
+        return Ok(one_image(body.clone()));
+    }
+    let (text, mut binary) = (&body[..length], body.slice(length..));
+    let bad = |error| {
+        Failure::bad_request(format!(
+            "the body is not a request of the protocol: {error}"
+        ))
+    };
+    let request: Request = serde_json::from_slice(text).map_err(bad)?;
+    let mut inputs = Vec::new();
+    for input in request.inputs {
+        inputs.push(read_input(input, &mut binary)?);
+    }
+    if !binary.is_empty() {
+        let text = format!("{} bytes of binary data belong to no input", binary.len());
+        return Err(Failure::bad_request(text));
+    }
+    let mut outputs = Vec::new();
+    let mut each = Vec::new();
+    for Output { name, parameters } in request.outputs {
+        refuse_shared_memory(&name, &parameters)?;
+        let classification = count(&name, &parameters, "classification")?;
+        each.push((name.clone(), flag(&name, &parameters, "binary_data")?));
+        outputs.push(RequestedOutput {
+            name,
+            classification,
+        });
+    }
+    Ok(Parsed {
+        request: InferRequest {
+            id: request.id,
+            inputs,
+            outputs,
+            ..InferRequest::default()
+        },
+        binary: flag("the request", &request.parameters, "binary_data_output")?.unwrap_or(false),
+        each,
+    })
+}
+
+fn one_image(body: Bytes) -> Parsed {
+    let input = InputTensor {
+        name: IMAGE.into(),
+        shape: vec![1],
+        data: Data::Bytes(vec![body]),
+    };
+    Parsed {
+        request: InferRequest {
+            inputs: vec![input],
+            ..InferRequest::default()
+        },
+        binary: true,
+        each: Vec::new(),
+    }
+}
+
+fn read_input(input: Input<'_>, binary: &mut Bytes) -> Outcome<InputTensor> {
+    let Input {
+        name,
+        shape,
+        datatype,
+        parameters,
+        data,
+    } = input;
+    refuse_shared_memory(&name, &parameters)?;
+    let datatype = DataType::parse(&name, &datatype)?;
+    let data = match (data, count(&name, &parameters, "binary_data_size")?) {
+        (None, Some(size)) if size <= binary.len() => {
+            Data::from_raw(&name, datatype, binary.split_to(size))?
+        }
+        (None, Some(size)) => {
+            let text = format!(
+                "input {name:?}: binary_data_size is {size}, {} bytes are left of the body",
+                binary.len()
+            );
+            return Err(Failure::bad_request(text));
+        }
+        (Some(data), None) => from_json(&name, datatype, data, &parameters)?,
+        (Some(_), Some(_)) => {
+            let text = format!("input {name:?} has both `data` and `binary_data_size`: give one");
+            return Err(Failure::bad_request(text));
+        }
+        (None, None) => {
+            let text = format!("input {name:?} has neither `data` nor `binary_data_size`");
+            return Err(Failure::bad_request(text));
+        }
+    };
+    Ok(InputTensor { name, shape, data })
+}
+
+fn refuse_shared_memory(name: &str, parameters: &Map<String, Value>) -> Outcome<()> {
+    match parameters
+        .keys()
+        .find(|key| key.starts_with("shared_memory"))
+    {
+        Some(key) => Err(Failure::bad_request(format!(
+            "{name:?}: {key}: there is no shared memory here, send the data itself"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn flag(name: &str, parameters: &Map<String, Value>, key: &str) -> Outcome<Option<bool>> {
+    match parameters.get(key) {
+        None => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(other) => Err(Failure::bad_request(format!(
+            "{name}: {key} is {other}: it must be true or false"
+        ))),
+    }
+}
+
+fn count(name: &str, parameters: &Map<String, Value>, key: &str) -> Outcome<Option<usize>> {
+    let Some(value) = parameters.get(key) else {
+        return Ok(None);
+    };
+    let number = value
+        .as_u64()
+        .and_then(|number| usize::try_from(number).ok());
+    let bad = || {
+        Failure::bad_request(format!(
+            "{name}: {key} is {value}: it must be a whole number from 0"
+        ))
+    };
+    number.map(Some).ok_or_else(bad)
+}
+
+fn from_json(
+    name: &str,
+    datatype: DataType,
+    data: &RawValue,
+    parameters: &Map<String, Value>,
+) -> Outcome<Data> {
+    Ok(match datatype {
+        DataType::Fp32 => Data::Fp32(flat(name, datatype, data)?),
+        DataType::Uint8 => Data::Uint8(flat::<u8>(name, datatype, data)?.into()),
+        DataType::Bytes => {
+            if let Some(other) = parameters
+                .get("content_type")
+                .filter(|&kind| kind != "base64")
+            {
+                let text = format!(
+                    "input {name:?}: content_type {other} is not read here: use \"base64\""
+                );
+                return Err(Failure::bad_request(text));
+            }
+            let texts: Vec<String> = flat(name, datatype, data)?;
+            let read = |(at, text): (usize, &String)| {
+                from_base64(text).map_err(|reason| {
+                    Failure::bad_request(format!("input {name:?}, element {at}: {reason}"))
+                })
+            };
+            Data::Bytes(texts.iter().enumerate().map(read).collect::<Outcome<_>>()?)
+        }
+    })
+}
+
+/// Bytes of their base64 text, or of a `data:` address with such.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn from_base64(text: &str) -> Result<Bytes, String> {
+    let text = match text.strip_prefix("data:") {
+        Some(address) => {
+            address
+                .split_once(";base64,")
+                .ok_or("a data: address without base64")?
+                .1
+        }
+        None => text,
+    };
+    let bytes = BASE64_STANDARD.decode(text.trim());
+    bytes
+        .map(Bytes::from)
+        .map_err(|error| format!("no good base64 ({error})"))
+}
+
+/// The values of nested arrays, row after row.
+fn flat<T: for<'de> Deserialize<'de>>(
+    name: &str,
+    datatype: DataType,
+    data: &RawValue,
+) -> Outcome<Vec<T>> {
+    let mut values = Vec::new();
+    let mut reader = serde_json::Deserializer::from_str(data.get());
+    let read = Flat(&mut values, DEPTH).deserialize(&mut reader);
+    let bad = |error| {
+        let kind = datatype.name();
+        Failure::bad_request(format!(
+            "input {name:?}: its data is no array of {kind} values: {error}"
+        ))
+    };
+    read.map_err(bad)?;
+    Ok(values)
+}
+
+/// Arrays within arrays: no tensor here has more than four dimensions.
+const DEPTH: usize = 8;
+
+/// Reads an array of values or of such arrays, so many deep at most: each level is read once more for every level above.
+struct Flat<'a, T>(&'a mut Vec<T>, usize);
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Flat<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Flat<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(value) = array.next_element::<&RawValue>()? {
+            let text = value.get();
+            let failed = |error: serde_json::Error| serde::de::Error::custom(error);
+            if self.1 == 0 {
+                return Err(serde::de::Error::custom("too many arrays within arrays"));
+            }
+            match text.starts_with('[') {
+                true => {
+                    let mut inner = serde_json::Deserializer::from_str(text);
+                    Flat(&mut *self.0, self.1 - 1)
+                        .deserialize(&mut inner)
+                        .map_err(failed)?;
+                }
+                false => self.0.push(serde_json::from_str(text).map_err(failed)?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An answer's body, and the length of its JSON where binary tensors follow.
+pub(super) fn write(parsed: Format, response: &InferResponse) -> (Vec<u8>, Option<usize>) {
+    let mut binary = Vec::new();
+    let mut any = false;
+    let mut outputs = Vec::new();
+    for output in &response.outputs {
+        let own = parsed.each.iter().find(|(name, _)| *name == output.name);
+        let as_binary = own.and_then(|(_, own)| *own).unwrap_or(parsed.binary);
+        let mut value = json!({
+            "name": output.name,
+            "shape": output.shape,
+            "datatype": output.data.datatype().name(),
+        });
+        if as_binary {
+            let raw = output.data.to_raw();
+            value["parameters"] = json!({ "binary_data_size": raw.len() });
+            binary.extend_from_slice(&raw);
+            any = true;
+        } else {
+            value["data"] = to_json(output);
+        }
+        outputs.push(value);
+    }
+    let mut value = json!({ "model_name": response.model, "model_version": response.version });
+    if let Some(id) = &response.id {
+        value["id"] = json!(id);
+    }
+    value["outputs"] = Value::Array(outputs);
+    let mut body = value.to_string().into_bytes();
+    let length = body.len();
+    body.extend(binary);
+    (body, any.then_some(length))
+}
+
+/// How an answer is to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Format {
+    binary: bool,
+    each: Vec<(String, Option<bool>)>,
+}
+
+impl Parsed {
+    /// The request, and how its answer is to be written.
+    pub(super) fn split(self) -> (InferRequest, Format) {
+        let Self {
+            request,
+            binary,
+            each,
+        } = self;
+        (request, Format { binary, each })
+    }
+}
+
+/// Values in a row; NaN is null.
+fn to_json(output: &OutputTensor) -> Value {
+    match &output.data {
+        Data::Fp32(values) => json!(values),
+        Data::Uint8(values) => json!(&values[..]),
+        Data::Bytes(texts) => {
+            let texts = texts.iter().map(|text| String::from_utf8_lossy(text));
+            Value::Array(texts.map(|text| json!(text)).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Outcome<Parsed> {
+        parse(&Bytes::copy_from_slice(text.as_bytes()), None)
+    }
+
+    #[test]
+    fn nested_and_flat_data_are_the_same() {
+        for data in [
+            "[1, 2.5, -3, 4e0]",
+            "[[1, 2.5], [-3, 4e0]]",
+            "[[[1], [2.5]], [[-3], [4]]]",
+        ] {
+            let text = format!(
+                r#"{{"inputs": [{{"name": "tensor", "shape": [2, 2], "datatype": "FP32", "data": {data}}}]}}"#
+            );
+            let parsed = read(&text).unwrap();
+            assert_eq!(
+                parsed.request.inputs[0].data,
+                Data::Fp32(vec![1.0, 2.5, -3.0, 4.0]),
+                "{data}"
+            );
+        }
+    }
+
+    #[test]
+    fn binary_data_is_taken_in_the_order_of_the_inputs() {
+        let json = br#"{"inputs": [
+            {"name": "a", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": 13}},
+            {"name": "b", "shape": [1], "datatype": "FP32", "parameters": {"binary_data_size": 4}}],
+            "parameters": {"binary_data_output": true},
+            "outputs": [{"name": "logits", "parameters": {"binary_data": false, "classification": 3}}]}"#;
+        let mut body = json.to_vec();
+        body.extend([2, 0, 0, 0, b'h', b'i', 3, 0, 0, 0, b'y', b'o', b'u']);
+        body.extend(1.5f32.to_le_bytes());
+        let parsed = parse(&body.clone().into(), Some(json.len())).unwrap();
+        let data = |at: usize| parsed.request.inputs[at].data.clone();
+        assert_eq!(data(0), Data::Bytes(vec!["hi".into(), "you".into()]));
+        assert_eq!(data(1), Data::Fp32(vec![1.5]));
+        assert_eq!(parsed.request.outputs[0].classification, Some(3));
+        assert!(parsed.binary && parsed.each == [("logits".to_owned(), Some(false))]);
+        // A byte too few, a byte too many, a header longer than the body or within the JSON.
+        assert!(parse(&body[..body.len() - 1].to_vec().into(), Some(json.len())).is_err());
+        assert!(parse(&[&body[..], b"x"].concat().into(), Some(json.len())).is_err());
+        assert!(parse(&body.clone().into(), Some(body.len() + 1)).is_err());
+        assert!(parse(&body.into(), Some(json.len() - 1)).is_err());
+    }
+
+    #[test]
+    fn every_malformed_kind_names_what_is_wrong() {
+        let input =
+            |fields: &str| format!(r#"{{"inputs": [{{"name": "x", "shape": [1], {fields}}}]}}"#);
+        for (text, says) in [
+            ("", "EOF"),
+            ("[]", "not a request"),
+            ("{}", "inputs"),
+            (&input(r#""datatype": "FP32""#), "neither"),
+            (&input(r#""datatype": "FP64", "data": [1]"#), "FP64"),
+            (
+                &input(r#""datatype": "FP32", "data": ["a"]"#),
+                "array of FP32",
+            ),
+            (
+                &input(r#""datatype": "FP32", "data": [null]"#),
+                "array of FP32",
+            ),
+            (&input(r#""datatype": "FP32", "data": 1"#), "array of FP32"),
+            (
+                &input(r#""datatype": "UINT8", "data": [256]"#),
+                "array of UINT8",
+            ),
+            (
+                &input(r#""datatype": "UINT8", "data": [-1]"#),
+                "array of UINT8",
+            ),
+            (
+                &input(r#""datatype": "BYTES", "data": ["a b"]"#),
+                "element 0",
+            ),
+            (
+                &input(
+                    r#""datatype": "BYTES", "data": ["YQ"], "parameters": {"content_type": "str"}"#,
+                ),
+                "base64",
+            ),
+            (
+                &input(r#""datatype": "FP32", "parameters": {"binary_data_size": -1}"#),
+                "binary_data_size",
+            ),
+            (
+                &input(r#""datatype": "FP32", "parameters": {"binary_data_size": 4}"#),
+                "0 bytes are left",
+            ),
+            (
+                &input(r#""datatype": "FP32", "data": [1], "parameters": {"binary_data_size": 4}"#),
+                "both",
+            ),
+            (
+                &input(r#""datatype": "FP32", "parameters": {"shared_memory_region": "a"}"#),
+                "shared memory",
+            ),
+            (
+                r#"{"inputs": [], "parameters": {"binary_data_output": 1}}"#,
+                "true or false",
+            ),
+            (
+                r#"{"inputs": [], "outputs": [{"name": "a", "parameters": {"classification": "b"}}]}"#,
+                "classification",
+            ),
+        ] {
+            let failure = read(text).unwrap_err();
+            assert!(failure.message.contains(says), "{text}: {failure}");
+        }
+        let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+        assert!(read(&input(&format!(r#""datatype": "FP32", "data": {deep}"#))).is_err());
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_null_and_binary_tensors_follow_the_json() {
+        let output = |name: &str, data| OutputTensor {
+            name: name.into(),
+            shape: vec![1, 2],
+            data,
+        };
+        let response = InferResponse {
+            model: "m".into(),
+            version: "1".into(),
+            id: Some("7".into()),
+            outputs: vec![
+                output("a", Data::Fp32(vec![f32::NAN, 0.5])),
+                output("b", Data::Bytes(vec!["x".into(), "".into()])),
+            ],
+            times: crate::engine::Times::default(),
+        };
+        let format = |binary, each| Format { binary, each };
+        let (body, length) = write(format(false, vec![]), &response);
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(value["outputs"][0]["data"], json!([null, 0.5]));
+        assert_eq!(
+            (value["outputs"][1]["data"].clone(), length),
+            (json!(["x", ""]), None)
+        );
+        let (body, length) = write(format(true, vec![("b".into(), Some(false))]), &response);
+        let value: Value = serde_json::from_slice(&body[..length.unwrap()]).unwrap();
+        assert_eq!(value["outputs"][0]["parameters"]["binary_data_size"], 8);
+        assert!(value["outputs"][1]["parameters"].is_null());
+        assert_eq!(body[length.unwrap() + 4..], 0.5f32.to_le_bytes());
+    }
+}
