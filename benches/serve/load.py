@@ -83,6 +83,7 @@ def summary(raw: dict, begin: float, end: float, arrivals: bool) -> dict:
         "images_per_s": len(good) / (end - begin),
         "latencies_ms": sorted(round(1000 * (stop - start), 3) for start, stop, _ in good),
         "errors": len(counted) - len(good),
+        "failures": sorted({record[2] for record in counted if record[2] != 200}),
         "client_cpu": raw["client_cpu_s"] / max(stop for _, stop, _ in records),
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import openvino
 import photo
@@ -43,9 +44,13 @@ def build(path: str, threads: int, hint: str) -> FastAPI:
         loop.call_soon_threadsafe(lambda: future.done() or future.set_result(body))
 
     queue.set_callback(finished)
+    # Two threads at once may be given the same free request ("Infer Request is busy").
+    one_at_a_time = Lock()
 
     def submit(data: bytes, waiting: tuple) -> None:
-        queue.start_async(photo.pixels(data)[None], waiting)  # waits for a free request
+        pixels = photo.pixels(data)[None]
+        with one_at_a_time:
+            queue.start_async(pixels, waiting)  # waits for a free request
 
     @app.post("/classify")
     async def classify(request: Request) -> Response:
