@@ -1,5 +1,5 @@
 # What CI runs, and what to run before a commit.
-check: fmt links clippy test test-shared doc deny cuda publish
+check: fmt links clippy test test-shared deploy doc deny cuda publish
 
 fmt:
     cargo fmt --all --check
@@ -25,6 +25,12 @@ test-shared:
     else \
         echo "skipped: there is no ${RESNEST_SHARED:-../shared}/data (set RESNEST_SHARED)"; \
     fi
+
+# What is in deploy/: manifests, image, unit, dashboard, and that the built command (by `test`) is as they take it to be.
+# Where RESNEST_PYTHON says whose packages to use, a missing one is a fault; else the checks that need it are skipped.
+deploy:
+    "${RESNEST_PYTHON:-python3}" deploy/check.py ${RESNEST_PYTHON:+--all}
+    cd deploy && "${RESNEST_PYTHON:-python3}" -m unittest checks.mutations
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --locked

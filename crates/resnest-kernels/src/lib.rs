@@ -68,7 +68,7 @@ pub use conv::{
 };
 pub use error::Error;
 pub use fold::{BatchNorm, all_finite, fold_batch_norm};
-pub use memory::allocator::keep_freed_memory;
+pub use memory::allocator::{keep_freed_memory, share_freed_memory};
 pub use memory::buffer::settle_weights;
 pub use memory::map::Map;
 pub use plan::{Precision, choose};

@@ -1,5 +1,6 @@
 //! What the server counts and measures, as Prometheus reads it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,8 @@ const SECONDS: [f64; 16] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
     30.0,
 ];
+/// Why a request for a model is refused (`Kind::rejection`).
+const REASONS: [&str; 3] = ["overloaded", "unavailable", "timeout"];
 const IMAGES: [f64; 10] = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,12 +71,12 @@ pub struct Metrics {
     batch_images: Histograms<OfModel>,
     queue_images: Family<OfModel, Gauge>,
     loaded: Family<OfModel, Gauge>,
-    load_seconds: Family<OfModel, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    load_seconds: Family<OfModel, Gauge<f64, AtomicU64>>,
     in_flight: Gauge,
     /// Connections that are open.
     pub connections: Gauge,
     memory: Gauge,
-    cpu: Gauge<f64, std::sync::atomic::AtomicU64>,
+    cpu: Counter<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -101,7 +104,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             memory: Gauge::default(),
-            cpu: Gauge::default(),
+            cpu: Counter::default(),
         };
         this.register();
         this
@@ -168,7 +171,7 @@ impl Metrics {
         p.register_with_unit("resident_memory", help, Unit::Bytes, self.memory.clone());
         let help = "CPU time that the process has had";
         p.register_with_unit("cpu", help, Unit::Seconds, self.cpu.clone());
-        let start = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        let start = Gauge::<f64, AtomicU64>::default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         start.set(now.unwrap_or_default().as_secs_f64());
         p.register_with_unit(
@@ -184,7 +187,9 @@ impl Metrics {
         if let Some(usage) = process::usage() {
             self.memory
                 .set(i64::try_from(usage.resident).unwrap_or(i64::MAX));
-            self.cpu.set(usage.cpu.as_secs_f64());
+            // The system counts it: the counter takes over what it says, as the bits that it keeps.
+            let cpu = usage.cpu.as_secs_f64().to_bits();
+            self.cpu.inner().store(cpu, Ordering::Relaxed);
         }
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,6 +256,11 @@ impl Metrics {
 
     /// What is counted of one model's images.
     pub fn of_model(&self, model: &str) -> ModelMetrics {
+        // At zero from the start: what first appears at 1 has not grown, as Prometheus sees it.
+        for reason in REASONS {
+            let model = model.to_owned();
+            drop(self.rejected.get_or_create(&OfRejection { model, reason }));
+        }
         let labels = OfModel {
             model: model.to_owned(),
         };
@@ -261,6 +271,7 @@ impl Metrics {
         ModelMetrics {
             well: images("ok"),
             failed: images("error"),
+            cancelled: images("cancelled"),
             queue: self.queue_seconds.get_or_create_owned(&labels),
             decode: self.decode_seconds.get_or_create_owned(&labels),
             inference: self.inference_seconds.get_or_create_owned(&labels),
@@ -283,6 +294,7 @@ fn images() -> Histogram {
 pub struct ModelMetrics {
     well: Counter,
     failed: Counter,
+    cancelled: Counter,
     queue: Histogram,
     decode: Histogram,
     inference: Histogram,
@@ -332,6 +344,11 @@ impl ModelMetrics {
         });
     }
 
+    /// An image's client left before it was answered.
+    pub(crate) fn cancelled(&self) {
+        self.cancelled.inc();
+    }
+
     /// A batch was computed.
     pub(crate) fn batch(&self, images: usize, took: Duration) {
         self.inference.observe(took.as_secs_f64());
@@ -367,11 +384,14 @@ mod tests {
         metrics.rejected("demo", "overloaded");
         metrics.loaded("demo", Some(Duration::from_secs(1)));
         let text = metrics.text();
+        // as a counter, which Prometheus takes the rate of
+        assert!(text.contains("process_cpu_seconds_total "), "{text}");
         for line in [
             "resnest_requests_total{model=\"demo\",endpoint=\"classify\",status=\"200\"} 1",
             "resnest_request_seconds_bucket{le=\"0.01\",model=\"demo\",endpoint=\"classify\"} 1",
             "resnest_images_total{model=\"demo\",result=\"error\"} 1",
             "resnest_rejected_total{model=\"demo\",reason=\"overloaded\"} 1",
+            "resnest_rejected_total{model=\"demo\",reason=\"timeout\"} 0",
             "resnest_batch_images_bucket{le=\"3.0\",model=\"demo\"} 1",
             "resnest_inference_seconds_count{model=\"demo\"} 1",
             "resnest_model_loaded{model=\"demo\"} 1",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, anyhow};
-use resnest::model::keep_freed_memory;
+use resnest::model::{keep_freed_memory, share_freed_memory};
 use resnest::{ClassifierOptions, demo};
 use resnest_serve::engine::{Answer, Input, Wants};
 use resnest_serve::models::Stand;
@@ -24,6 +24,7 @@ const ENDED: i32 = 130;
 pub fn run(args: &ServeArgs) -> Result<Status, Failure> {
     let options = options(args)?;
     more_files(options.limits.max_connections);
+    share_freed_memory();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // They wait, read and write; what computes has threads of its own.

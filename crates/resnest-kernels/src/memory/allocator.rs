@@ -23,3 +23,19 @@ pub fn keep_freed_memory() {
         }
     }
 }
+
+/// Makes all threads of the process share the memory that glibc's allocator has, for the rest of the process.
+///
+/// By default up to eight threads a CPU have some of their own, and what one of them frees no other gets: 35 MB of a
+/// server's 460 that decodes on two threads and computes a resnest50d on two others. To be called before threads are
+/// started; what they take turns on is short, as they ask for few and large blocks. Elsewhere than on glibc it does
+/// nothing.
+pub fn share_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    if !cfg!(miri) {
+        // SAFETY: mallopt takes the allocator's own lock and changes only what later calls do.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
+}

@@ -107,7 +107,8 @@ pub struct Done {
 pub(super) struct Ticket {
     pub(super) model: Arc<Model>,
     pub(super) wants: Wants,
-    pub(super) reply: oneshot::Sender<Done>,
+    /// Taken when it is answered.
+    pub(super) reply: Option<oneshot::Sender<Done>>,
     pub(super) since: Instant,
     pub(super) times: Times,
     /// Its place among those that may be here at once; given back when it is dropped.
@@ -122,7 +123,21 @@ impl Ticket {
         let metrics = &self.model.metrics;
         metrics.image(&answer, &self.times);
         let times = self.times;
-        let _ = self.reply.send(Done { answer, times });
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Done { answer, times });
+        }
+    }
+
+    fn abandoned(&self) -> bool {
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.reply.is_some() {
+            self.model.metrics.cancelled();
+        }
     }
 }
 
@@ -143,12 +158,12 @@ pub(super) struct Ready {
 
 impl Entry for Waiting {
     fn abandoned(&self) -> bool {
-        self.ticket.reply.is_closed()
+        self.ticket.abandoned()
     }
 }
 
 impl Entry for Ready {
     fn abandoned(&self) -> bool {
-        self.ticket.reply.is_closed()
+        self.ticket.abandoned()
     }
 }

@@ -103,7 +103,7 @@ impl Engine {
         let ticket = Ticket {
             model: model.clone(),
             wants,
-            reply,
+            reply: Some(reply),
             since: Instant::now(),
             times: Times::default(),
             _place: place,

@@ -14,8 +14,8 @@ use crate::{Failure, Outcome, State};
 
 /// A body that is there, and its share of the memory that all bodies may take.
 #[derive(Debug)]
-pub(super) struct Received {
-    pub(super) bytes: Bytes,
+pub(crate) struct Received {
+    pub(crate) bytes: Bytes,
     _room: Vec<OwnedSemaphorePermit>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Received {
 /// # Errors
 /// Larger than a body may be, as it comes or decompressed; not there in time; broken off; no room for it now; compressed in
 /// a way that is not read here, or badly.
-pub(super) async fn receive(state: &State, headers: &HeaderMap, body: Body) -> Outcome<Received> {
+pub(crate) async fn receive(state: &State, headers: &HeaderMap, body: Body) -> Outcome<Received> {
     let coding = coding(headers)?;
     let limit = state.options.limits.body_timeout;
     let mut received = match tokio::time::timeout(limit, whole(state, headers, body)).await {
@@ -112,7 +112,7 @@ async fn whole(state: &State, headers: &HeaderMap, mut body: Body) -> Outcome<Re
 }
 
 /// Room for so many bytes.
-fn room(state: &State, bytes: usize) -> Outcome<OwnedSemaphorePermit> {
+pub(crate) fn room(state: &State, bytes: usize) -> Outcome<OwnedSemaphorePermit> {
     let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
     let room = state.bodies.clone().try_acquire_many_owned(kib);
     room.map_err(|_| {

@@ -14,9 +14,9 @@ use super::served::{Served, add_times};
 use crate::failure::Kind;
 use crate::{Failure, Outcome, State as Server};
 
-const ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEY: HeaderName = HeaderName::from_static("x-api-key");
-const TRACE: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 /// Around everything else.
 pub(super) async fn guard(
@@ -123,7 +123,8 @@ fn endpoint(route: &str, get: bool) -> &'static str {
         "/v2/health/live" | "/v2/health/ready" | "/health" | "/ping" => "health",
         "/metrics" => "metrics",
         "/" if get => "page",
-        "/assets/{name}" | "/samples/{name}" => "page",
+        "/assets/{name}" | "/samples/{name}" | "/openapi.json" => "page",
+        route if route.starts_with("/docs") => "page",
         "/" | "/classify" | "/invocations" | "/models/{model}" | "/v1/models/{call}" => "classify",
         route if route.ends_with("/infer") => "infer",
         route if route.starts_with("/v2/repository") => "repository",
@@ -164,7 +165,7 @@ fn admit(server: &Server, about: &About, headers: &HeaderMap) -> Outcome<()> {
     }
 }
 
-fn key(headers: &HeaderMap) -> Option<&[u8]> {
+pub(crate) fn key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
@@ -173,7 +174,7 @@ fn key(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// The client's id if it is one that can be shown, else one of our own.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let fits = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
@@ -204,15 +205,6 @@ fn in_json(response: Response) -> Response {
         400..500 => Kind::BadRequest,
         _ => Kind::Internal,
     };
-    let allow = response.headers().get(header::ALLOW).cloned();
     let reason = status.canonical_reason().unwrap_or("an error");
-    let text = match &allow {
-        Some(allow) => format!("{reason}: use {}", allow.to_str().unwrap_or("another")),
-        None => reason.to_owned(),
-    };
-    let mut response = Failure::new(kind, text).into_response();
-    if let Some(allow) = allow {
-        response.headers_mut().insert(header::ALLOW, allow);
-    }
-    response
+    Failure::new(kind, reason).into_response()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -50,12 +50,14 @@ pub(super) async fn ping(server: State<Arc<Server>>) -> Outcome<Json<Health>> {
     ready(server).await
 }
 
+const OPENMETRICS: &str = "application/openmetrics-text";
+
 /// What the server counts, for Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text"), Errors)
+    responses((status = 200, body = String, content_type = "text/plain"), Errors)
 )]
-pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
+pub(super) async fn metrics(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
     let mut waiting = 0;
     for model in server.models.ready() {
         let depth = server.engine.depth(model.id);
@@ -63,6 +65,13 @@ pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
         waiting += model.queue.saturating_sub(model.places.available_permits());
     }
     server.metrics.in_flight(waiting);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    // To those who read Prometheus' older format alone it is that: the rest of it are comments there.
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let kind = match accept.is_some_and(|kinds| kinds.contains(OPENMETRICS)) {
+        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        false => "text/plain; version=0.0.4; charset=utf-8",
+    };
     ([(header::CONTENT_TYPE, kind)], server.metrics.text()).into_response()
 }

@@ -4,15 +4,15 @@
 //! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them. `guard.rs` is
 //! around all.
 
-mod body;
+pub(crate) mod body;
 mod classify;
 mod errors;
-mod guard;
+pub(crate) mod guard;
 mod health;
 mod oip;
 mod page;
 pub(crate) mod repository;
-mod served;
+pub(crate) mod served;
 pub mod tensors;
 pub mod upload;
 
@@ -90,6 +90,7 @@ pub fn router(state: &Arc<State>) -> Router {
         .with_state(state.clone())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi))
         .fallback(nothing)
+        .method_not_allowed_fallback(another_method)
         .layer(cors(&state.options.cors_origins))
         .layer(axum::middleware::from_fn_with_state(
             state.clone(),
@@ -103,6 +104,13 @@ async fn nothing(uri: axum::http::Uri) -> Failure {
         Kind::NotFound,
         format!("there is nothing at {path}: /docs lists the addresses"),
     )
+}
+
+async fn another_method(method: Method, uri: axum::http::Uri) -> Failure {
+    let path: String = uri.path().chars().take(200).collect();
+    let text =
+        format!("{path} does not take {method}: the header `allow` and /docs say what it takes");
+    Failure::new(Kind::MethodNotAllowed, text)
 }
 
 /// Other sites' pages may call this server only where they were named.

@@ -9,17 +9,17 @@ use crate::failure::Kind;
 use crate::{Failure, Outcome};
 
 const HTML: &str = include_str!("../page/index.html");
-const FILES: [(&str, &str, &str); 3] = [
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const FILES: [(&str, &str, &str); 6] = [
     (
         "page.css",
         "text/css; charset=utf-8",
         include_str!("../page/page.css"),
     ),
-    (
-        "page.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../page/page.js"),
-    ),
+    ("page.js", SCRIPT, include_str!("../page/page.js")),
+    ("map.js", SCRIPT, include_str!("../page/map.js")),
+    ("photo.js", SCRIPT, include_str!("../page/photo.js")),
+    ("code.js", SCRIPT, include_str!("../page/code.js")),
     (
         "icon.svg",
         "image/svg+xml",

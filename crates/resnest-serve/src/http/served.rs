@@ -8,7 +8,7 @@ use crate::engine::Times;
 
 /// Put into a response's extensions by those who have images answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Served(pub(super) Times);
+pub(crate) struct Served(pub(crate) Times);
 
 const DECODE: HeaderName = HeaderName::from_static("x-decode-time");
 const QUEUE: HeaderName = HeaderName::from_static("x-queue-time");
@@ -18,7 +18,7 @@ const BATCH: HeaderName = HeaderName::from_static("x-batch-size");
 const TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// How long it took, in milliseconds; where there are several images, the longest of each.
-pub(super) fn add_times(headers: &mut HeaderMap, start: Instant, served: Option<&Served>) {
+pub(crate) fn add_times(headers: &mut HeaderMap, start: Instant, served: Option<&Served>) {
     let total = start.elapsed();
     let mut timing = String::new();
     if let Some(Served(times)) = served {

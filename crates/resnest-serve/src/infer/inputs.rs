@@ -7,11 +7,11 @@ use crate::engine::Input;
 use crate::models::Model;
 use crate::{Failure, Outcome};
 
-/// Encoded files, one an element: BYTES [N].
+/// Encoded files, one an element: BYTES `[N]`.
 pub const IMAGE: &str = "image";
-/// Decoded pixels: UINT8 [N, H, W, C].
+/// Decoded pixels: UINT8 `[N, H, W, C]`.
 pub const PIXELS: &str = "pixels";
-/// What the network takes: FP32 [N, C, H, W], normalised.
+/// What the network takes: FP32 `[N, C, H, W]`, normalised.
 pub const TENSOR: &str = "tensor";
 
 /// The images of the one input that a request has.

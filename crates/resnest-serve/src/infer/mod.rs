@@ -27,3 +27,6 @@ impl State {
         outputs::response(&model, request.id, outputs, &done)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,13 @@ use crate::engine::{Answer, Done, Times, Wants};
 use crate::models::{Model, VERSION};
 use crate::{Failure, Outcome};
 
-/// The classifier's output: FP32 [N, classes].
+/// The classifier's output: FP32 `[N, classes]`.
 pub const LOGITS: &str = "logits";
-/// Their softmax: FP32 [N, classes].
+/// Their softmax: FP32 `[N, classes]`.
 pub const PROBABILITIES: &str = "probabilities";
-/// What the classifier sees: FP32 [N, features].
+/// What the classifier sees: FP32 `[N, features]`.
 pub const EMBEDDINGS: &str = "embeddings";
-/// Why an image has no answer, empty where it has one: BYTES [N]. It comes by itself where some images have none; their
+/// Why an image has no answer, empty where it has one: BYTES `[N]`. It comes by itself where some images have none; their
 /// numbers are NaN.
 pub const ERRORS: &str = "errors";
 

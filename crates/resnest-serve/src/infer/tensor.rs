@@ -84,7 +84,7 @@ impl Data {
         Ok(match datatype {
             DataType::Uint8 => Self::Uint8(raw),
             DataType::Fp32 => {
-                if raw.len() % 4 != 0 {
+                if !raw.len().is_multiple_of(4) {
                     let text = format!(
                         "input {tensor:?}: {} bytes are no whole number of FP32 values",
                         raw.len()
@@ -124,6 +124,9 @@ impl Data {
     }
 }
 
+/// Most strings in a tensor: an empty one is four bytes of a request, and eight times that in memory.
+const MOST_STRINGS: usize = 1 << 16;
+
 /// Strings, each with its length as a little-endian u32 before it.
 fn strings(tensor: &str, mut raw: Bytes) -> Outcome<Vec<Bytes>> {
     let mut strings = Vec::new();
@@ -134,6 +137,10 @@ fn strings(tensor: &str, mut raw: Bytes) -> Outcome<Vec<Bytes>> {
                 format!("input {tensor:?}: the binary data ends within {what} of element {at}");
             Failure::bad_request(text)
         };
+        if at == MOST_STRINGS {
+            let text = format!("input {tensor:?} has more than {MOST_STRINGS} elements");
+            return Err(Failure::bad_request(text));
+        }
         let Some((length, rest)) = raw.split_first_chunk::<4>() else {
             return Err(short("the length"));
         };
@@ -154,7 +161,7 @@ pub struct InputTensor {
     pub name: String,
     /// Sizes, as the client gave them.
     pub shape: Vec<i64>,
-    /// The values; whether they fit the shape is for [`super::infer`] to see.
+    /// The values; whether they fit the shape is for `inputs.rs` to see.
     pub data: Data,
 }
 

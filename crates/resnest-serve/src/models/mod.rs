@@ -138,6 +138,14 @@ impl State {
     /// # Errors
     /// There is none of this name; it could not be loaded. One that answered goes on.
     pub async fn load_model(self: &Arc<Self>, name: &str) -> Outcome<()> {
+        let (this, name) = (self.clone(), name.to_owned());
+        // Who asked for it may leave: it is loaded all the same.
+        let load = tokio::spawn(async move { this.load_now(&name).await });
+        let lost = |error| Failure::internal(format!("loading was broken off: {error}"));
+        load.await.map_err(lost)?
+    }
+
+    async fn load_now(self: &Arc<Self>, name: &str) -> Outcome<()> {
         let slot = self.models.slot(name)?;
         let _alone = slot.change.lock().await;
         let (this, spec) = (self.clone(), slot.spec.clone());

@@ -96,7 +96,9 @@ impl Model {
 fn open(spec: &ModelSpec, options: &Options) -> Result<Classifier, Error> {
     let mut how = options.classifier.clone();
     how.headless = true;
-    how.model.batch_hint = options.max_batch.max(1);
+    // Algorithms for one image at a time: what an idle server computes; their weights are the smallest, and batches lose
+    // nothing that was measured.
+    how.model.batch_hint = 1;
     let path = Path::new(&spec.source);
     if path.is_dir() {
         return Classifier::load(&format!("local-dir:{}", spec.source), &how);
