@@ -7,8 +7,8 @@ use resnest::ClassifierOptions;
 
 /// Images computed at once, unless told otherwise.
 ///
-/// See `docs/serving.md`, which has the measurements: more gains a percent and makes everybody wait longer.
-pub const MAX_BATCH: usize = 8;
+/// See `docs/serving.md`, which has the measurements: eight are slower, two wait for their decoding.
+pub const MAX_BATCH: usize = 4;
 
 /// Everything about a server. Start from the default and set what differs.
 #[derive(Debug, Clone)]
