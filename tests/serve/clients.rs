@@ -52,9 +52,10 @@ fn skipped(what: &str) {
     let line = format!("{what}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     let all = std::env::var_os("RESNEST_CLIENTS").is_some_and(|which| which == "all");
-    // What is no package cannot be installed.
+    // What is no package of Python's cannot be installed with them.
+    let elsewhere = what.contains("RESNEST_OIP_YAML") || what.contains("no Chromium");
     assert!(
-        !all || what.contains("RESNEST_OIP_YAML"),
+        !all || elsewhere,
         "RESNEST_CLIENTS=all, but {what}"
     );
 }
@@ -112,4 +113,20 @@ fn triton_over_grpc() {
     let server = Server::start(serve(&arguments));
     let grpc = server.grpc().expect("an address");
     script("grpc_clients.py", &server, &[&grpc, COMMAND]);
+}
+
+#[test]
+#[ignore = "needs RESNEST_PYTHON with playwright, requests and huggingface_hub, and Debian's chromium (or CHROMIUM)"]
+fn the_page_in_chromium() {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    if !std::path::Path::new(&chromium).exists() {
+        return skipped(&format!("page.py: skipped: there is no Chromium at {chromium}"));
+    }
+    let imported = python().args(["-c", "import playwright.sync_api"]).output();
+    if !imported.unwrap().status.success() {
+        return skipped("page.py: skipped: there is no playwright");
+    }
+    let pictures = tempfile::tempdir().unwrap();
+    let pictures = pictures.path().display().to_string();
+    script("page.py", &Server::demo(&[]), &[&pictures]);
 }

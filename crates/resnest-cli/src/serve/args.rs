@@ -83,7 +83,8 @@ pub struct ServeArgs {
         long,
         value_name = "ORIGIN",
         env = "RESNEST_CORS_ORIGIN",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = origin
     )]
     pub cors_origin: Vec<String>,
     /// Whether clients may load, reload and unload the models
@@ -145,6 +146,16 @@ fn batch(text: &str) -> Result<usize, String> {
     match at_least_one(text)? {
         many if many > 1024 => Err("must be at most 1024".into()),
         number => Ok(number),
+    }
+}
+
+/// What browsers send as `origin`: no path, not even a slash.
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
+    match text == "*" || host.is_some_and(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("must be an origin such as https://example.org, without a path, or *".into()),
     }
 }
 

@@ -269,7 +269,7 @@ fn report(server: &Server, call: Call, model: &str, response: &Response, took: D
     let refused = refused.or_else(|| Status::from_header_map(response.headers()));
     let status = refused.as_ref().map_or(200, http_status);
     server.metrics.request(model, call.label(), status, took);
-    let ms = took.as_secs_f64() * 1e3;
+    let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
     match refused.as_ref().map(Status::message) {
         // What is asked every few seconds is not worth a line.
         None if call == Call::Health => tracing::debug!(status, ms, "answered"),

@@ -105,7 +105,7 @@ impl About {
         server
             .metrics
             .request(&self.model, self.endpoint, status, took);
-        let ms = took.as_secs_f64() * 1e3;
+        let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         let batch = served.map_or(0, |Served(times)| times.batch);
         let error = response
             .extensions()

@@ -389,7 +389,7 @@ pub(super) async fn infer(
     request.model = named.model;
     request.version = named.version;
     let answer = server.infer(request).await?;
-    let (body, length) = tensors::write(format, &answer);
+    let (body, length) = tensors::write(&format, &answer)?;
     let mut response = body.into_response();
     let kind = match length {
         Some(length) => {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -315,38 +315,89 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Flat<'_, T> {
     }
 }
 
+/// An answer as it is written: straight from its numbers, of which there may be millions.
+#[derive(Serialize)]
+struct Answer<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    outputs: Vec<AnswerOutput<'a>>,
+}
+
+#[derive(Serialize)]
+struct AnswerOutput<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    datatype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<BinarySize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Values<'a>>,
+}
+
+#[derive(Serialize)]
+struct BinarySize {
+    binary_data_size: usize,
+}
+
+/// Values in a row; NaN is null.
+struct Values<'a>(&'a Data);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: serde::Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Data::Fp32(values) => writer.collect_seq(values),
+            Data::Uint8(values) => writer.collect_seq(values),
+            Data::Bytes(texts) => writer.collect_seq(texts.iter().map(|t| String::from_utf8_lossy(t))),
+        }
+    }
+}
+
 /// An answer's body, and the length of its JSON where binary tensors follow.
-pub(super) fn write(parsed: Format, response: &InferResponse) -> (Vec<u8>, Option<usize>) {
+///
+/// # Errors
+/// None that is known: what is written are texts and numbers.
+pub(super) fn write(
+    format: &Format,
+    response: &InferResponse,
+) -> Outcome<(Vec<u8>, Option<usize>)> {
     let mut binary = Vec::new();
     let mut any = false;
     let mut outputs = Vec::new();
     for output in &response.outputs {
-        let own = parsed.each.iter().find(|(name, _)| *name == output.name);
-        let as_binary = own.and_then(|(_, own)| *own).unwrap_or(parsed.binary);
-        let mut value = json!({
-            "name": output.name,
-            "shape": output.shape,
-            "datatype": output.data.datatype().name(),
-        });
+        let own = format.each.iter().find(|(name, _)| *name == output.name);
+        let as_binary = own.and_then(|(_, own)| *own).unwrap_or(format.binary);
+        let (mut parameters, mut data) = (None, None);
         if as_binary {
             let raw = output.data.to_raw();
-            value["parameters"] = json!({ "binary_data_size": raw.len() });
             binary.extend_from_slice(&raw);
             any = true;
+            parameters = Some(BinarySize {
+                binary_data_size: raw.len(),
+            });
         } else {
-            value["data"] = to_json(output);
+            data = Some(Values(&output.data));
         }
-        outputs.push(value);
+        outputs.push(AnswerOutput {
+            name: &output.name,
+            shape: &output.shape,
+            datatype: output.data.datatype().name(),
+            parameters,
+            data,
+        });
     }
-    let mut value = json!({ "model_name": response.model, "model_version": response.version });
-    if let Some(id) = &response.id {
-        value["id"] = json!(id);
-    }
-    value["outputs"] = Value::Array(outputs);
-    let mut body = value.to_string().into_bytes();
+    let answer = Answer {
+        model_name: &response.model,
+        model_version: &response.version,
+        id: response.id.as_deref(),
+        outputs,
+    };
+    let failed = |error| Failure::internal(format!("the answer cannot be written: {error}"));
+    let mut body = serde_json::to_vec(&answer).map_err(failed)?;
     let length = body.len();
     body.extend(binary);
-    (body, any.then_some(length))
+    Ok((body, any.then_some(length)))
 }
 
 /// How an answer is to be written.
@@ -365,18 +416,6 @@ impl Parsed {
             each,
         } = self;
         (request, Format { binary, each })
-    }
-}
-
-/// Values in a row; NaN is null.
-fn to_json(output: &OutputTensor) -> Value {
-    match &output.data {
-        Data::Fp32(values) => json!(values),
-        Data::Uint8(values) => json!(&values[..]),
-        Data::Bytes(texts) => {
-            let texts = texts.iter().map(|text| String::from_utf8_lossy(text));
-            Value::Array(texts.map(|text| json!(text)).collect())
-        }
     }
 }
 
@@ -534,14 +573,14 @@ mod tests {
             times: crate::engine::Times::default(),
         };
         let format = |binary, each| Format { binary, each };
-        let (body, length) = write(format(false, vec![]), &response);
+        let (body, length) = write(&format(false, vec![]), &response).unwrap();
         let value: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(value["outputs"][0]["data"], json!([null, 0.5]));
         assert_eq!(
             (value["outputs"][1]["data"].clone(), length),
             (json!(["x", ""]), None)
         );
-        let (body, length) = write(format(true, vec![("b".into(), Some(false))]), &response);
+        let (body, length) = write(&format(true, vec![("b".into(), Some(false))]), &response).unwrap();
         let value: Value = serde_json::from_slice(&body[..length.unwrap()]).unwrap();
         assert_eq!(value["outputs"][0]["parameters"]["binary_data_size"], 8);
         assert!(value["outputs"][1]["parameters"].is_null());
