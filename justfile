@@ -18,7 +18,8 @@ test:
     cargo test --release --workspace --locked --bench image --bench kernels --bench model
 
 # Ignored by `cargo test`, each with its reason: those that need the photos and the demo model of the project's shared folder
-# (RESNEST_SHARED, else ../shared), or a Python with numpy, safetensors, pyarrow and huggingface_hub (RESNEST_PYTHON).
+# (RESNEST_SHARED, else ../shared), or a Python with numpy, safetensors, pyarrow, huggingface_hub and what
+# tests/serve/requirements.txt lists (RESNEST_PYTHON).
 test-shared:
     @if [ -d "${RESNEST_SHARED:-../shared}/data" ]; then \
         cargo test --release --workspace --locked -- --ignored --skip by_hand; \

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -12,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::State;
+use crate::socket;
 
 /// Bytes of a request's head.
 const MOST_HEAD: usize = 64 << 10;
@@ -21,6 +23,8 @@ const MOST_FIELDS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 /// For what was accepted last to be read and answered, before connections without a request are closed.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+/// For clients to read the last answers, after that.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Serves connections until `stop` says so, then answers what is on its way and returns.
 pub(crate) async fn serve(
@@ -31,16 +35,21 @@ pub(crate) async fn serve(
 ) {
     let limit = Arc::new(Semaphore::new(state.options.limits.max_connections.max(1)));
     let graceful = GracefulShutdown::new();
-    let builder = Arc::new(builder(&state));
+    let builder = Arc::new(builder());
     let start = |stream, permit| {
         let connection = Connection {
             state: state.clone(),
-            _permit: permit,
+            permit,
         };
         connection.start(stream, &builder, &router, &graceful);
     };
     loop {
-        let Ok(permit) = limit.clone().acquire_owned().await else {
+        // Where as many are open as may be, that is no reason to go on for ever.
+        let permit = tokio::select! {
+            permit = limit.clone().acquire_owned() => permit,
+            () = stopped(&mut stop) => break,
+        };
+        let Ok(permit) = permit else {
             break;
         };
         tokio::select! {
@@ -65,6 +74,7 @@ pub(crate) async fn serve(
     drop(listener);
     let _ = tokio::time::timeout(LAST_WORDS, limit.acquire_many(all(&state))).await;
     graceful.shutdown().await;
+    let _ = tokio::time::timeout(GOODBYE, limit.acquire_many(all(&state))).await;
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -76,12 +86,13 @@ fn all(state: &State) -> u32 {
     u32::try_from(state.options.limits.max_connections.max(1)).unwrap_or(u32::MAX)
 }
 
-fn builder(state: &State) -> Builder<TokioExecutor> {
+fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(state.options.limits.head_timeout)
+        // `socket.rs` keeps the time.
+        .header_read_timeout(None)
         .max_headers(MOST_FIELDS)
         .max_buf_size(MOST_HEAD.max(8 << 10));
     builder
@@ -108,7 +119,7 @@ fn is_one_connection_s(error: &std::io::Error) -> bool {
 /// Counts while it is there.
 struct Connection {
     state: Arc<State>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
@@ -121,17 +132,36 @@ impl Connection {
     ) {
         // Answers are small and whole.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let (socket, line) = socket::split(stream);
+        let router = TowerToHyperService::new(router.clone());
+        let activity = line.activity().clone();
+        let service = service_fn(move |request| {
+            let answering = activity.answering();
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                drop(answering);
+                answer
+            }
+        });
         let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(socket), service)
             .into_owned();
         let connection = graceful.watch(connection);
         self.state.metrics.connections.inc();
         tokio::spawn(async move {
-            // What goes wrong with a connection is its client's, who knows.
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection ended");
-            }
+            let crowded = || self.permit.semaphore().available_permits() == 0;
+            let late = tokio::select! {
+                ended = connection => {
+                    // What goes wrong with a connection is its client's, who knows.
+                    if let Err(error) = ended {
+                        tracing::debug!(error, "a connection ended");
+                    }
+                    None
+                }
+                late = line.late(&self.state.options.limits, crowded) => Some(late),
+            };
+            line.close(late, self.state.life.draining()).await;
             drop(self);
         });
     }

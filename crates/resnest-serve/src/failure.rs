@@ -104,13 +104,14 @@ pub type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let message = shortened(message.into());
         let retry_after = match kind {
             Kind::Overloaded | Kind::Unavailable => Some(1),
             _ => None,
         };
         Self {
             kind,
-            message: message.into(),
+            message,
             retry_after,
         }
     }
@@ -124,6 +125,21 @@ impl Failure {
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }
+}
+
+/// Bytes of a message: it may quote what a client sent, which may be as long as a body.
+const LONGEST: usize = 2000;
+
+fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST {
+        let mut end = LONGEST;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl From<resnest::Error> for Failure {
@@ -158,5 +174,20 @@ impl IntoResponse for Failure {
 impl From<Failure> for tonic::Status {
     fn from(failure: Failure) -> Self {
         Self::new(failure.kind.code(), failure.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_quotes_no_more_than_a_screenful() {
+        for sign in ["x", "ü", "€", "😀"] {
+            let failure = Failure::bad_request(sign.repeat(1 << 20));
+            assert!(failure.message.len() <= LONGEST + 3, "{sign}");
+            assert!(failure.message.ends_with('…'));
+        }
+        assert_eq!(Failure::bad_request("short").message, "short");
     }
 }

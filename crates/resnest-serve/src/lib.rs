@@ -20,8 +20,8 @@
 //!
 //! A request becomes one internal type, whichever door it came through, and is answered by one function:
 //! [`State::infer`]. `http/` and `grpc/` are the doors, `infer/` is from tensors to images and back, `engine/` has the
-//! threads and the queues, `models/` knows the models by name. `connections.rs` and `server.rs` are about sockets, `life.rs`
-//! about beginning and end, `failure.rs` is where errors become statuses. Nothing in here prints.
+//! threads and the queues, `models/` knows the models by name. `server.rs`, `connections.rs` and `socket.rs` are about
+//! sockets, `life.rs` about beginning and end, `failure.rs` is where errors become statuses. Nothing in here prints.
 #![forbid(unsafe_code)]
 
 mod connections;
@@ -36,6 +36,7 @@ pub mod models;
 pub mod options;
 mod process;
 mod server;
+mod socket;
 mod state;
 pub mod telemetry;
 

@@ -50,8 +50,10 @@ pub struct RequestLimits {
     pub all_bodies: usize,
     /// Open connections; others wait to be accepted.
     pub max_connections: usize,
-    /// Until a request's head is there.
+    /// From a request's first byte until its head is there.
     pub head_timeout: Duration,
+    /// How long a connection may rest, before its first request and between two.
+    pub idle_timeout: Duration,
     /// Until its body is.
     pub body_timeout: Duration,
     /// From its head to the answer.
@@ -67,6 +69,8 @@ impl Default for RequestLimits {
             all_bodies: 512 << 20,
             max_connections: 12_000,
             head_timeout: Duration::from_secs(10),
+            // Longer than the minute for which many load balancers keep theirs: it should be they who close.
+            idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             max_images: 1024,

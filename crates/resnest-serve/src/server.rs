@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::failure::Kind;
@@ -101,10 +101,38 @@ impl Server {
     }
 }
 
+/// Connections that may wait to be accepted, if the system lets them: one too many, and its client tries again a second
+/// later. tokio's own 1,024 are too few for the thousands that come at once after a restart.
+const BACKLOG: u32 = 4096;
+
 async fn listen(address: &str) -> Result<TcpListener, CannotListen> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| CannotListen {
-        address: address.to_owned(),
-        source,
-    })
+    first_that_listens(address)
+        .await
+        .map_err(|source| CannotListen {
+            address: address.to_owned(),
+            source,
+        })
+}
+
+async fn first_that_listens(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "it names no address");
+    for one in tokio::net::lookup_host(address).await? {
+        match listen_at(one) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Elsewhere it would let two servers have the same address.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

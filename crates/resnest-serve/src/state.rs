@@ -15,9 +15,9 @@ use crate::options::{ModelControl, Options};
 use crate::{Failure, Outcome};
 
 /// How long a batch may compute before it is asked whether the network is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 60_000 });
 /// How long the forward that answers this may take.
-const PROBE: Duration = Duration::from_secs(10);
+const PROBE: Duration = Duration::from_millis(if cfg!(test) { 400 } else { 10_000 });
 
 /// A server without its doors.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct State {
     pub life: Life,
     /// Bytes of bodies that may be in memory yet, in KiB.
     pub(crate) bodies: Arc<tokio::sync::Semaphore>,
+    /// Bodies that may be decompressed at once.
+    pub(crate) inflating: Arc<tokio::sync::Semaphore>,
 }
 
 impl State {
@@ -49,6 +51,7 @@ impl State {
             metrics: Metrics::new(),
             life: Life::default(),
             bodies: Arc::new(tokio::sync::Semaphore::new(room.max(1))),
+            inflating: Arc::new(tokio::sync::Semaphore::new(options.decode_threads.max(1))),
             options,
         }))
     }
@@ -89,6 +92,8 @@ impl State {
         let answer = tokio::time::timeout(PROBE, probe).await;
         match answer {
             Ok(Ok(done)) if done.answer.is_ok() => Ok(()),
+            // Others' images were before it, and went well.
+            _ if self.engine.trouble(PATIENCE).is_none() => Ok(()),
             _ => {
                 tracing::error!(trouble, "the network does not answer");
                 let text = format!("the network does not answer: {trouble}");

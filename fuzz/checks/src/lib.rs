@@ -10,13 +10,17 @@
 //! | [`pickle`], [`zip`] | no panic; every tensor that is listed can be read or says why not |
 //! | [`config`], [`manifest`] | no panic; what was accepted can be used |
 //! | [`npy`] | what was written is read back, bit for bit |
+//! | [`tensors`] | a request of the protocol that is accepted reads the same when it is written in its other forms |
+//! | [`upload`] | so does a form or a list of images; none is made up |
 
 mod checkpoints;
 mod features;
 mod pictures;
+mod requests;
 mod text;
 
 pub use checkpoints::{pickle, safetensors, zip};
 pub use features::npy;
 pub use pictures::{bmp, gif, ico, jpeg, png, pnm, qoi, tga, tiff, webp};
+pub use requests::{tensors, upload};
 pub use text::{config, manifest};

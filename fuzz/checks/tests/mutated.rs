@@ -166,6 +166,60 @@ fn npy() {
     run("npy", checks::npy, seeds);
 }
 
+/// A request of the protocol, with this JSON before binary data, or JSON alone.
+fn request(json: &str, binary: Option<&[u8]>) -> Vec<u8> {
+    let length = binary.map_or(u16::MAX, |_| json.len() as u16);
+    [
+        &length.to_le_bytes()[..],
+        json.as_bytes(),
+        binary.unwrap_or_default(),
+    ]
+    .concat()
+}
+
+#[test]
+fn tensors() {
+    let files = b"\x03\0\0\0one\0\0\0\0\x05\0\0\0three";
+    let numbers: Vec<u8> = [0.0f32, -1.5, f32::NAN, 3e38]
+        .map(f32::to_le_bytes)
+        .concat();
+    let seeds = vec![
+        request(
+            r#"{"id":"a","inputs":[{"name":"image","shape":[2],"datatype":"BYTES","parameters":{"content_type":"base64"},"data":["aGk=","data:image/png;base64,aG8="]}],"outputs":[{"name":"logits","parameters":{"classification":3,"binary_data":false}}]}"#,
+            None,
+        ),
+        request(
+            r#"{"inputs":[{"name":"image","shape":[3],"datatype":"BYTES","parameters":{"binary_data_size":20}}]}"#,
+            Some(files),
+        ),
+        request(
+            r#"{"inputs":[{"name":"tensor","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}],"parameters":{"binary_data_output":true}}"#,
+            Some(&numbers),
+        ),
+        request(
+            r#"{"inputs":[{"name":"tensor","shape":[2,2],"datatype":"FP32","data":[[1,2.5],[-3e2,0.1]]},{"name":"pixels","shape":[1,2,1,1],"datatype":"UINT8","data":[[[[1],[255]]]]}]}"#,
+            None,
+        ),
+        request("", Some(b"one image")),
+    ];
+    run("tensors", checks::tensors, seeds);
+}
+
+#[test]
+fn upload() {
+    let form = b"\x00--edge\r\nContent-Disposition: form-data; name=\"a\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\nfirst\r\n--edge\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\n\r\n-edge\r\n--edge--\r\n";
+    let json = br#"?{"inputs": ["aGk=", "data:image/png;base64,aG8="], "parameters": {"top_k": 2, "function_to_apply": "sigmoid"}}"#;
+    let mut json = json.to_vec();
+    json[0] = 1;
+    let seeds = vec![
+        form.to_vec(),
+        json,
+        b"\x01{\"inputs\": \"aGk=\"}".to_vec(),
+        b"\x02a file".to_vec(),
+    ];
+    run("upload", checks::upload, seeds);
+}
+
 /// What the limits allow is what decoding takes: the Rust allocations of a decode stay below `max_memory`.
 #[test]
 fn decoding_stays_within_its_memory() {

@@ -9,6 +9,7 @@ use resnest::{Classifier, Error, Outputs, Pixels, TopK};
 
 use super::Shared;
 use super::job::{Answer, Explanation, Ready, Ticket, Wants};
+use super::queue::Entry;
 use crate::failure::Kind;
 use crate::{Failure, Outcome};
 
@@ -18,9 +19,15 @@ pub(super) fn run(shared: &Shared) {
         shared.pulse.begin();
         let start = Instant::now();
         // Whatever is lost in a panic, its clients hear so: their end of the channel is gone.
-        let failed = contain(|| compute(batch)).unwrap_or_else(Some);
-        shared.pulse.end(failed);
-        shared.work().queues.computed(model, start.elapsed());
+        let failed = contain(|| {
+            #[cfg(test)]
+            shared.faults.computing();
+            compute(batch)
+        });
+        shared.pulse.end(failed.unwrap_or_else(Some));
+        let mut work = shared.work();
+        work.queues.computed(model, start.elapsed());
+        work.moved = Instant::now();
     }
 }
 
@@ -52,6 +59,10 @@ fn compute(batch: Vec<Ready>) -> Option<String> {
         numbers(together, &mut failures);
     }
     for ready in alone {
+        // It may have left while those before it were explained.
+        if ready.abandoned() {
+            continue;
+        }
         explain(ready, &mut failures);
     }
     failures.all()

@@ -13,10 +13,13 @@ use crate::{Failure, Outcome};
 /// Decodes image after image until the engine is gone.
 pub(super) fn run(shared: &Shared) {
     while let Some((model, entry)) = next(shared) {
+        #[cfg(test)]
+        shared.faults.decoding();
         let ready = decode(entry);
         let there = ready.is_some();
         let mut work = shared.work();
         work.queues.decoded(model, ready);
+        work.moved = Instant::now();
         drop(work);
         match there {
             true => shared.to_compute.notify_one(),

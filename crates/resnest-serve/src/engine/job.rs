@@ -111,8 +111,8 @@ pub(super) struct Ticket {
     pub(super) reply: Option<oneshot::Sender<Done>>,
     pub(super) since: Instant,
     pub(super) times: Times,
-    /// Its place among those that may be here at once; given back when it is dropped.
-    pub(super) _place: Option<Arc<OwnedSemaphorePermit>>,
+    /// Its place among those that may be here at once; given back before it is answered, or when it is dropped.
+    pub(super) place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Ticket {
@@ -123,6 +123,8 @@ impl Ticket {
         let metrics = &self.model.metrics;
         metrics.image(&answer, &self.times);
         let times = self.times;
+        // First: its client's next request may be quicker than this thread.
+        self.place = None;
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(Done { answer, times });
         }

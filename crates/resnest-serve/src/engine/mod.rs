@@ -5,6 +5,8 @@
 
 mod compute;
 mod decode;
+#[cfg(test)]
+pub(crate) mod faults;
 mod job;
 mod pulse;
 mod queue;
@@ -37,6 +39,8 @@ struct Shared {
     to_decode: Condvar,
     to_compute: Condvar,
     pulse: Pulse,
+    #[cfg(test)]
+    faults: faults::Faults,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,8 @@ struct Work {
     queues: Queues<Waiting, Ready>,
     /// Whether the engine is gone and threads should end.
     over: bool,
+    /// When an image last came a step further, or the first one came.
+    moved: Instant,
 }
 
 impl Shared {
@@ -61,6 +67,7 @@ impl Engine {
         let work = Work {
             queues: Queues::new(),
             over: false,
+            moved: Instant::now(),
         };
         let engine = Self {
             shared: Arc::new(Shared {
@@ -68,6 +75,8 @@ impl Engine {
                 to_decode: Condvar::new(),
                 to_compute: Condvar::new(),
                 pulse: Pulse::new(),
+                #[cfg(test)]
+                faults: faults::Faults::default(),
             }),
         };
         engine.spawn("resnest-compute", compute::run)?;
@@ -106,10 +115,15 @@ impl Engine {
             reply: Some(reply),
             since: Instant::now(),
             times: Times::default(),
-            _place: place,
+            place,
         };
         let entry = Waiting { ticket, input };
-        (self.shared.work().queues).push(model.id, model.max_batch, entry);
+        let mut work = self.shared.work();
+        if work.queues.idle() {
+            work.moved = Instant::now();
+        }
+        work.queues.push(model.id, model.max_batch, entry);
+        drop(work);
         self.shared.to_decode.notify_one();
         Pending {
             answer,
@@ -127,9 +141,16 @@ impl Engine {
         self.shared.work().queues.retire(live);
     }
 
-    /// Why the network is not to be trusted, if it is not: its last batch failed, or one takes longer than `patience`.
+    /// Why the engine is not to be trusted, if it is not: its last batch failed, one takes longer than `patience`, or images
+    /// are here and for so long none came any further, whatever the reason.
     pub fn trouble(&self, patience: Duration) -> Option<String> {
-        self.shared.pulse.trouble(patience)
+        let work = self.shared.work();
+        let since = (!work.queues.idle()).then(|| work.moved.elapsed());
+        drop(work);
+        let stuck = since.filter(|since| *since > patience);
+        let stuck = stuck
+            .map(|since| format!("no image came any further for {:.0} s", since.as_secs_f64()));
+        self.shared.pulse.trouble(patience).or(stuck)
     }
 }
 

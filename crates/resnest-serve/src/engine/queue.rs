@@ -111,6 +111,11 @@ impl<W: Entry, R: Entry> Queues<W, R> {
         line.computing = false;
     }
 
+    /// Whether nothing is here.
+    pub(super) fn idle(&self) -> bool {
+        self.lines.iter().all(Line::idle)
+    }
+
     /// Drops what is abandoned, wherever it waits.
     pub(super) fn sweep(&mut self) {
         for line in &mut self.lines {

@@ -77,9 +77,9 @@ pub(super) fn statistics(model: &Model) -> ModelStatistics {
         .iter()
         .map(|(&size, &(count, took))| InferBatchStatistics {
             batch_size: size as u64,
-            compute_input: none(),
+            compute_input: sum(count, Duration::ZERO),
             compute_infer: sum(count, took),
-            compute_output: none(),
+            compute_output: sum(count, Duration::ZERO),
         });
     ModelStatistics {
         name: model.name.clone(),
@@ -95,7 +95,8 @@ pub(super) fn statistics(model: &Model) -> ModelStatistics {
             queue: sum(well, totals.queue),
             compute_input: sum(well, totals.decode),
             compute_infer: sum(well, totals.inference),
-            compute_output: none(),
+            // perf_analyzer wants one for each request, even of no length.
+            compute_output: sum(well, Duration::ZERO),
             cache_hit: none(),
             cache_miss: none(),
         }),

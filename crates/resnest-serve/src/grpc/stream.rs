@@ -201,7 +201,11 @@ async fn answer(
         .known(&request.model_name)
         .unwrap_or_default()
         .to_owned();
-    let outcome = infer(server, request, compressed).await;
+    // Each message is a new request, though the call was let in long ago.
+    let outcome = match server.not_draining() {
+        Ok(()) => infer(server, request, compressed).await,
+        Err(failure) => Err(failure),
+    };
     let status = outcome
         .as_ref()
         .map_or_else(|failure| failure.kind.status().as_u16(), |_| 200);

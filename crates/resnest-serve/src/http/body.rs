@@ -1,22 +1,25 @@
 //! A request's body: whole, within its limits, in time, and decompressed.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use flate2::bufread::{GzDecoder, ZlibDecoder};
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::failure::Kind;
+use crate::metrics::Metrics;
 use crate::{Failure, Outcome, State};
 
 /// A body that is there, and its share of the memory that all bodies may take.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    _room: Vec<OwnedSemaphorePermit>,
+    _room: Room,
+    _inflated: Option<Room>,
 }
 
 /// Reads it to its end.
@@ -37,12 +40,46 @@ pub(crate) async fn receive(state: &State, headers: &HeaderMap, body: Body) -> O
     if let Some(coding) = coding {
         let most = state.options.limits.max_body;
         let bytes = std::mem::take(&mut received.bytes);
-        let work = tokio::task::spawn_blocking(move || inflate(coding, &bytes, most));
-        let lost = |_| Failure::internal("decompressing the body failed in a way it should not");
-        received.bytes = work.await.map_err(lost)??;
-        received._room.push(room(state, received.bytes.len())?);
+        let mut room = Room::of(state);
+        // A few at a time: what grows is there twice while it is moved, and they are to share the CPUs with others. The turn
+        // goes with the work, which nobody stops when its client leaves.
+        let turn = state.inflating.clone().acquire_owned().await;
+        let work = move || {
+            let _turn = turn;
+            // Taken as it grows: what many small bodies might become at once is more than there is.
+            let bytes = inflate(coding, &bytes, most, &mut |more| room.take(more))?;
+            Ok((bytes, room))
+        };
+        let (bytes, room) = on_another_thread(work).await?;
+        (received.bytes, received._inflated) = (bytes, Some(room));
     }
     Ok(received)
+}
+
+/// Bodies of no more bytes are read where they are received: the way to another thread takes longer.
+pub(super) const SMALL: usize = 256 << 10;
+
+/// Reads a body of so many bytes, which for a large one takes so long that others would wait who only ask for the health.
+pub(super) async fn reading<T, W>(bytes: usize, work: W) -> Outcome<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Outcome<T> + Send + 'static,
+{
+    match bytes <= SMALL {
+        true => work(),
+        false => on_another_thread(work).await,
+    }
+}
+
+/// Has work done where nobody waits for the thread.
+pub(super) async fn on_another_thread<T, W>(work: W) -> Outcome<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Outcome<T> + Send + 'static,
+{
+    let lost =
+        |_| Failure::internal("reading the body failed in a way it should not: please report this");
+    tokio::task::spawn_blocking(work).await.map_err(lost)?
 }
 
 /// How a body is compressed.
@@ -81,10 +118,12 @@ async fn whole(state: &State, headers: &HeaderMap, mut body: Body) -> Outcome<Re
     if said.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    // What the client says is only believed of small bodies: others get their room as they come.
+    // What the client says is only believed of small bodies: others get their room as they come, twice as much each time,
+    // as is what grows in memory.
     let mut bytes = BytesMut::with_capacity(said.unwrap_or(0).min(1 << 20));
-    let mut rooms = Vec::new();
-    let mut have = 0;
+    let step = said.unwrap_or(STEP).clamp(4 << 10, STEP);
+    let (mut room, mut have) = (Room::of(state), 0);
+    let end = said.unwrap_or(most);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             Failure::bad_request(format!(
@@ -99,71 +138,104 @@ async fn whole(state: &State, headers: &HeaderMap, mut body: Body) -> Outcome<Re
             return Err(too_large());
         }
         if bytes.len() + data.len() > have {
-            let more = data.len().max(1 << 16);
-            rooms.push(room(state, more)?);
+            let more = data.len().max(step).max(have.min(end.saturating_sub(have)));
+            room.take(more)?;
             have += more;
+            if have > SMALL {
+                bytes.reserve(have - bytes.len());
+            }
         }
         bytes.extend_from_slice(&data);
     }
     Ok(Received {
         bytes: bytes.freeze(),
-        _room: rooms,
+        _room: room,
+        _inflated: None,
     })
 }
 
 /// Room for so many bytes.
 pub(crate) fn room(state: &State, bytes: usize) -> Outcome<OwnedSemaphorePermit> {
+    share(&state.bodies, &state.metrics, bytes)
+}
+
+fn share(all: &Arc<Semaphore>, metrics: &Metrics, bytes: usize) -> Outcome<OwnedSemaphorePermit> {
     let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-    let room = state.bodies.clone().try_acquire_many_owned(kib);
+    let room = all.clone().try_acquire_many_owned(kib);
     room.map_err(|_| {
-        state.metrics.rejected("", "memory");
+        metrics.rejected("", "memory");
         let text = "the bodies of other requests take all the memory that bodies may take: try again later";
         Failure::new(Kind::Overloaded, text)
     })
 }
 
-/// The whole of what was compressed, and nothing after it.
-fn inflate(coding: Coding, bytes: &[u8], most: usize) -> Outcome<Bytes> {
-    let mut all = Vec::new();
-    let mut rest = bytes;
-    let limit = most as u64 + 1;
-    let (read, name) = match coding {
-        Coding::Gzip => {
-            // A gzip file may have several members.
-            let mut read = Ok(0);
-            while read.is_ok() && (!rest.is_empty() || all.is_empty()) && all.len() <= most {
-                let left = limit - all.len() as u64;
-                let before = rest.len();
-                read = GzDecoder::new(&mut rest).take(left).read_to_end(&mut all);
-                if rest.len() == before || (all.is_empty() && rest.is_empty()) {
-                    break;
-                }
-            }
-            (read, "gzip")
+/// By so many bytes room is taken for a body whose length is not known.
+const STEP: usize = 64 << 10;
+
+/// A share of the memory that all bodies may take.
+#[derive(Debug)]
+struct Room {
+    all: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+    metrics: Metrics,
+}
+
+impl Room {
+    fn of(state: &State) -> Self {
+        Self {
+            all: state.bodies.clone(),
+            taken: None,
+            metrics: state.metrics.clone(),
         }
-        Coding::Deflate => (
-            ZlibDecoder::new(&mut rest)
-                .take(limit)
-                .read_to_end(&mut all),
-            "deflate",
-        ),
+    }
+
+    /// So many bytes more.
+    fn take(&mut self, bytes: usize) -> Outcome<()> {
+        let more = share(&self.all, &self.metrics, bytes)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            None => self.taken = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// The whole of what was compressed, and nothing after it; `room` is asked before it grows.
+fn inflate(
+    coding: Coding,
+    bytes: &[u8],
+    most: usize,
+    room: &mut dyn FnMut(usize) -> Outcome<()>,
+) -> Outcome<Bytes> {
+    let mut rest = bytes;
+    // A gzip file may have several members.
+    let (name, mut reader): (_, Box<dyn Read + '_>) = match coding {
+        Coding::Gzip => ("gzip", Box::new(MultiGzDecoder::new(&mut rest))),
+        Coding::Deflate => ("deflate", Box::new(ZlibDecoder::new(&mut rest))),
     };
+    let bad = |error| Failure::bad_request(format!("the body is no good {name} data: {error}"));
+    let mut all = Vec::new();
+    loop {
+        let more = all.len().max(STEP).min(most + STEP - all.len());
+        room(more)?;
+        all.reserve_exact(more);
+        let step = reader.by_ref().take(more as u64).read_to_end(&mut all);
+        if all.len() > most || step.map_err(bad)? == 0 {
+            break;
+        }
+    }
+    drop(reader);
     if all.len() > most {
         let text = format!(
             "the decompressed body has more than {most} bytes, which is the most that is taken"
         );
         return Err(Failure::new(Kind::TooLarge, text));
     }
-    match read {
-        Err(error) => Err(Failure::bad_request(format!(
-            "the body is no good {name} data: {error}"
-        ))),
-        Ok(_) if !rest.is_empty() => {
-            let text = format!("{} bytes follow the end of the {name} data", rest.len());
-            Err(Failure::bad_request(text))
-        }
-        Ok(_) => Ok(all.into()),
+    if !rest.is_empty() {
+        let text = format!("{} bytes follow the end of the {name} data", rest.len());
+        return Err(Failure::bad_request(text));
     }
+    Ok(all.into())
 }
 
 #[cfg(test)]
@@ -174,6 +246,10 @@ mod tests {
     use flate2::write::{GzEncoder, ZlibEncoder};
 
     use super::*;
+
+    fn inflate(coding: Coding, bytes: &[u8], most: usize) -> Outcome<Bytes> {
+        super::inflate(coding, bytes, most, &mut |_| Ok(()))
+    }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -243,6 +319,21 @@ mod tests {
             inflate(Coding::Gzip, &bomb, 1 << 20).unwrap_err().kind,
             Kind::TooLarge
         );
+    }
+
+    #[test]
+    fn a_body_grows_only_where_there_is_room() {
+        let bomb = gzip(&vec![0; 1 << 20]);
+        let mut left = 200 << 10;
+        let mut room = |more: usize| match left >= more {
+            true => {
+                left -= more;
+                Ok(())
+            }
+            false => Err(Failure::new(Kind::Overloaded, "full")),
+        };
+        let failure = super::inflate(Coding::Gzip, &bomb, 64 << 20, &mut room).unwrap_err();
+        assert_eq!(failure.kind, Kind::Overloaded);
     }
 
     #[test]

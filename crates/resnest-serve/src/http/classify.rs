@@ -7,12 +7,13 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use resnest::explain::{ActivationMap, BlockSplits};
 use resnest::{Prediction, top_k};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::receive;
+use super::body::{SMALL, on_another_thread, receive};
 use super::errors::Errors;
 use super::served::Served;
 use super::upload::{self, Function, Upload};
@@ -37,6 +38,7 @@ pub(super) struct Asked {
     /// How each block weighed its splits
     splits: bool,
     /// Which model; the first by default
+    #[param(example = "demo")]
     model: Option<String>,
 }
 
@@ -155,7 +157,7 @@ pub(super) enum OneOfSeveral {
     params(Asked),
     request_body(
         content(
-            (Vec<u8> = "application/octet-stream"),
+            (File = "application/octet-stream"),
             (Files = "multipart/form-data"),
             (Inference = "application/json"),
         ),
@@ -172,21 +174,41 @@ pub(super) async fn classify(
     answer(&server, None, &uri, &headers, body).await
 }
 
+/// A file's bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "only described")]
+pub(super) struct File(Vec<u8>);
+
 /// A form with files, whatever they are called.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
 pub(super) struct Files {
-    image: Vec<Vec<u8>>,
+    #[schema(required = false)]
+    image: Vec<File>,
 }
 
 /// The Hugging Face API's image classification.
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "inputs": "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mNwaDiAFTEMLQkAYvNgAQlPC90AAAAASUVORK5CYII=",
+    "parameters": {"top_k": 3},
+}))]
 #[allow(dead_code, reason = "only described; upload.rs reads it")]
 pub(super) struct Inference {
-    /// An image in base64
-    #[schema(content_encoding = "base64")]
-    inputs: String,
+    inputs: Inputs,
     parameters: Option<InferenceParameters>,
+}
+
+/// Images in base64, or `data:` addresses with such.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only described; upload.rs reads it")]
+pub(super) enum Inputs {
+    /// One
+    One(String),
+    /// Several
+    Several(Vec<String>),
 }
 
 #[derive(ToSchema)]
@@ -235,7 +257,7 @@ async fn answer(
     let model = server.models.get(named.or(asked.model.as_deref()), None)?;
     model.classifier.check_classes()?;
     let received = receive(server, headers, body).await?;
-    let upload = upload::read(headers, received.bytes.clone()).await?;
+    let upload = read(headers, received.bytes.clone()).await?;
     let Upload {
         images,
         several,
@@ -269,6 +291,15 @@ async fn answer(
     let mut response = Json(classified).into_response();
     response.extensions_mut().insert(served);
     Ok(response)
+}
+
+/// A large form or text is read elsewhere, as [`reading`](super::body::reading) does.
+async fn read(headers: &HeaderMap, body: Bytes) -> Outcome<Upload> {
+    if body.len() <= SMALL {
+        return upload::read(headers, body).await;
+    }
+    let (headers, here) = (headers.clone(), tokio::runtime::Handle::current());
+    on_another_thread(move || here.block_on(upload::read(&headers, body))).await
 }
 
 fn wants(model: &Model, asked: &Asked, k: usize) -> Outcome<Wants> {

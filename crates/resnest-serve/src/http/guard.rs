@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
+use super::leftover;
 use super::served::{Served, add_times};
 use crate::failure::Kind;
 use crate::{Failure, Outcome, State as Server};
@@ -38,6 +39,7 @@ pub(super) async fn guard(
     crate::telemetry::set_parent(&span, request.headers());
     let version = request.version();
     let in_flight = server.life.enter();
+    let (request, leftover) = leftover::lend(request);
     let mut response = async {
         match admit(&server, &about, request.headers()) {
             Ok(()) => next.run(request).await,
@@ -56,7 +58,12 @@ pub(super) async fn guard(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if server.life.draining() && version < Version::HTTP_2 {
+    let reusable = match leftover {
+        Some(leftover) => leftover.read().await,
+        None => true,
+    };
+    let ends = !reusable || server.life.draining();
+    if ends && version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let served = response.extensions().get::<Served>().copied();

@@ -1,14 +1,16 @@
 //! The HTTP door: every address, and what all of them share.
 //!
 //! `oip.rs` is the protocol, `classify.rs` what people reach for first, `repository.rs` and `health.rs` what operators
-//! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them. `guard.rs` is
-//! around all.
+//! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them, `leftover.rs`
+//! sees to what nobody read. `guard.rs` is around all.
 
 pub(crate) mod body;
 mod classify;
 mod errors;
 pub(crate) mod guard;
 mod health;
+mod leftover;
+mod object;
 mod oip;
 mod page;
 pub(crate) mod repository;
@@ -85,17 +87,21 @@ pub fn router(state: &Arc<State>) -> Router {
         .route("/v1/models/{call}", post(classify::verb))
         .route("/assets/{name}", get(page::asset))
         .route("/samples/{name}", get(page::sample));
-    documented
+    let router = documented
         .merge(others)
         .with_state(state.clone())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi))
         .fallback(nothing)
         .method_not_allowed_fallback(another_method)
-        .layer(cors(&state.options.cors_origins))
         .layer(axum::middleware::from_fn_with_state(
             state.clone(),
             guard::guard,
-        ))
+        ));
+    // Around the guard: browsers ask first, without a key, and other pages may read why they were refused.
+    match cors(&state.options.cors_origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 async fn nothing(uri: axum::http::Uri) -> Failure {
@@ -113,11 +119,10 @@ async fn another_method(method: Method, uri: axum::http::Uri) -> Failure {
     Failure::new(Kind::MethodNotAllowed, text)
 }
 
-/// Other sites' pages may call this server only where they were named.
-fn cors(origins: &[String]) -> CorsLayer {
-    let layer = CorsLayer::new();
+/// Other sites' pages may call this server only where they were named; without one, nothing is said to browsers.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
-        return layer;
+        return None;
     }
     let ours = [
         "x-request-id",
@@ -127,7 +132,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         "x-total-time",
         "x-batch-size",
     ];
-    let layer = layer
+    let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([
             header::CONTENT_TYPE,
@@ -135,14 +140,15 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::AUTHORIZATION,
             HeaderName::from_static("x-api-key"),
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("traceparent"),
             HeaderName::from_static("inference-header-content-length"),
         ])
         .expose_headers(ours.map(HeaderName::from_static));
     if origins.iter().any(|origin| origin == "*") {
-        return layer.allow_origin(Any);
+        return Some(layer.allow_origin(Any));
     }
     let origins = origins
         .iter()
         .filter_map(|origin| HeaderValue::from_str(origin).ok());
-    layer.allow_origin(origins.collect::<Vec<_>>())
+    Some(layer.allow_origin(origins.collect::<Vec<_>>()))
 }

@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::body::receive;
+use super::body::{reading, receive};
+use super::classify::File;
 use super::errors::Errors;
 use super::served::Served;
 use super::tensors;
@@ -129,7 +130,7 @@ pub(super) struct ModelMetadata {
 
 /// Model metadata
 #[utoipa::path(
-    get, path = "/v2/models/{model}", tag = "protocol", params(("model" = String, Path)),
+    get, path = "/v2/models/{model}", tag = "protocol", params(("model" = String, Path, example = "demo")),
     responses((status = 200, body = ModelMetadata), Errors)
 )]
 pub(super) async fn model(
@@ -161,7 +162,7 @@ pub(super) struct ModelReady {
 
 /// Model readiness
 #[utoipa::path(
-    get, path = "/v2/models/{model}/ready", tag = "protocol", params(("model" = String, Path)),
+    get, path = "/v2/models/{model}/ready", tag = "protocol", params(("model" = String, Path, example = "demo")),
     responses((status = 200, body = ModelReady), Errors)
 )]
 pub(super) async fn ready(
@@ -177,7 +178,7 @@ pub(super) async fn ready(
 ///
 /// As Triton has it. Images are batched by the server itself, so `max_batch_size` is 0 and shapes have the number of images.
 #[utoipa::path(
-    get, path = "/v2/models/{model}/config", tag = "protocol", params(("model" = String, Path)),
+    get, path = "/v2/models/{model}/config", tag = "protocol", params(("model" = String, Path, example = "demo")),
     responses((status = 200, body = Object), Errors)
 )]
 pub(super) async fn config(
@@ -208,7 +209,7 @@ pub(super) async fn config(
 ///
 /// As Triton has them: of every image and batch since the model was loaded.
 #[utoipa::path(
-    get, path = "/v2/models/{model}/stats", tag = "protocol", params(("model" = String, Path)),
+    get, path = "/v2/models/{model}/stats", tag = "protocol", params(("model" = String, Path, example = "demo")),
     responses((status = 200, body = Object), Errors)
 )]
 pub(super) async fn stats(
@@ -237,9 +238,9 @@ fn statistics(model: &Model) -> Value {
     let batches = totals.batches.iter().map(|(size, (count, took))| {
         json!({
             "batch_size": size,
-            "compute_input": none(),
+            "compute_input": sum(*count, Duration::ZERO),
             "compute_infer": sum(*count, *took),
-            "compute_output": none(),
+            "compute_output": sum(*count, Duration::ZERO),
         })
     });
     let batches: Vec<Value> = batches.collect();
@@ -258,7 +259,8 @@ fn statistics(model: &Model) -> Value {
             "queue": sum(well, totals.queue),
             "compute_input": sum(well, totals.decode),
             "compute_infer": sum(well, totals.inference),
-            "compute_output": none(),
+            // perf_analyzer wants one for each request, even of no length.
+            "compute_output": sum(well, Duration::ZERO),
             "cache_hit": none(),
             "cache_miss": none(),
         },
@@ -272,11 +274,21 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// A request of the protocol
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "inputs": [{
+        "name": "image",
+        "shape": [1],
+        "datatype": "BYTES",
+        "data": ["iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mNwaDiAFTEMLQkAYvNgAQlPC90AAAAASUVORK5CYII="],
+    }],
+    "outputs": [{"name": "probabilities"}],
+}))]
 #[allow(dead_code, reason = "only described; tensors.rs reads it")]
 pub(super) struct InferenceRequest {
     /// Sent back as it is
     id: Option<String>,
     /// `binary_data_output`
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Value>,
     /// One of `image`, `pixels` and `tensor`
     inputs: Vec<RequestInput>,
@@ -295,9 +307,10 @@ pub(super) struct RequestInput {
     #[schema(example = "BYTES")]
     datatype: String,
     /// `content_type`, `binary_data_size`
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Value>,
-    /// Values, nested or flat; of BYTES, base64
-    #[schema(value_type = Vec<Object>)]
+    /// Values, nested or flat; of BYTES, base64; absent of a binary tensor
+    #[schema(value_type = Vec<Value>, required = false)]
     data: Option<Value>,
 }
 
@@ -307,7 +320,44 @@ pub(super) struct RequestOutput {
     #[schema(example = "probabilities")]
     name: String,
     /// `classification`, `binary_data`
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Value>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "only described; header_length reads it")]
+struct InferenceHeaders {
+    /// Bytes of JSON before binary tensors; 0 if the whole body is one image's file
+    #[param(rename = "inference-header-content-length")]
+    length: Option<usize>,
+}
+
+/// An answer of the protocol
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described; tensors.rs writes it")]
+pub(super) struct InferenceResponse {
+    model_name: String,
+    model_version: String,
+    /// The request's
+    #[schema(nullable = false)]
+    id: Option<String>,
+    outputs: Vec<ResponseOutput>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described; tensors.rs writes it")]
+pub(super) struct ResponseOutput {
+    name: String,
+    shape: Vec<usize>,
+    /// FP32 or BYTES
+    datatype: String,
+    /// `binary_data_size`, of a binary tensor
+    #[schema(value_type = Object, required = false)]
+    parameters: Option<Value>,
+    /// Values in a row, of a tensor that is not binary; `null` where an image has no answer
+    #[schema(value_type = Vec<Value>, required = false)]
+    data: Option<Value>,
 }
 
 /// Infer
@@ -316,13 +366,10 @@ pub(super) struct RequestOutput {
 /// which some are broken have NaN (`null`) in their rows, and the output `errors` says why.
 #[utoipa::path(
     post, path = "/v2/models/{model}/infer", tag = "protocol",
-    params(
-        ("model" = String, Path),
-        ("inference-header-content-length" = Option<usize>, Header, description = "Bytes of JSON before binary tensors")
-    ),
-    request_body(content((InferenceRequest = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    params(("model" = String, Path, example = "demo"), InferenceHeaders),
+    request_body(content((InferenceRequest = "application/json"), (File = "application/octet-stream"))),
     responses(
-        (status = 200, content((Object = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 200, content((InferenceResponse = "application/json"), (File = "application/octet-stream"))),
         Errors
     )
 )]
@@ -336,7 +383,9 @@ pub(super) async fn infer(
     named.find(&server)?;
     let length = header_length(&headers)?;
     let received = receive(&server, &headers, body).await?;
-    let (mut request, format) = tensors::parse(&received.bytes, length)?.split();
+    let bytes = received.bytes.clone();
+    let parsed = reading(bytes.len(), move || tensors::parse(&bytes, length)).await?;
+    let (mut request, format) = parsed.split();
     request.model = named.model;
     request.version = named.version;
     let answer = server.infer(request).await?;
@@ -359,13 +408,18 @@ pub(super) async fn infer(
 }
 
 fn header_length(headers: &HeaderMap) -> Outcome<Option<usize>> {
-    let Some(value) = headers.get(HEADER_LENGTH) else {
+    let mut values = headers.get_all(HEADER_LENGTH).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
-    let number = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    if values.next().is_some() {
+        return Err(Failure::bad_request(format!(
+            "{HEADER_LENGTH} is there twice"
+        )));
+    }
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = value.to_str().ok().map(str::trim).filter(digits);
+    let number = text.and_then(|text| text.parse().ok());
     let bad = || {
         Failure::bad_request(format!(
             "{HEADER_LENGTH} is {value:?}: it must be a number of bytes"

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::body::receive;
 use super::errors::Errors;
+use super::object::Object;
 use crate::models::{Stand, VERSION};
 use crate::{Failure, Outcome, State as Server};
 
@@ -54,7 +55,9 @@ pub(super) async fn index(
                     "the body is not {{\"ready\": true or false}}: {error}"
                 ))
             };
-            serde_json::from_slice(&received.bytes).map_err(bad)?
+            let asked: Option<Object<IndexRequest>> =
+                serde_json::from_slice(&received.bytes).map_err(bad)?;
+            asked.map(|Object(asked)| asked).unwrap_or_default()
         }
     };
     let models = server.models.all().into_iter();
@@ -87,7 +90,7 @@ pub(crate) fn stand_in_words(stand: Stand) -> (&'static str, String) {
 
 /// Load a model, or load it again: nothing that it was asked is lost
 #[utoipa::path(
-    post, path = "/v2/repository/models/{model}/load", tag = "repository", params(("model" = String, Path)),
+    post, path = "/v2/repository/models/{model}/load", tag = "repository", params(("model" = String, Path, example = "demo")),
     responses((status = 200, body = Object), Errors)
 )]
 pub(super) async fn load(
@@ -101,7 +104,7 @@ pub(super) async fn load(
 
 /// Unload a model: what it was asked it still answers
 #[utoipa::path(
-    post, path = "/v2/repository/models/{model}/unload", tag = "repository", params(("model" = String, Path)),
+    post, path = "/v2/repository/models/{model}/unload", tag = "repository", params(("model" = String, Path, example = "demo")),
     responses((status = 200, body = Object), Errors)
 )]
 pub(super) async fn unload(

@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::object::Object;
 use crate::infer::inputs::IMAGE;
 use crate::infer::tensor::{
     Data, DataType, InferRequest, InferResponse, InputTensor, OutputTensor, RequestedOutput,
@@ -28,12 +29,12 @@ pub struct Parsed {
 #[derive(Deserialize)]
 struct Request<'a> {
     id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     parameters: Map<String, Value>,
     #[serde(borrow)]
-    inputs: Vec<Input<'a>>,
-    #[serde(default)]
-    outputs: Vec<Output>,
+    inputs: Vec<Object<Input<'a>>>,
+    #[serde(default, deserialize_with = "or_null")]
+    outputs: Vec<Object<Output>>,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +42,7 @@ struct Input<'a> {
     name: String,
     shape: Vec<i64>,
     datatype: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     parameters: Map<String, Value>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -50,8 +51,15 @@ struct Input<'a> {
 #[derive(Deserialize)]
 struct Output {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     parameters: Map<String, Value>,
+}
+
+/// A field that some clients write as `null` where they have nothing to say.
+fn or_null<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
+    reader: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(reader)?.unwrap_or_default())
 }
 
 /// Reads a body of JSON, after which, at `header` bytes, binary tensors may follow (the binary tensor data extension; a
@@ -77,9 +85,9 @@ pub fn parse(body: &Bytes, header: Option<usize>) -> Outcome<Parsed> {
             "the body is not a request of the protocol: {error}"
         ))
     };
-    let request: Request = serde_json::from_slice(text).map_err(bad)?;
+    let Object(request): Object<Request> = serde_json::from_slice(text).map_err(bad)?;
     let mut inputs = Vec::new();
-    for input in request.inputs {
+    for Object(input) in request.inputs {
         inputs.push(read_input(input, &mut binary)?);
     }
     if !binary.is_empty() {
@@ -88,7 +96,7 @@ pub fn parse(body: &Bytes, header: Option<usize>) -> Outcome<Parsed> {
     }
     let mut outputs = Vec::new();
     let mut each = Vec::new();
-    for Output { name, parameters } in request.outputs {
+    for Object(Output { name, parameters }) in request.outputs {
         refuse_shared_memory(&name, &parameters)?;
         let classification = count(&name, &parameters, "classification")?;
         each.push((name.clone(), flag(&name, &parameters, "binary_data")?));
@@ -400,6 +408,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_null_is_not_there() {
+        let input =
+            r#"{"name": "a", "shape": [1], "datatype": "FP32", "parameters": null, "data": [1]}"#;
+        let more = r#""id": null, "parameters": null, "outputs""#;
+        let parsed = read(&format!(r#"{{"inputs": [{input}], {more}: null}}"#)).unwrap();
+        assert_eq!(parsed.request.id, None);
+        let output = r#"[{"name": "logits", "parameters": null}]"#;
+        let parsed = read(&format!(r#"{{"inputs": [{input}], {more}: {output}}}"#)).unwrap();
+        assert_eq!(parsed.request.outputs[0].name, "logits");
+    }
+
+    #[test]
     fn binary_data_is_taken_in_the_order_of_the_inputs() {
         let json = br#"{"inputs": [
             {"name": "a", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": 13}},
@@ -429,6 +449,11 @@ mod tests {
         for (text, says) in [
             ("", "EOF"),
             ("[]", "not a request"),
+            (r#"["1", {}, [], []]"#, "expected an object"),
+            (
+                r#"{"inputs": [["x", [1], "FP32", {}, [1]]]}"#,
+                "expected an object",
+            ),
             ("{}", "inputs"),
             (&input(r#""datatype": "FP32""#), "neither"),
             (&input(r#""datatype": "FP64", "data": [1]"#), "FP64"),

@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::object::Object;
 use super::tensors::from_base64;
 use crate::{Failure, Outcome};
 
@@ -36,8 +37,7 @@ pub enum Function {
 #[derive(Deserialize)]
 struct Inference {
     inputs: Inputs,
-    #[serde(default)]
-    parameters: Parameters,
+    parameters: Option<Object<Parameters>>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +91,10 @@ fn json(body: &[u8]) -> Outcome<Upload> {
         );
         Failure::bad_request(text)
     };
-    let Inference { inputs, parameters } = serde_json::from_slice(body).map_err(bad)?;
+    let Object(Inference { inputs, parameters }) = serde_json::from_slice(body).map_err(bad)?;
+    let parameters = parameters
+        .map(|Object(parameters)| parameters)
+        .unwrap_or_default();
     let (texts, several) = match inputs {
         Inputs::One(text) => (vec![text], false),
         Inputs::Several(texts) => (texts, true),
@@ -222,6 +225,8 @@ mod tests {
             (&upload.images[..], upload.several),
             (&["hi".into()][..], false)
         );
+        let nothing = r#"{"inputs": "aGk=", "parameters": null}"#;
+        assert_eq!(reads("application/json", nothing).unwrap(), upload);
         let text = r#"{"inputs": ["aGk=", "data:image/png;base64,aG8="],
             "parameters": {"top_k": 2, "function_to_apply": "sigmoid"}}"#;
         let upload = reads("application/json", text).unwrap();
@@ -238,6 +243,8 @@ mod tests {
             "{}",
             r#"{"inputs": []}"#,
             r#"{"inputs": 1}"#,
+            r#"["aGk=", {"top_k": 2}]"#,
+            r#"{"inputs": "aGk=", "parameters": [2, "sigmoid"]}"#,
             r#"{"inputs": "a b"}"#,
             r#"{"inputs": "data:image/png,a"}"#,
             r#"{"inputs": "aGk=", "parameters": {"top_k": -1}}"#,

@@ -13,7 +13,8 @@ impl State {
     /// What becomes of each of a request's images, in their order.
     ///
     /// A request of many has a few at a time in the queues, as many as keep the network busy, so that others' images come
-    /// in between.
+    /// in between. New requests are refused at the doors once the server is shutting down: one that was let in before that,
+    /// its body perhaps still coming, is answered.
     ///
     /// # Errors
     /// No place for them; no answer within the time of a request.
@@ -27,12 +28,6 @@ impl State {
         if inputs.len() > most {
             let text = format!("{} images in one request: the most is {most}", inputs.len());
             return Err(Failure::new(Kind::TooLarge, text));
-        }
-        if self.life.draining() {
-            return Err(Failure::new(
-                Kind::Unavailable,
-                "the server is shutting down",
-            ));
         }
         let limit = self.options.limits.request_timeout;
         let all = self.one_after_another(model, inputs, wants);
