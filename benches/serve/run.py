@@ -102,7 +102,8 @@ def starts(setup: Setup, chosen: list[servers.Server], quick: bool) -> dict:
 
 def loads(args: argparse.Namespace, setup: Setup, chosen: list[servers.Server]) -> dict:
     """What needs all servers at once: growing load, equal load, the check of the tool."""
-    plan = load.Plan(tuple(map(int, args.clients.split(","))), args.seconds, args.rounds)
+    clients = tuple(map(int, args.clients.split(",")))
+    plan = load.Plan(clients, args.seconds, args.rounds, rate_rounds=args.rounds)
     if args.quick:
         plan = load.Plan((1, 8), 2, 1, (0.5,), 3, 1)
     running, found = [], {}
