@@ -54,10 +54,7 @@ fn skipped(what: &str) {
     let all = std::env::var_os("RESNEST_CLIENTS").is_some_and(|which| which == "all");
     // What is no package of Python's cannot be installed with them.
     let elsewhere = what.contains("RESNEST_OIP_YAML") || what.contains("no Chromium");
-    assert!(
-        !all || elsewhere,
-        "RESNEST_CLIENTS=all, but {what}"
-    );
+    assert!(!all || elsewhere, "RESNEST_CLIENTS=all, but {what}");
 }
 
 fn with_photos(name: &str, server: &Server) {
@@ -120,7 +117,9 @@ fn triton_over_grpc() {
 fn the_page_in_chromium() {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
     if !std::path::Path::new(&chromium).exists() {
-        return skipped(&format!("page.py: skipped: there is no Chromium at {chromium}"));
+        return skipped(&format!(
+            "page.py: skipped: there is no Chromium at {chromium}"
+        ));
     }
     let imported = python().args(["-c", "import playwright.sync_api"]).output();
     if !imported.unwrap().status.success() {

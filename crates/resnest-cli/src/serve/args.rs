@@ -151,7 +151,9 @@ fn batch(text: &str) -> Result<usize, String> {
 
 /// What browsers send as `origin`: no path, not even a slash.
 fn origin(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     let fits = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
     match text == "*" || host.is_some_and(fits) {
         true => Ok(text.to_owned()),

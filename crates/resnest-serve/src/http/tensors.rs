@@ -3,15 +3,15 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::object::Object;
 use crate::infer::inputs::IMAGE;
 use crate::infer::tensor::{
-    Data, DataType, InferRequest, InferResponse, InputTensor, OutputTensor, RequestedOutput,
+    Data, DataType, InferRequest, InferResponse, InputTensor, RequestedOutput,
 };
 use crate::{Failure, Outcome};
 
@@ -349,7 +349,9 @@ impl Serialize for Values<'_> {
         match self.0 {
             Data::Fp32(values) => writer.collect_seq(values),
             Data::Uint8(values) => writer.collect_seq(values),
-            Data::Bytes(texts) => writer.collect_seq(texts.iter().map(|t| String::from_utf8_lossy(t))),
+            Data::Bytes(texts) => {
+                writer.collect_seq(texts.iter().map(|t| String::from_utf8_lossy(t)))
+            }
         }
     }
 }
@@ -421,7 +423,10 @@ impl Parsed {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::infer::tensor::OutputTensor;
 
     fn read(text: &str) -> Outcome<Parsed> {
         parse(&Bytes::copy_from_slice(text.as_bytes()), None)
@@ -580,7 +585,8 @@ mod tests {
             (value["outputs"][1]["data"].clone(), length),
             (json!(["x", ""]), None)
         );
-        let (body, length) = write(&format(true, vec![("b".into(), Some(false))]), &response).unwrap();
+        let (body, length) =
+            write(&format(true, vec![("b".into(), Some(false))]), &response).unwrap();
         let value: Value = serde_json::from_slice(&body[..length.unwrap()]).unwrap();
         assert_eq!(value["outputs"][0]["parameters"]["binary_data_size"], 8);
         assert!(value["outputs"][1]["parameters"].is_null());
