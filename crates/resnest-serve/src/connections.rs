@@ -64,17 +64,26 @@ pub(crate) async fn serve(
             () = stopped(&mut stop) => break,
         }
     }
-    // Those who are connected already, though nobody has looked yet, are answered too.
-    while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+    for stream in waiting(listener) {
         let Ok(permit) = limit.clone().try_acquire_owned() else {
             break;
         };
         start(stream, permit);
     }
-    drop(listener);
     let _ = tokio::time::timeout(LAST_WORDS, limit.acquire_many(all(&state))).await;
     graceful.shutdown().await;
     let _ = tokio::time::timeout(GOODBYE, limit.acquire_many(all(&state))).await;
+}
+
+/// Those who are connected already, though nobody has looked yet: they are answered too. The system is asked and not tokio,
+/// which may not have heard of them; who comes between its last answer and the door's closing is turned away unheard.
+fn waiting(listener: TcpListener) -> impl Iterator<Item = TcpStream> {
+    let listener = listener.into_std().ok();
+    std::iter::from_fn(move || {
+        let (stream, _) = listener.as_ref()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        TcpStream::from_std(stream).ok()
+    })
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
