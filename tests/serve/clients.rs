@@ -129,3 +129,9 @@ fn the_page_in_chromium() {
     let pictures = pictures.path().display().to_string();
     script("page.py", &Server::demo(&[]), &[&pictures]);
 }
+
+#[test]
+#[ignore = "needs RESNEST_PYTHON with grpcio"]
+fn spans_at_a_collector() {
+    script("otlp.py", &Server::demo(&[]), &[COMMAND]);
+}

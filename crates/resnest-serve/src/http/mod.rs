@@ -1,9 +1,10 @@
 //! The HTTP door: every address, and what all of them share.
 //!
 //! `oip.rs` is the protocol, `classify.rs` what people reach for first, `repository.rs` and `health.rs` what operators
-//! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `body.rs` receives them, `leftover.rs`
-//! sees to what nobody read. `guard.rs` is around all.
+//! need, `page.rs` what they look at. `tensors.rs` and `upload.rs` read bodies, `answer.rs` writes them, `body.rs` receives
+//! them, `leftover.rs` sees to what nobody read. `guard.rs` is around all.
 
+mod answer;
 pub(crate) mod body;
 mod classify;
 mod errors;

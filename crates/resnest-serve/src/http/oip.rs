@@ -16,7 +16,7 @@ use super::body::{reading, receive};
 use super::classify::File;
 use super::errors::Errors;
 use super::served::Served;
-use super::tensors;
+use super::{answer, tensors};
 use crate::infer::metadata::{self, EXTENSIONS, PLATFORM, SERVER, TensorMetadata};
 use crate::models::{Model, Stand, VERSION};
 use crate::{Failure, Outcome, State as Server};
@@ -389,7 +389,7 @@ pub(super) async fn infer(
     request.model = named.model;
     request.version = named.version;
     let answer = server.infer(request).await?;
-    let (body, length) = tensors::write(&format, &answer)?;
+    let (body, length) = answer::write(&format, &answer)?;
     let mut response = body.into_response();
     let kind = match length {
         Some(length) => {
