@@ -7,7 +7,7 @@ use resnest::ClassifierOptions;
 
 /// Images computed at once, unless told otherwise.
 ///
-/// See `docs/serving.md`, which has the measurements: eight are slower, two wait for their decoding.
+/// See `docs/serving.md`, which has the measurements: served, two and eight were slower.
 pub const MAX_BATCH: usize = 4;
 
 /// Everything about a server. Start from the default and set what differs.
@@ -56,7 +56,7 @@ pub struct RequestLimits {
     pub idle_timeout: Duration,
     /// Until its body is.
     pub body_timeout: Duration,
-    /// From its head to the answer.
+    /// For the answer, once the body is there.
     pub request_timeout: Duration,
     /// Images in one request.
     pub max_images: usize,

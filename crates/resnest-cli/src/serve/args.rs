@@ -69,7 +69,7 @@ pub struct ServeArgs {
     /// Open connections; others wait
     #[arg(long, value_name = "N", default_value_t = 12_000, value_parser = at_least_one, env = "RESNEST_MAX_CONNECTIONS")]
     pub max_connections: usize,
-    /// Seconds from a request's head to its answer
+    /// Seconds for the answer, once a request's body is there
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, env = "RESNEST_REQUEST_TIMEOUT")]
     pub request_timeout: Duration,
     /// Seconds until a request's body is there

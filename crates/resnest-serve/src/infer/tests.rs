@@ -404,7 +404,7 @@ fn a_model_is_reloaded_without_a_lost_request() {
 }
 
 #[test]
-fn health_asks_the_network_itself_when_the_last_batch_failed() {
+fn a_server_that_ends_is_not_ready_and_answers_whom_it_let_in() {
     with_state(options(), async |state| {
         state.alive().await.unwrap();
         state.ready().unwrap();
