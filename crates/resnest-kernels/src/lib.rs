@@ -71,7 +71,7 @@ pub use fold::{BatchNorm, all_finite, fold_batch_norm};
 pub use memory::allocator::{keep_freed_memory, share_freed_memory};
 pub use memory::buffer::settle_weights;
 pub use memory::map::Map;
-pub use plan::{Precision, choose};
+pub use plan::{InputScale, Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use shape::{ConvSpec, Nhwc};
 pub use splits::{Rest, SplitConvs};

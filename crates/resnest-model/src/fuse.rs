@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use resnest_kernels::{
-    Algorithm, ConvSpec, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
+    Algorithm, ConvSpec, InputScale, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
     SplitAttentionWeights, all_finite, choose, parallel_map,
 };
 
@@ -45,6 +45,9 @@ pub struct FuseOptions {
     /// whose stride divides their dilation: stride 1, and stride 2 at dilation 2; F(2x2) and F(4x4) also
     /// those of stride 2 without dilation.
     pub algorithms: BTreeMap<String, Algorithm>,
+    /// How the inputs of layers are quantised, under the names of [`ResNet::plan`](crate::ResNet::plan): with
+    /// [`Precision::Int8`] these layers compute in integers, the others as `Fast`. `resnest quantize` makes it.
+    pub quantization: Arc<BTreeMap<String, InputScale>>,
 }
 
 impl Default for FuseOptions {
@@ -56,6 +59,7 @@ impl Default for FuseOptions {
             batch: 1,
             isa: None,
             algorithms: BTreeMap::new(),
+            quantization: Arc::default(),
         }
     }
 }

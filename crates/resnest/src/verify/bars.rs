@@ -36,11 +36,27 @@ impl Bars {
         error_floor: 1e-6,
     };
 
+    /// For bf16: 8 bits of mantissa in weights and activations.
+    pub const BF16: Self = Self {
+        max_diff_of_largest: 3e-2,
+        times_reference_error: 1e5,
+        error_floor: 1e-2,
+    };
+
+    /// For 8-bit integers.
+    pub const INT8: Self = Self {
+        max_diff_of_largest: 2e-1,
+        times_reference_error: 1e6,
+        error_floor: 5e-2,
+    };
+
     /// Those that go with a precision; networks that are not fused keep the exact ones.
     pub fn of(precision: Precision) -> Self {
         match precision {
             Precision::Fast => Self::FAST,
             Precision::Exact => Self::EXACT,
+            Precision::Bf16 => Self::BF16,
+            Precision::Int8 => Self::INT8,
         }
     }
 }
