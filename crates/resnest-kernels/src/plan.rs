@@ -18,16 +18,6 @@ pub enum Precision {
     Int8,
 }
 
-/// How the input of a convolution is quantised: `x` is taken for `(q - zero_point) * scale`, where `q` is
-/// `round(x / scale) + zero_point`, to the nearest even, between 0 and 255.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct InputScale {
-    /// One step of `q`; finite and above zero.
-    pub scale: f32,
-    /// What 0.0 becomes.
-    pub zero_point: u8,
-}
-
 /// Most input channels a group for which F(5x5) and F(6x6) were seen to hold what [`Precision::Fast`]
 /// promises: 4.6e-6 and 4.3e-6. F(6x6) of 256 is 6.2e-6 off.
 const F5_CHANNELS: usize = 256;

@@ -1,6 +1,8 @@
 //! The algorithms for a convolution.
 
+use crate::arch::dot::Element;
 use crate::arch::form::Form;
+use crate::quantise::InputScale;
 use crate::shape::ConvSpec;
 
 /// How a convolution is computed.
@@ -18,20 +20,25 @@ pub enum Algorithm {
     WinogradF5,
     /// F(6x6, 3x3): 5 times fewer products, twice the rounding of F(4x4); stride divides dilation.
     WinogradF6,
+    /// Every product of the definition, of factors rounded to bf16; sums in f32.
+    DirectBf16,
+    /// Every product of the definition, of 8-bit integers; sums are exact.
+    DirectInt8(InputScale),
 }
 
 impl Algorithm {
-    /// All of them.
-    pub const ALL: [Algorithm; 5] = [
+    /// All that need no calibration.
+    pub const ALL: [Algorithm; 6] = [
         Algorithm::Direct,
         Algorithm::WinogradF2,
         Algorithm::WinogradF4,
         Algorithm::WinogradF5,
         Algorithm::WinogradF6,
+        Algorithm::DirectBf16,
     ];
 
     /// What it is called: `direct`, `winograd-f2x2`, `winograd-f4x4`, `winograd-f5x5`,
-    /// `winograd-f6x6`.
+    /// `winograd-f6x6`, `direct-bf16`, `direct-int8`.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Direct => "direct",
@@ -39,12 +46,27 @@ impl Algorithm {
             Algorithm::WinogradF4 => "winograd-f4x4",
             Algorithm::WinogradF5 => "winograd-f5x5",
             Algorithm::WinogradF6 => "winograd-f6x6",
+            Algorithm::DirectBf16 => "direct-bf16",
+            Algorithm::DirectInt8(_) => "direct-int8",
         }
     }
 
     /// Whether it can compute such a convolution.
     pub fn supports(self, spec: &ConvSpec) -> bool {
-        self == Algorithm::Direct || self.form(spec).is_some()
+        match self {
+            Algorithm::Direct => true,
+            Algorithm::DirectBf16 | Algorithm::DirectInt8(_) => multiplies_words(spec),
+            _ => self.form(spec).is_some(),
+        }
+    }
+
+    /// In what its factors are given, if they are not f32.
+    pub(crate) fn element(self) -> Option<Element> {
+        match self {
+            Algorithm::DirectBf16 => Some(Element::Bf16),
+            Algorithm::DirectInt8(_) => Some(Element::Int8),
+            _ => None,
+        }
     }
 
     /// The size of Winograd's algorithm that it would be.
@@ -57,11 +79,16 @@ impl Algorithm {
             Algorithm::WinogradF2 if strided => Some(Form::S2),
             Algorithm::WinogradF4 if strided => Some(Form::S4),
             _ if !spec.dilation.is_multiple_of(spec.stride) => None,
-            Algorithm::Direct => None,
+            Algorithm::Direct | Algorithm::DirectBf16 | Algorithm::DirectInt8(_) => None,
             Algorithm::WinogradF2 => Some(Form::F2),
             Algorithm::WinogradF4 => Some(Form::F4),
             Algorithm::WinogradF5 => Some(Form::F5),
             Algorithm::WinogradF6 => Some(Form::F6),
         }
     }
+}
+
+/// Whether there are kernels of low precision for it: of few channels a group, words would be mostly empty.
+fn multiplies_words(spec: &ConvSpec) -> bool {
+    spec.group_in() >= 8 && (spec.groups == 1 || spec.group_in() > 16)
 }

@@ -39,6 +39,24 @@ pub(crate) fn panels(channels: usize, lanes: usize) -> Vec<PanelShape> {
     list
 }
 
+/// Cuts `channels` into panels of up to `most` registers, as equal as can be.
+pub(crate) fn equal_panels(channels: usize, lanes: usize, most: usize) -> Vec<PanelShape> {
+    let registers = channels.div_ceil(lanes);
+    let count = registers.div_ceil(most);
+    let mut first = 0;
+    let panel = |index: usize| {
+        let registers = registers / count + usize::from(index < registers % count);
+        let cols = (registers * lanes).min(channels - first);
+        first += cols;
+        PanelShape {
+            first: first - cols,
+            cols,
+            registers,
+        }
+    };
+    (0..count).map(panel).collect()
+}
+
 /// The weights of a convolution as the direct kernels read them:
 /// `[group][panel][block of k][tap][k][width]`, zeros after a panel's last channel.
 pub(crate) struct PanelWeights {
