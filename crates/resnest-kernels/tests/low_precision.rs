@@ -59,6 +59,27 @@ fn bf16_equals_the_definition_on_random_shapes() {
     });
 }
 
+/// Rounding the transformed values is an error of its own, as measured; F(2x2) of small integers has none.
+#[test]
+fn winograd_of_bf16_is_as_near_as_its_rounding_allows() {
+    each_random(26, 250, |rng, mut spec, input| {
+        (spec.kernel, spec.stride) = (3, 1);
+        spec.padding = rng.below(3);
+        let input = Nhwc::new(input.n, input.h + 5, input.w + 5, input.c);
+        let few = |values: &mut [f32]| values.iter_mut().for_each(|v| *v = (*v * 4.0).round());
+        let case = Case::new(rng, spec, input).with_factors(few, |weight, _| {
+            weight
+                .iter_mut()
+                .for_each(|w| *w = (*w * 2.0).round() * 4.0);
+        });
+        case.check(&[(Algorithm::WinogradF2Bf16, 1e-6)]);
+        Case::new(rng, spec, input).check(&[
+            (Algorithm::WinogradF2Bf16, 6e-3),
+            (Algorithm::WinogradF4Bf16, 2e-2),
+        ]);
+    });
+}
+
 /// Inputs and weights that integers hold exactly: then so is the result, but for the rounding of bias and residual.
 #[test]
 fn integers_equal_the_definition_on_random_shapes() {

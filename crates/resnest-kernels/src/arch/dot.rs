@@ -58,6 +58,15 @@ pub(crate) trait Dot: Copy {
     unsafe fn to_f32(sum: Self::Sum, scale: *const f32) -> Self::V;
 }
 
+/// Those of bf16 round to it too.
+pub(crate) trait RoundBf16: Dot {
+    /// Writes a register, rounded to the nearest even.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `p` is valid for writing `V::LANES` values.
+    unsafe fn store_rounded(values: Self::V, p: *mut u16);
+}
+
 /// What a row of f32 is rounded with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rounding {

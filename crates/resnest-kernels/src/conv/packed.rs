@@ -61,10 +61,13 @@ impl PackedConv {
                      F(2x2) and F(4x4) also one of stride 2; low precision needs groups of more than 16 channels, or one of 8 or more";
                 return Err(Error::spec("algorithm", problem));
             }
-            _ if algorithm.element().is_some() => {
+            Some(form) => {
+                let element = algorithm.element();
+                Packed::Winograd(Winograd::pack(isa, &spec, (form, element), weight, bias))
+            }
+            None if algorithm.element().is_some() => {
                 Packed::Dot(DotConv::pack(isa, &spec, algorithm, weight, bias)?)
             }
-            Some(form) => Packed::Winograd(Winograd::pack(isa, &spec, form, weight, bias)),
             None if spec.group_in() == 1 && spec.group_out() == 1 && spec.groups > 1 => {
                 Packed::Depthwise(Depthwise::pack(&spec, weight, bias))
             }

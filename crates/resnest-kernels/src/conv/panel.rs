@@ -5,8 +5,8 @@ use crate::memory::buffer::Aligned;
 use crate::tuning::{MAX_BLOCK, UNROLL};
 use std::ops::Range;
 
-/// Widest panel of any instruction set: three registers of 16.
-pub(crate) const MAX_WIDTH: usize = 48;
+/// Widest panel of any instruction set: four registers of 16, of low precision; three of f32.
+pub(crate) const MAX_WIDTH: usize = 64;
 
 /// One panel: some neighbouring output channels of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,7 +137,13 @@ impl Case {
     ) -> Vec<f64> {
         let mut worst = vec![0.0; algorithms.len()];
         for (&(algorithm, bound), worst) in algorithms.iter().zip(&mut worst) {
-            let low = matches!(algorithm, Algorithm::DirectBf16 | Algorithm::DirectInt8(_));
+            let low = matches!(
+                algorithm,
+                Algorithm::DirectBf16
+                    | Algorithm::WinogradF2Bf16
+                    | Algorithm::WinogradF4Bf16
+                    | Algorithm::DirectInt8(_)
+            );
             let choices = |isa: Isa| match low {
                 true => isa.low_precision_choices().collect(),
                 false => vec![isa],

@@ -1,6 +1,7 @@
 //! The micro-kernel of words over one panel of output channels and a run of pixels, and rounding to words.
 
 use super::offsets::OffsetTable;
+use super::tile::OutputPrefetch;
 use crate::arch::dot::{Element, Rounding};
 use crate::arch::isa::Isa;
 use crate::arch::kernels::dot_tile::{DotTileArgs, DotTileFn};
@@ -45,6 +46,8 @@ pub(crate) struct DotPanel<'a> {
     /// The residual is what `out` holds.
     pub accumulate: bool,
     pub relu: bool,
+    /// What will be written next.
+    pub prefetch_output: OutputPrefetch<'a>,
 }
 
 impl DotPanel<'_> {
@@ -61,6 +64,7 @@ impl DotPanel<'_> {
         let mut runs = self.runs(tiles);
         let per_batch = self.table.taps * self.k * width;
         for batch in 0..self.batches {
+            self.prefetch_output.fetch(batch, self.batches);
             let column = batch * width;
             let at = |values: &[f32]| values[column..].as_ptr();
             let weights = &self.weights[batch * per_batch..][..per_batch];

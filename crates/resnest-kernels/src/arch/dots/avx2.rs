@@ -81,6 +81,7 @@ integers!(Vnni, |sum, x, w| _mm256_dpbusd_avx_epi32(sum, x, w));
 
 dot_kernels!(
     bf16,
+    bf16,
     "avx2",
     SplitBf16<F32x8>,
     2,
@@ -90,6 +91,7 @@ dot_kernels!(
 );
 dot_kernels!(
     int16,
+    integers,
     "avx2",
     Int16,
     2,
@@ -99,6 +101,7 @@ dot_kernels!(
 );
 dot_kernels!(
     vnni,
+    integers,
     "avx-vnni",
     Vnni,
     4,

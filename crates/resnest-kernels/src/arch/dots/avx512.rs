@@ -3,7 +3,7 @@
 use super::plain::{SplitBf16, round_bf16};
 use super::table::dot_kernels;
 use crate::arch::avx512::F32x16;
-use crate::arch::dot::{Dot, Rounding};
+use crate::arch::dot::{Dot, RoundBf16, Rounding};
 use std::arch::x86_64::*;
 
 /// Two bf16 by two, in one instruction.
@@ -55,6 +55,17 @@ impl Dot for Bf16 {
     #[inline(always)]
     unsafe fn to_f32(sum: __m512, _scale: *const f32) -> F32x16 {
         F32x16(sum)
+    }
+}
+
+impl RoundBf16 for Bf16 {
+    #[inline(always)]
+    unsafe fn store_rounded(values: F32x16, p: *mut u16) {
+        // SAFETY: the caller grants AVX512_BF16 and 16 writable places.
+        unsafe {
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values.0));
+            _mm256_storeu_si256(p.cast(), rounded);
+        }
     }
 }
 
@@ -176,6 +187,7 @@ unsafe fn round_to_int8(x: *const f32, values: usize, words: *mut u32, rounding:
 
 dot_kernels!(
     split_bf16,
+    bf16,
     "avx512",
     SplitBf16<F32x16>,
     2,
@@ -184,6 +196,7 @@ dot_kernels!(
     [target_feature(enable = "avx512f")]
 );
 dot_kernels!(
+    bf16,
     bf16,
     "avx512-bf16",
     Bf16,
@@ -194,6 +207,7 @@ dot_kernels!(
 );
 dot_kernels!(
     vnni,
+    integers,
     "avx512-vnni",
     Vnni,
     4,

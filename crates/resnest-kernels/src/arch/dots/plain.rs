@@ -2,7 +2,7 @@
 //! instructions for them are held to.
 
 use super::table::dot_kernels;
-use crate::arch::dot::{Dot, Rounding, bf16_bits, quantised};
+use crate::arch::dot::{Dot, RoundBf16, Rounding, bf16_bits, quantised};
 use crate::arch::portable::F32x8;
 use crate::arch::vector::Vector;
 
@@ -53,6 +53,21 @@ impl<V: Vector> Dot for SplitBf16<V> {
     #[inline(always)]
     unsafe fn to_f32(sum: V, _scale: *const f32) -> V {
         sum
+    }
+}
+
+impl<V: Vector> RoundBf16 for SplitBf16<V> {
+    #[inline(always)]
+    unsafe fn store_rounded(values: V, p: *mut u16) {
+        let mut lanes = [0.0; 16];
+        debug_assert!(V::LANES <= 16);
+        // SAFETY: 16 values hold a register; the caller grants as many writable places as it has lanes.
+        unsafe {
+            values.store(lanes.as_mut_ptr());
+            for (i, lane) in lanes.into_iter().enumerate().take(V::LANES) {
+                p.add(i).write(bf16_bits(lane));
+            }
+        }
     }
 }
 
@@ -165,14 +180,14 @@ pub(crate) unsafe fn round_int16(
     }
 }
 
-dot_kernels!(bf16, "plain", SplitBf16<F32x8>, 2, 16, round_bf16, []);
-dot_kernels!(int8, "plain", PlainInt8, 4, 16, round_int8, []);
+dot_kernels!(bf16, bf16, "plain", SplitBf16<F32x8>, 2, 16, round_bf16, []);
+dot_kernels!(int8, integers, "plain", PlainInt8, 4, 16, round_int8, []);
 
 #[cfg(target_arch = "aarch64")]
 mod neon {
     use super::*;
     use crate::arch::neon::F32x8;
-    dot_kernels!(bf16, "neon", SplitBf16<F32x8>, 2, 32, round_bf16, []);
+    dot_kernels!(bf16, bf16, "neon", SplitBf16<F32x8>, 2, 32, round_bf16, []);
 }
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::bf16 as neon_bf16;

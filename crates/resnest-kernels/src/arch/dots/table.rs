@@ -2,6 +2,7 @@
 
 use crate::arch::dot::RoundFn;
 use crate::arch::kernels::dot_tile::DotTileFn;
+use crate::arch::kernels::winograd::InputFn;
 
 /// The kernels for one kind of element. Their safety conditions include that the CPU has the instruction set.
 pub(crate) struct DotKernels {
@@ -14,6 +15,8 @@ pub(crate) struct DotKernels {
     /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
     pub tile: &'static [&'static [DotTileFn]],
     pub round: RoundFn,
+    /// Input transforms of F2 and B4 that put out bf16; none of integers.
+    pub winograd_input: Option<[InputFn; 2]>,
 }
 
 /// Instantiates the kernels of a [`Dot`](crate::arch::dot::Dot) under its target features, in a module of their own.
@@ -46,7 +49,32 @@ macro_rules! dot_kernels {
             &[tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>],
         ]
     };
-    ($module:ident, $name:literal, $dot:ty, $values:literal, $registers:tt, $round:path, [$($feature:meta)?]) => {
+    (@winograd integers, $dot:ty, [$($feature:meta)?]) => {
+        const INPUT: Option<[$crate::arch::kernels::winograd::InputFn; 2]> = None;
+    };
+    (@winograd bf16, $dot:ty, [$($feature:meta)?]) => {
+        $(#[$feature])?
+        unsafe fn input<T, const A: usize, const M: usize>(
+            args: &$crate::arch::kernels::winograd::InputArgs,
+        )
+        where
+            T: $crate::arch::form::Transform<A, M>,
+        {
+            use $crate::arch::kernels::winograd::AsBf16;
+            // SAFETY: passed on to the caller; the features are this function's.
+            unsafe {
+                $crate::arch::kernels::winograd::input::<
+                    <$dot as $crate::arch::dot::Dot>::V, T, AsBf16<$dot>, A, M,
+                >(args)
+            }
+        }
+
+        const INPUT: Option<[$crate::arch::kernels::winograd::InputFn; 2]> = Some([
+            input::<$crate::arch::form::F2, 4, 2>,
+            input::<$crate::arch::form::B4, 6, 4>,
+        ]);
+    };
+    ($module:ident, $kind:ident, $name:literal, $dot:ty, $values:literal, $registers:tt, $round:path, [$($feature:meta)?]) => {
         pub(crate) mod $module {
             use super::*;
 
@@ -69,6 +97,8 @@ macro_rules! dot_kernels {
                 unsafe { $round(x, values, words, rounding) }
             }
 
+            $crate::arch::dots::table::dot_kernels!(@winograd $kind, $dot, [$($feature)?]);
+
             pub(crate) static KERNELS: $crate::arch::dots::table::DotKernels =
                 $crate::arch::dots::table::DotKernels {
                     name: $name,
@@ -76,6 +106,7 @@ macro_rules! dot_kernels {
                     values: $values,
                     tile: $crate::arch::dots::table::dot_kernels!(@tiles $registers),
                     round,
+                    winograd_input: INPUT,
                 };
         }
     };

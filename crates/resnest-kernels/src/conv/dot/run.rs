@@ -3,6 +3,7 @@
 use super::weights::DotConv;
 use crate::arch::checked::dot_tile::{DotPanel, round};
 use crate::arch::checked::offsets::OffsetTable;
+use crate::arch::checked::tile::OutputPrefetch;
 use crate::conv::direct::Task;
 use crate::conv::geometry::Geometry;
 use crate::conv::operands::{Source, TileEpilogue};
@@ -254,6 +255,7 @@ impl Run<'_> {
                 residual: self.epilogue.residual,
                 accumulate: self.epilogue.accumulate,
                 relu: self.epilogue.relu,
+                prefetch_output: OutputPrefetch::default(),
             };
             let Some(sums) = self.partial_sums else {
                 // SAFETY: tasks differ in pixels or in channels, so no two write the same values.
