@@ -234,10 +234,15 @@ impl Choices {
             }
         }
         let (h, w) = self.input_size(path);
+        // The head and the small layers of attentions decide by few values: they stay f32.
+        let precision = match self.precision {
+            Precision::Bf16 if (h, w) == (1, 1) => Precision::Fast,
+            precision => precision,
+        };
         choose(
             spec,
             Nhwc::new(self.batch, h, w, spec.in_channels),
-            self.precision,
+            precision,
         )
     }
 
