@@ -17,7 +17,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use resnest_kernels::{
     Algorithm, ConvSpec, InputScale, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
-    SplitAttentionWeights, all_finite, choose, parallel_map,
+    SplitAttentionWeights, all_finite, choose, choose_int8, parallel_map,
 };
 
 use crate::error::{Error, Result};
@@ -231,15 +231,14 @@ impl Choices {
         if let Some(algorithm) = self.algorithms.get(path) {
             return *algorithm;
         }
+        let (h, w) = self.input_size(path);
+        let input = Nhwc::new(self.batch, h, w, spec.in_channels);
         if self.precision == Precision::Int8
             && let Some(scale) = self.quantization.get(path)
+            && let Some(algorithm) = choose_int8(spec, input, *scale)
         {
-            let integers = Algorithm::DirectInt8(*scale);
-            if integers.supports(spec) {
-                return integers;
-            }
+            return algorithm;
         }
-        let (h, w) = self.input_size(path);
         // The head and the small layers of attentions decide by few values: they stay f32.
         let precision = match self.precision {
             Precision::Bf16 if (h, w) == (1, 1) => Precision::Fast,
@@ -248,11 +247,7 @@ impl Choices {
             Precision::Int8 if spec.in_channels < FEW_CHANNELS || path == HEAD => Precision::Bf16,
             precision => precision,
         };
-        choose(
-            spec,
-            Nhwc::new(self.batch, h, w, spec.in_channels),
-            precision,
-        )
+        choose(spec, input, precision)
     }
 
     fn input_size(&self, path: &str) -> (usize, usize) {
