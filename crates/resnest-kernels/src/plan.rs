@@ -4,7 +4,7 @@ use crate::arch::dot::Element;
 use crate::conv::Algorithm;
 use crate::quantise::InputScale;
 use crate::shape::{ConvSpec, Nhwc};
-use crate::tuning::{MACS_PER_BYTE, MACS_PER_BYTE_KEPT, WINOGRAD_TRANSFORM_MACS};
+use crate::tuning::{MACS_PER_BYTE, MACS_PER_BYTE_KEPT, TAP_WORDS, WINOGRAD_TRANSFORM_MACS};
 
 /// How exact results must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,20 +62,14 @@ pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     best.0
 }
 
-/// The algorithm for a convolution whose input was calibrated: integers, or where that is cheaper Winograd's in bf16,
-/// which is also nearer to the definition. `None` if there are no integer kernels for it.
+/// The algorithm for a convolution whose input was calibrated: integers, or one of those for [`Precision::Bf16`] where that
+/// is cheaper, and nearer to the definition too. `None` if there are no integer kernels for it.
 pub fn choose_int8(spec: &ConvSpec, input: Nhwc, scale: InputScale) -> Option<Algorithm> {
     let integers = Algorithm::DirectInt8(scale);
-    let winograd = [Algorithm::WinogradF2Bf16, Algorithm::WinogradF4Bf16];
-    let cost = |algorithm| cost(spec, input, algorithm);
-    integers.supports(spec).then(|| {
-        winograd
-            .into_iter()
-            .filter(|&algorithm| is_near_enough(spec, algorithm))
-            .chain([integers])
-            .min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
-            .unwrap_or(integers)
-    })
+    let other = choose(spec, input, Precision::Bf16);
+    let cheaper = cost(spec, input, other) < cost(spec, input, integers);
+    let best = if cheaper { other } else { integers };
+    integers.supports(spec).then_some(best)
 }
 
 /// Whether rounding to bf16 costs no more accuracy than it may: F(4x4)'s errors average out over many channels alone.
@@ -104,7 +98,15 @@ pub fn cost(spec: &ConvSpec, input: Nhwc, algorithm: Algorithm) -> f64 {
     }
     let Some(form) = algorithm.form(spec) else {
         let weights = spec.weight_len() as f64;
-        return with_weights(output.pixels() as f64 * weights, weights);
+        let macs = output.pixels() as f64 * weights;
+        // Each tap of a tile begins with its rows' places: as long as some words of k.
+        let words = k / at_once;
+        let begin = if at_once > 1.0 {
+            TAP_WORDS / words
+        } else {
+            0.0
+        };
+        return with_weights(macs * (1.0 + begin), weights);
     };
     let side = form.outputs();
     let tiles = |pixels: usize| {
