@@ -93,7 +93,8 @@ class Contestant:
         self.record["slowest_start_ms"] = max(self.record.get("slowest_start_ms", 0), session.first_answer_ms)
         if attempt:
             self.record["starts_ms"].append(session.first_answer_ms)
-            self.record["start_parts_ms"] = session.loading | {"first_forward_ms": session.first_forward_ms}
+            loading = {key: value for key, value in session.loading.items() if key.endswith("_ms")}
+            self.record["start_parts_ms"] = loading | {"first_forward_ms": session.first_forward_ms}
             self.record["first_answer_rss"] = session.ask("rss")
         self.leave()
 
@@ -102,6 +103,7 @@ class Contestant:
         self.session = self.start()
         logits = self.session.ask("logits")["logits"]
         self.record |= distance(logits, reference(self.case))
+        self.record["computes_in"] = self.session.loading.get("computes_in")
         self.record["warm_ms"] = min(self.session.ask("run 3")["times_ms"])
 
     def plan(self, fastest_ms: float) -> None:

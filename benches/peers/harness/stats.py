@@ -25,6 +25,7 @@ def engine(record: dict, base: dict) -> dict:
         "max_abs_diff": record["max_abs_diff"],
         "max_rel_diff": record["max_rel_diff"],
         "parked_cpu_share": record["parked_cpu_share"],
+        "computes_in": record.get("computes_in"),
     }
     return found | ratios(record, base)
 
