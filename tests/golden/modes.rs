@@ -59,7 +59,7 @@ impl SimpleBackend for Kept {
 }
 
 /// The `count` values that the scripts record of a stage.
-fn sample(stage: &Tensor, count: usize) -> Vec<f64> {
+pub fn sample(stage: &Tensor, count: usize) -> Vec<f64> {
     let all = values(stage);
     (0..count).map(|i| all[i * all.len() / count]).collect()
 }

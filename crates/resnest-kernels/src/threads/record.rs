@@ -94,7 +94,9 @@ pub(super) fn recorded(
         });
     }
     let duration = begin.elapsed();
-    let tasks = slots.into_iter().map(|s| s.into_inner().unwrap_or_default());
+    let tasks = slots
+        .into_iter()
+        .map(|s| s.into_inner().unwrap_or_default());
     let tasks = tasks.collect();
     LOOPS.with_borrow_mut(|loops| {
         loops.push(RecordedLoop {
