@@ -23,7 +23,7 @@ mod weights;
 
 use fixture::{Fixture, folder, values};
 use formula::Formula;
-use modes::{TAPS, kept, sample};
+use modes::{TAPS, full_weights, kept, sample};
 use small_model::small_model;
 use weights::{family, weights};
 
@@ -150,20 +150,6 @@ fn published(fixture: &Fixture, weights: Formula, errors: &Value) {
     let exact = fixture.values("logits_f64");
     stages.push(("logits", sample(&logits, exact.len()), exact));
     check(&fixture.name, &model, errors, &stages);
-}
-
-/// The weights of a file of `golden/full`.
-fn full_weights(fixture: &Fixture) -> Formula {
-    let names = fixture.json("norm_names");
-    let norms = fixture.tensors["norms"].to_vec2::<f32>().unwrap();
-    Formula {
-        norms: (names.as_array().unwrap().iter())
-            .map(|name| name.as_str().unwrap().to_owned())
-            .zip(norms.iter().map(|stats| (stats[0], stats[1])))
-            .collect(),
-        head_scale: fixture.values("head_scale")[0] as f32,
-        ..Formula::standard()
-    }
 }
 
 #[test]
