@@ -92,8 +92,10 @@ pub fn expected(expected: &Expected) -> String {
     let serial = expected.steps.iter().map(|step| step.serial_ms).sum();
     let first = ["sum", "", "", &ms(serial)].map(str::to_owned);
     table.add_row(first.into_iter().chain(sums));
+    let alone = ms(expected.serial_ms);
     let mut row = |name: &str, cells: Vec<String>| {
-        let first = [name, "", "", ""].map(str::to_owned);
+        let serial = if name == "forward" { &alone } else { "" };
+        let first = [name, "", "", serial].map(str::to_owned);
         table.add_row(first.into_iter().chain(cells));
     };
     row(

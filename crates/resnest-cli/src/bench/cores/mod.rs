@@ -34,6 +34,8 @@ pub struct Expected {
     pub threads: Vec<usize>,
     /// An ordinary forward of the batch.
     pub forward_ms: Vec<f64>,
+    /// What the caller does alone in it, in milliseconds.
+    pub serial_ms: f64,
     /// Of the threads' time the share that would be needed on one.
     pub efficiency: Vec<f64>,
     /// What was measured beside it, by the median, where this machine has the threads: for one and two.
@@ -104,12 +106,12 @@ impl Cores {
         }
     }
 
-    /// Shares out what was seen, by medians over the runs.
+    /// Shares out what was seen.
     pub fn expected(mut self) -> Expected {
         let mut costs = ASSUMED;
         if !self.joins.is_empty() {
-            costs.join = median(&mut self.joins);
-            costs.leave = median(&mut self.leaves);
+            costs.join = lower(&mut self.joins, 10);
+            costs.leave = lower(&mut self.leaves, 10);
         }
         let forward = typical(&self.forwards);
         let forward_ms = THREADS.map(|threads| run_twice(threads, costs, &forward).iter().sum());
@@ -123,6 +125,7 @@ impl Cores {
         Expected {
             threads: THREADS.to_vec(),
             forward_ms: forward_ms.to_vec(),
+            serial_ms: forward.iter().flatten().filter_map(Part::serial).sum(),
             efficiency: efficiency.collect(),
             measured_ms,
             steps: steps(self.paths, &typical(&self.profiles), costs),
@@ -174,16 +177,20 @@ fn cut(start: Instant, steps: &[Duration], loops: &[RecordedLoop]) -> Vec<Vec<Pa
     steps.iter().map(parts_of).collect()
 }
 
-/// The medians, part by part, of the runs that are made as the first one is.
+/// The value that a tenth, or whichever `part` of them, of the sorted values are below. What else a machine does makes times
+/// longer and never shorter; of a single one it can be most.
+fn lower(values: &mut [f64], part: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / part).copied().unwrap_or(f64::NAN)
+}
+
+/// The lower quartiles, part by part, of the runs that are made as the first one is.
 fn typical(runs: &[Vec<Vec<Part>>]) -> Vec<Vec<Part>> {
     let Some(first) = runs.first() else {
         return Vec::new();
     };
     let shape = |run: &[Vec<Part>]| -> Vec<Vec<usize>> {
-        let size = |part: &Part| match part {
-            Part::Serial(_) => 0,
-            Part::Loop { tasks, .. } => tasks.len(),
-        };
+        let size = |part: &Part| part.tasks().len();
         run.iter()
             .map(|step| step.iter().map(size).collect())
             .collect()
@@ -193,21 +200,16 @@ fn typical(runs: &[Vec<Vec<Part>>]) -> Vec<Vec<Part>> {
         .filter(|run| shape(run) == shape(first))
         .collect();
     let over_runs = |pick: &dyn Fn(&[Vec<Part>]) -> f64| {
-        median(&mut alike.iter().map(|run| pick(run)).collect::<Vec<_>>())
+        lower(
+            &mut alike.iter().map(|run| pick(run)).collect::<Vec<_>>(),
+            4,
+        )
     };
     let part = |s: usize, p: usize| match &first[s][p] {
-        Part::Serial(_) => Part::Serial(over_runs(&|run| match run[s][p] {
-            Part::Serial(ms) => ms,
-            Part::Loop { .. } => f64::NAN,
-        })),
+        Part::Serial(_) => Part::Serial(over_runs(&|run| run[s][p].serial().unwrap_or_default())),
         Part::Loop { tasks, most } => Part::Loop {
             tasks: (0..tasks.len())
-                .map(|i| {
-                    over_runs(&|run| match &run[s][p] {
-                        Part::Loop { tasks, .. } => tasks[i],
-                        Part::Serial(_) => f64::NAN,
-                    })
-                })
+                .map(|i| over_runs(&|run| run[s][p].tasks()[i]))
                 .collect(),
             most: *most,
         },
@@ -229,21 +231,12 @@ fn run_twice(threads: usize, costs: Costs, steps: &[Vec<Part>]) -> Vec<f64> {
 fn steps(paths: Vec<String>, parts: &[Vec<Part>], costs: Costs) -> Vec<ExpectedStep> {
     let times = THREADS.map(|threads| run_twice(threads, costs, parts));
     let step = |(index, (path, parts)): (usize, (String, &Vec<Part>))| {
-        let (mut tasks, mut longest_ms, mut serial_ms) = (0, 0_f64, 0.0);
-        for part in parts {
-            match part {
-                Part::Serial(ms) => serial_ms += ms,
-                Part::Loop { tasks: shared, .. } => {
-                    tasks += shared.len();
-                    longest_ms = shared.iter().copied().fold(longest_ms, f64::max);
-                }
-            }
-        }
+        let tasks = parts.iter().flat_map(Part::tasks);
         ExpectedStep {
             path,
-            tasks,
-            longest_ms,
-            serial_ms,
+            tasks: tasks.clone().count(),
+            longest_ms: tasks.copied().fold(0.0, f64::max),
+            serial_ms: parts.iter().filter_map(Part::serial).sum(),
             ms: times.iter().map(|steps| steps[index]).collect(),
         }
     };
@@ -307,6 +300,7 @@ mod tests {
             run(1.0, &[5.0, 1.0]),
             run(2.0, &[3.0, 9.0]),
             run(9.0, &[4.0, 2.0]),
+            run(8.0, &[4.0, 8.0]),
             // Another one's shape: left out.
             run(0.0, &[0.0]),
         ];

@@ -12,6 +12,24 @@ pub enum Part {
     Loop { tasks: Vec<f64>, most: usize },
 }
 
+impl Part {
+    /// What the caller does alone.
+    pub fn serial(&self) -> Option<f64> {
+        match self {
+            Part::Serial(ms) => Some(*ms),
+            Part::Loop { .. } => None,
+        }
+    }
+
+    /// The tasks of a loop; else none.
+    pub fn tasks(&self) -> &[f64] {
+        match self {
+            Part::Serial(_) => &[],
+            Part::Loop { tasks, .. } => tasks,
+        }
+    }
+}
+
 /// What the pool itself takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Costs {
