@@ -79,8 +79,7 @@ fn departures(name: &str, model: &ResNet, errors: &Value, stages: &[Stage]) -> V
         let ours = relative_error(got, exact);
         let bar = TIMES * autocasts(stage).max(chance);
         shown += &format!(" {stage} {:.2}", TIMES * ours / bar);
-        // Not `ours > bar`: NaN is a departure too.
-        if !(ours <= bar) {
+        if ours.is_nan() || ours > bar {
             departures.push(format!("{name} {stage}: {ours:.2e}, over {bar:.2e}"));
         }
         // Until a layer is computed in bf16 there is nothing to be seen.
