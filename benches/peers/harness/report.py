@@ -159,6 +159,6 @@ def number(ms: float) -> str:
 
 
 def short(error: str) -> str:
-    """The last line of an error, fit for a table."""
-    lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
-    return (lines[-1] if lines else "no reason given").replace("|", "/")[:200]
+    """The line of an error that says so, or the last one, fit for a table."""
+    lines = [line.strip() for line in error.strip().splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in reversed(lines) if "error:" in line.lower()), lines[-1]).replace("|", "/")[:200]
