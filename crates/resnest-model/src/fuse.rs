@@ -17,7 +17,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use resnest_kernels::{
     Algorithm, ConvSpec, InputScale, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
-    SplitAttentionWeights, all_finite, choose, parallel_map,
+    SplitAttentionWeights, all_finite, choose, choose_int8, parallel_map,
 };
 
 use crate::error::{Error, Result};
@@ -63,6 +63,12 @@ impl Default for FuseOptions {
         }
     }
 }
+
+/// Fewer input channels than any layer but the first has.
+const FEW_CHANNELS: usize = 8;
+
+/// The classifier's name, in all networks but some of the legacy ones.
+const HEAD: &str = "fc";
 
 /// How one layer of a fused network is computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,20 +231,23 @@ impl Choices {
         if let Some(algorithm) = self.algorithms.get(path) {
             return *algorithm;
         }
+        let (h, w) = self.input_size(path);
+        let input = Nhwc::new(self.batch, h, w, spec.in_channels);
         if self.precision == Precision::Int8
             && let Some(scale) = self.quantization.get(path)
+            && let Some(algorithm) = choose_int8(spec, input, *scale)
         {
-            let integers = Algorithm::DirectInt8(*scale);
-            if integers.supports(spec) {
-                return integers;
-            }
+            return algorithm;
         }
-        let (h, w) = self.input_size(path);
-        choose(
-            spec,
-            Nhwc::new(self.batch, h, w, spec.in_channels),
-            self.precision,
-        )
+        // The head and the small layers of attentions decide by few values: they stay f32.
+        let precision = match self.precision {
+            Precision::Bf16 if (h, w) == (1, 1) => Precision::Fast,
+            // Beside integers bf16 is exact enough for the first layer, which reads an image of 8 bits a value, and for the
+            // head, whose weights are read once.
+            Precision::Int8 if spec.in_channels < FEW_CHANNELS || path == HEAD => Precision::Bf16,
+            precision => precision,
+        };
+        choose(spec, input, precision)
     }
 
     fn input_size(&self, path: &str) -> (usize, usize) {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
 use candle_core::{DType, Device};
 use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint, load_fused};
-use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
-use resnest::{ModelSource, ResNet, ResNetConfig, demo};
+use resnest::model::{FuseOptions, arbitrary_scales, keep_freed_memory, plan, random_weights};
+use resnest::{ModelSource, Precision, ResNet, ResNetConfig, demo};
 
 use super::super::{Failure, load};
 use super::args::BenchArgs;
@@ -119,7 +120,14 @@ impl Described {
         let Some((resolved, path)) = &self.from else {
             let weights = random_weights(SEED, DType::F32, device);
             return Ok(match fuse {
-                Some(options) => ResNet::fused(&self.config, weights, options)?,
+                Some(options) => {
+                    let mut options = options.clone();
+                    if options.precision == Precision::Int8 {
+                        let scales = arbitrary_scales(&self.config, options.input_size)?;
+                        options.quantization = Arc::new(scales);
+                    }
+                    ResNet::fused(&self.config, weights, &options)?
+                }
                 None => ResNet::new(&self.config, weights)?,
             });
         };

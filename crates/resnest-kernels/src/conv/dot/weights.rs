@@ -2,14 +2,14 @@
 
 use crate::arch::Isa;
 use crate::arch::dot::{Element, Rounding, bf16_bits};
-use crate::conv::algorithm::Algorithm;
+use crate::conv::algorithm::{Algorithm, joins_rows};
 use crate::conv::direct::Cut;
 use crate::conv::geometry::Geometry;
 use crate::conv::panel::{PanelShape, equal_panels};
 use crate::error::Error;
 use crate::memory::buffer::Aligned;
 use crate::shape::ConvSpec;
-use crate::tuning::COLD_WEIGHT_MACS;
+use crate::tuning::{COLD_WEIGHT_MACS, LINE};
 use std::ops::Range;
 
 /// The largest weight of an output channel becomes this.
@@ -17,14 +17,18 @@ const MOST_WEIGHT: f32 = 127.0;
 
 /// Weights rounded and packed as words: `[group][panel][tap][k][width]`, zeros after a panel's last channel.
 pub(crate) struct DotConv {
-    pub(super) element: Element,
-    pub(super) rounding: Rounding,
+    pub element: Element,
+    pub rounding: Rounding,
     pub(super) list: Vec<PanelShape>,
-    /// Input channels of a group, and the words that hold them.
+    /// Whether the taps of a row of the kernel are one.
+    pub(super) joined: bool,
+    /// Input channels of a group, those of all taps that are one, and the words that hold them.
     pub(super) channels: usize,
     pub(super) k: usize,
     /// Values of a word.
-    values: usize,
+    pub(super) values: usize,
+    /// Groups.
+    groups: usize,
     taps: usize,
     lanes: usize,
     /// Padded output channels of a group.
@@ -71,7 +75,12 @@ impl DotConv {
         let (lanes, values) = (kernels.lanes, kernels.values);
         let list = equal_panels(spec.group_out(), lanes, kernels.tile.len());
         let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
-        let k = spec.group_in().div_ceil(values);
+        let joined = element == Element::Bf16 && joins_rows(spec);
+        let (channels, taps) = match joined {
+            true => (spec.in_channels * spec.kernel, spec.kernel),
+            false => (spec.group_in(), spec.taps()),
+        };
+        let k = channels.div_ceil(values);
         let columns = spec.groups * width;
         let integers = if element == Element::Int8 { columns } else { 0 };
         let zero = rounding.zero_point as u32;
@@ -84,13 +93,15 @@ impl DotConv {
             element,
             rounding,
             list,
-            channels: spec.group_in(),
+            joined,
+            channels,
             k,
             values,
-            taps: spec.taps(),
+            groups: spec.groups,
+            taps,
             lanes,
             width,
-            weights: Aligned::zeros(columns * k * spec.taps()),
+            weights: Aligned::zeros(columns * k * taps),
             start: Aligned::zeros(integers),
             scale: Aligned::zeros(integers),
             bias: Aligned::zeros(columns),
@@ -122,38 +133,81 @@ impl DotConv {
         let columns = self.columns(group, index..index + 1);
         let (width, rows) = (columns.len(), self.k * self.taps);
         let first = group * spec.group_out() + panel.first;
-        let per_channel = self.channels * self.taps;
-        let bits = 32 / self.values;
-        for column in 0..panel.cols {
-            let channel = &weight[(first + column) * per_channel..][..per_channel];
-            let at = columns.start + column;
-            let mut round: Box<dyn FnMut(f32) -> u32> = match algorithm {
-                Algorithm::DirectInt8(input) => {
-                    let largest = channel.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
-                    let step = largest / MOST_WEIGHT;
-                    self.scale.as_mut_slice()[at] = step * input.scale;
-                    let inverse = if step > 0.0 {
-                        MOST_WEIGHT / largest
-                    } else {
-                        0.0
-                    };
-                    let whole = move |w: f32| (w * inverse).round_ties_even() as i32;
-                    let sum: i32 = channel.iter().map(|&w| whole(w)).sum();
-                    let start = -i32::from(input.zero_point) * sum;
-                    self.start.as_mut_words()[at] = start as u32;
-                    let mask = u32::MAX >> (32 - bits);
-                    Box::new(move |w| whole(w) as u32 & mask)
+        let per_channel = spec.group_in() * spec.taps();
+        // In the order of words: tap after tap, each filled up with zeros.
+        let row = self.taps * self.k * self.values;
+        let mut rounded = vec![0_u16; LINE * row];
+        for some in (0..panel.cols).step_by(LINE) {
+            let count = LINE.min(panel.cols - some);
+            for (column, rounded) in rounded.chunks_exact_mut(row).enumerate().take(count) {
+                let channel = &weight[(first + some + column) * per_channel..][..per_channel];
+                let at = columns.start + some + column;
+                match algorithm {
+                    Algorithm::DirectInt8(input) => {
+                        let (step, sum) =
+                            self.place(spec, channel, rounded, whole_weights(channel));
+                        self.scale.as_mut_slice()[at] = step * input.scale;
+                        self.start.as_mut_words()[at] = (-i32::from(input.zero_point) * sum) as u32;
+                    }
+                    _ => {
+                        self.place(spec, channel, rounded, (1.0, bf16_bits));
+                    }
                 }
-                _ => Box::new(|w| bf16_bits(w).into()),
-            };
+            }
             let words = &mut self.weights.as_mut_words()[columns.start * rows..columns.end * rows];
-            for (i, values) in channel.chunks_exact(self.taps).enumerate() {
-                let (k, shift) = (i / self.values, i % self.values * bits);
-                for (tap, &w) in values.iter().enumerate() {
-                    words[(tap * self.k + k) * width + column] |= round(w) << shift;
+            for (at, words) in words.chunks_exact_mut(width).enumerate() {
+                for (column, word) in words[some..some + count].iter_mut().enumerate() {
+                    let values = &rounded[column * row + at * self.values..][..self.values];
+                    *word = match *values {
+                        [a, b] => u32::from(a) | u32::from(b) << 16,
+                        [a, b, c, d] => u32::from_le_bytes([a, b, c, d].map(|q| q as u8)),
+                        _ => unreachable!("a word has two or four values"),
+                    };
                 }
             }
         }
+    }
+
+    /// Writes an output channel's weights, each as `round` makes it, in the order of words; gives back the step, and the sum
+    /// of the weights taken for integers.
+    fn place(
+        &self,
+        spec: &ConvSpec,
+        channel: &[f32],
+        rounded: &mut [u16],
+        (step, round): (f32, impl Fn(f32) -> u16),
+    ) -> (f32, i32) {
+        let (taps, c) = (spec.taps(), spec.group_in());
+        let tap_len = self.k * self.values;
+        let mut sum = 0;
+        for (i, weights) in channel.chunks_exact(taps).enumerate() {
+            for (tap, &w) in weights.iter().enumerate() {
+                let at = match self.joined {
+                    true => tap / spec.kernel * tap_len + tap % spec.kernel * c + i,
+                    false => tap * tap_len + i,
+                };
+                let q = round(w);
+                sum += i32::from(q as i16);
+                rounded[at] = q;
+            }
+        }
+        (step, sum)
+    }
+
+    /// Words of a pixel of a rounded map.
+    pub fn pixel_words(&self) -> usize {
+        row_words(self.groups * self.k)
+    }
+
+    /// Whether it can read a rounded map that another convolution wrote, channel after channel.
+    pub fn reads_words(&self, spec: &ConvSpec) -> bool {
+        let whole = self.channels.is_multiple_of(self.values);
+        !self.joined && whole && self.pixel_words() == spec.in_channels / self.values
+    }
+
+    /// Whether it can write one: each panel ends with a whole word.
+    pub fn writes_words(&self, spec: &ConvSpec) -> bool {
+        spec.group_out().is_multiple_of(self.values)
     }
 
     /// The first of some panels and those after it that have its shape.
@@ -208,5 +262,32 @@ impl DotConv {
     pub fn bytes(&self) -> usize {
         let values = [&self.weights, &self.start, &self.scale, &self.bias];
         values.map(Aligned::len).iter().sum::<usize>() * size_of::<f32>()
+    }
+}
+
+/// The step of an output channel's weights as integers, and what makes them so: the largest becomes 127 or -127.
+fn whole_weights(channel: &[f32]) -> (f32, impl Fn(f32) -> u16) {
+    let largest = channel.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+    let step = largest / MOST_WEIGHT;
+    let inverse = match step > 0.0 {
+        true => MOST_WEIGHT / largest,
+        false => 0.0,
+    };
+    // Of numbers so small, adding this leaves the nearest integer, ties to even, in the lowest bits.
+    const SHIFT: f32 = 12_582_912.0;
+    let whole = move |w: f32| {
+        (w * inverse + SHIFT)
+            .to_bits()
+            .wrapping_sub(SHIFT.to_bits()) as u16
+    };
+    (step, whole)
+}
+
+/// From one row of so many words to the next: rows a multiple of 4 KB apart would meet in the same sets of the L1
+/// cache.
+pub(super) fn row_words(words: usize) -> usize {
+    match words.is_multiple_of(1024) {
+        true => words + LINE,
+        false => words,
     }
 }
