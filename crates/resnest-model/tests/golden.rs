@@ -226,6 +226,27 @@ fn a_fused_network_gives_the_same_bits_on_any_number_of_threads_and_beside_other
     });
 }
 
+#[test]
+fn a_batch_in_parts_gives_the_same_bits_on_any_number_of_threads() {
+    // Of this size the stem and the first stages take one image at a time.
+    let image = formula::image(3, 224, 224).unwrap();
+    let other = (&image * 0.5).unwrap();
+    let images = Tensor::cat(&[&image, &other, &image], 0).unwrap();
+    for precision in [Precision::Fast, Precision::Bf16] {
+        let weights = Formula::standard().var_builder();
+        let model = ResNet::new(&ResNetConfig::resnest14d(), weights).unwrap();
+        let model = fused(model, Some(precision), &images);
+        let expected = with_threads(1, || bits(&model, &images));
+        let classes = expected.len() / 3;
+        assert_eq!(expected[..classes], expected[2 * classes..]);
+        assert_ne!(expected[..classes], expected[classes..2 * classes]);
+        for threads in [2, 3] {
+            let got = with_threads(threads, || bits(&model, &images));
+            assert!(got == expected, "{precision:?}, {threads} threads");
+        }
+    }
+}
+
 /// Each full-size network takes every core and up to 650 MB: they run one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

@@ -20,7 +20,7 @@ pub struct RecordedLoop {
 }
 
 /// One task of a [`RecordedLoop`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RecordedTask {
     /// When it began, counted from the loop's beginning.
     pub begin: Duration,
@@ -28,6 +28,8 @@ pub struct RecordedTask {
     pub duration: Duration,
     /// Whether another thread than the caller ran it.
     pub helped: bool,
+    /// The loops that it began itself.
+    pub inner: Vec<RecordedLoop>,
 }
 
 thread_local! {
@@ -50,8 +52,8 @@ impl Drop for Set {
     }
 }
 
-/// Runs `f`, and gives every loop that the calling thread began meanwhile, in their order. Loops inside a task are no
-/// loops of their own but part of the task. Recording a task takes some 0.1 µs.
+/// Runs `f`, and gives every loop that the calling thread began meanwhile, in their order; those inside a task, on whichever
+/// thread, are the task's. Recording a task takes some 0.1 µs.
 pub fn record_loops<R>(f: impl FnOnce() -> R) -> (R, Vec<RecordedLoop>) {
     let before = LOOPS.take();
     let result = {
@@ -79,20 +81,18 @@ pub(super) fn recorded(
     let slots: Vec<OnceLock<RecordedTask>> = (0..count).map(|_| OnceLock::new()).collect();
     let caller = std::thread::current().id();
     let begin = Instant::now();
-    {
-        let _off = Set::to(false);
-        run(&|index, next| {
-            let start = Instant::now();
-            task(index, next);
-            let end = Instant::now();
-            // A number comes once: the slot is empty.
-            let _ = slots[index].set(RecordedTask {
-                begin: start - begin,
-                duration: end - start,
-                helped: std::thread::current().id() != caller,
-            });
+    run(&|index, next| {
+        let start = Instant::now();
+        let ((), inner) = record_loops(|| task(index, next));
+        let end = Instant::now();
+        // A number comes once: the slot is empty.
+        let _ = slots[index].set(RecordedTask {
+            begin: start - begin,
+            duration: end - start,
+            helped: std::thread::current().id() != caller,
+            inner,
         });
-    }
+    });
     let duration = begin.elapsed();
     let tasks = slots
         .into_iter()

@@ -226,6 +226,11 @@ fn recorded_loops_are_the_callers_with_each_of_their_tasks() {
         assert!(ends.max().unwrap() <= loops[0].duration);
         assert!(threads > 1 || !loops[0].tasks.iter().any(|task| task.helped));
         assert!(!loops[1].tasks.iter().any(|task| task.helped));
+        assert!(loops[0].tasks.iter().all(|task| task.inner.is_empty()));
+        for task in &loops[1].tasks {
+            assert_eq!(task.inner.len(), 1);
+            assert_eq!(task.inner[0].tasks.len(), 2);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{Result, Tensor};
-use resnest_kernels::{Residual, join_images};
+use resnest_kernels::{Residual, join_images, parallel_map};
 
 use super::ResNet;
 use super::features;
@@ -96,7 +96,7 @@ impl ResNet {
     }
 
     /// Stem and all stages. The fused network computes stem and first stages, whose maps are large
-    /// and whose weights are few, for a few images at a time, unless steps are recorded.
+    /// and whose weights are few, in parts of a few images, unless steps are recorded.
     fn last_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let no_tap = &mut |_: usize, _: &Tensor| {};
         let at_once = self.at_once(x)?;
@@ -104,11 +104,13 @@ impl ResNet {
         if !self.is_fused() || trace.is_on() || n <= at_once {
             return self.features(x, trace, 4, no_tap);
         }
-        let parts = (0..n).step_by(at_once).map(|first| {
+        // Side by side: each on as many threads as there are for it, at best one, which waits for nobody.
+        let parts = parallel_map(n.div_ceil(at_once), |part| {
+            let first = part * at_once;
             let part = x.narrow(0, first, at_once.min(n - first))?;
-            self.features(&part, trace, PARTED_STAGES, no_tap)
+            self.features(&part, &mut Trace::off(), PARTED_STAGES, &mut |_, _| {})
         });
-        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
         self.stages(join_images(&parts)?, trace, PARTED_STAGES..4, no_tap)
     }
 

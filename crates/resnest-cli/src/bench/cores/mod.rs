@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Error;
 use candle_core::Tensor;
 use resnest::ResNet;
-use resnest::model::{RecordedLoop, TimedStep, record_loops, with_threads};
+use resnest::model::{RecordedLoop, RecordedTask, TimedStep, record_loops, with_threads};
 use serde::{Deserialize, Serialize};
 
 use super::measure::{median, milliseconds};
@@ -166,6 +166,7 @@ fn cut(start: Instant, steps: &[Duration], loops: &[RecordedLoop]) -> Vec<Vec<Pa
                     .map(|task| milliseconds(task.duration))
                     .collect(),
                 most: recorded.most_threads,
+                inner: inner_parts(recorded),
             });
             at = recorded.begin + recorded.duration;
         }
@@ -177,6 +178,18 @@ fn cut(start: Instant, steps: &[Duration], loops: &[RecordedLoop]) -> Vec<Vec<Pa
     steps.iter().map(parts_of).collect()
 }
 
+/// What the tasks of a loop are made of; nothing of tasks that began no loops.
+fn inner_parts(recorded: &RecordedLoop) -> Vec<Vec<Part>> {
+    if recorded.tasks.iter().all(|task| task.inner.is_empty()) {
+        return Vec::new();
+    }
+    let parts = |task: &RecordedTask| {
+        let step = cut(recorded.begin + task.begin, &[task.duration], &task.inner);
+        step.into_iter().flatten().collect()
+    };
+    recorded.tasks.iter().map(parts).collect()
+}
+
 /// The value that a tenth, or whichever `part` of them, of the sorted values are below. What else a machine does makes times
 /// longer and never shorter; of a single one it can be most.
 fn lower(values: &mut [f64], part: usize) -> f64 {
@@ -186,7 +199,11 @@ fn lower(values: &mut [f64], part: usize) -> f64 {
 
 /// The lower quartiles, part by part, of the runs that are made as the first one is.
 fn typical(runs: &[Vec<Vec<Part>>]) -> Vec<Vec<Part>> {
-    let Some(first) = runs.first() else {
+    typical_of(&runs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+fn typical_of(runs: &[&[Vec<Part>]]) -> Vec<Vec<Part>> {
+    let Some(&first) = runs.first() else {
         return Vec::new();
     };
     let shape = |run: &[Vec<Part>]| -> Vec<Vec<usize>> {
@@ -207,15 +224,27 @@ fn typical(runs: &[Vec<Vec<Part>>]) -> Vec<Vec<Part>> {
     };
     let part = |s: usize, p: usize| match &first[s][p] {
         Part::Serial(_) => Part::Serial(over_runs(&|run| run[s][p].serial().unwrap_or_default())),
-        Part::Loop { tasks, most } => Part::Loop {
-            tasks: (0..tasks.len())
-                .map(|i| over_runs(&|run| run[s][p].tasks()[i]))
-                .collect(),
-            most: *most,
-        },
+        Part::Loop { tasks, most, .. } => {
+            let inner = alike.iter().map(|run| run[s][p].inner());
+            let inner = typical_of(&inner.collect::<Vec<_>>());
+            let whole = |i: usize| over_runs(&|run| run[s][p].tasks()[i]);
+            Part::Loop {
+                // A task with loops takes as long as all that is in it: other work hits long ones in every run.
+                tasks: (0..tasks.len())
+                    .map(|i| inner.get(i).map_or_else(|| whole(i), |parts| alone(parts)))
+                    .collect(),
+                most: *most,
+                inner,
+            }
+        }
     };
     let step = |s: usize| (0..first[s].len()).map(|p| part(s, p)).collect();
     (0..first.len()).map(step).collect()
+}
+
+/// Milliseconds on one thread.
+fn alone(parts: &[Part]) -> f64 {
+    Pool::new(1, ASSUMED).run(parts)
 }
 
 /// Milliseconds of each step on so many threads, of a forward that follows another: helpers that fall asleep at its end
@@ -267,6 +296,7 @@ mod tests {
         Part::Loop {
             tasks: tasks.to_vec(),
             most: 9,
+            inner: Vec::new(),
         }
     }
 
@@ -291,6 +321,18 @@ mod tests {
             vec![Part::Serial(2.0), shared(&[2.0]), Part::Serial(0.0)],
         ];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn a_task_has_the_loops_that_began_in_it() {
+        let start = Instant::now();
+        let mut outer = recorded(start, &[5, 4]); // one without loops, one of 1 + 2 + 1 ms
+        outer.tasks[1].begin = 5 * MS;
+        outer.tasks[1].inner = vec![recorded(start + 6 * MS, &[1, 1])];
+        let steps = cut(start, &[9 * MS], &[outer]);
+        let inside = vec![Part::Serial(1.0), shared(&[1.0, 1.0]), Part::Serial(1.0)];
+        assert_eq!(steps[0][1].inner(), [vec![Part::Serial(5.0)], inside]);
+        assert_eq!(typical(&[steps.clone(), steps.clone()]), steps);
     }
 
     #[test]

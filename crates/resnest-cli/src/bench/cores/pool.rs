@@ -8,8 +8,13 @@
 pub enum Part {
     /// What the caller does alone.
     Serial(f64),
-    /// A parallel loop: its tasks by their numbers, and how many threads it engages at most.
-    Loop { tasks: Vec<f64>, most: usize },
+    /// A parallel loop: its tasks by their numbers, and how many threads it engages at most. If tasks have loops of their
+    /// own, `inner` has the parts of each.
+    Loop {
+        tasks: Vec<f64>,
+        most: usize,
+        inner: Vec<Vec<Part>>,
+    },
 }
 
 impl Part {
@@ -18,6 +23,14 @@ impl Part {
         match self {
             Part::Serial(ms) => Some(*ms),
             Part::Loop { .. } => None,
+        }
+    }
+
+    /// What the tasks of a loop are made of, if they have loops of their own.
+    pub fn inner(&self) -> &[Vec<Part>] {
+        match self {
+            Part::Serial(_) => &[],
+            Part::Loop { inner, .. } => inner,
         }
     }
 
@@ -76,10 +89,26 @@ impl Pool {
         for part in parts {
             match part {
                 Part::Serial(ms) => self.now += ms,
-                Part::Loop { tasks, most } => self.share(tasks, *most),
+                Part::Loop { inner, tasks, .. } if self.spread(tasks.len(), inner) => {}
+                Part::Loop { tasks, most, .. } => self.share(tasks, *most),
             }
         }
         self.now - begin
+    }
+
+    /// A loop of fewer tasks than threads, which have loops of their own: the threads that are left help inside, taken to
+    /// be spread evenly. Whether it is one.
+    fn spread(&mut self, tasks: usize, inner: &[Vec<Part>]) -> bool {
+        let each = (self.seen.len() + 1) / tasks.max(1);
+        if each < 2 || inner.is_empty() {
+            return false;
+        }
+        let one = |parts: &Vec<Part>| Pool::new(each, self.costs).run(parts);
+        let longest = inner.iter().map(one).fold(0.0, f64::max);
+        let join = if tasks > 1 { self.costs.join } else { 0.0 };
+        self.now += join + longest + self.costs.leave;
+        self.seen.fill(self.now);
+        true
     }
 
     fn share(&mut self, tasks: &[f64], most: usize) {
@@ -175,11 +204,16 @@ mod tests {
         Pool::new(threads, costs).run(parts)
     }
 
-    fn tasks(tasks: &[f64]) -> Part {
+    fn at_most(most: usize, tasks: &[f64]) -> Part {
         Part::Loop {
             tasks: tasks.to_vec(),
-            most: usize::MAX,
+            most,
+            inner: Vec::new(),
         }
+    }
+
+    fn tasks(tasks: &[f64]) -> Part {
+        at_most(usize::MAX, tasks)
     }
 
     #[test]
@@ -219,10 +253,7 @@ mod tests {
 
     #[test]
     fn no_more_threads_are_engaged_than_the_loop_wants() {
-        let part = Part::Loop {
-            tasks: vec![1.0; 8],
-            most: 2,
-        };
+        let part = at_most(2, &[1.0; 8]);
         assert_eq!(run(16, FREE, std::slice::from_ref(&part)), 4.0);
     }
 
@@ -235,10 +266,7 @@ mod tests {
             ..FREE
         };
         // Caller 0 to 4; helpers from 1 and 1.5 on, 2 each.
-        let part = Part::Loop {
-            tasks: vec![2.0; 4],
-            most: 3,
-        };
+        let part = at_most(3, &[2.0; 4]);
         assert_eq!(run(3, costs, &[part]), 4.25);
         // Two short tasks are done before a helper comes.
         assert_eq!(run(3, costs, &[tasks(&[0.25, 0.25])]), 0.75);
@@ -259,5 +287,19 @@ mod tests {
         // Once woken it is awake for the next.
         let parts = [Part::Serial(6.0), tasks(&[4.0; 2]), tasks(&[4.0; 2])];
         assert_eq!(run(2, costs, &parts), 17.0);
+    }
+
+    #[test]
+    fn threads_that_are_left_help_inside_the_tasks() {
+        // Two images, each a loop of eight tasks and something serial.
+        let image = vec![tasks(&[1.0; 8]), Part::Serial(2.0)];
+        let images = Part::Loop {
+            tasks: vec![10.0; 2],
+            most: usize::MAX,
+            inner: vec![image; 2],
+        };
+        let time = |threads| run(threads, FREE, std::slice::from_ref(&images));
+        let times = [1, 2, 3, 4, 8, 16, 64].map(time);
+        assert_eq!(times, [20.0, 10.0, 10.0, 6.0, 4.0, 3.0, 3.0]);
     }
 }

@@ -12,8 +12,8 @@ use crate::memory::share::SharedMut;
 use crate::partition::{share_of, tapered};
 use crate::threads::parallel::parallel_for;
 use crate::tuning::{
-    LINE, WINOGRAD_LARGE_U, WINOGRAD_MANY_GROUPS, WINOGRAD_SHARED_TILES, WINOGRAD_TILE_GAP,
-    WINOGRAD_TRANSFORM_MACS, WINOGRAD_V_VALUES,
+    LINE, WINOGRAD_COSTLY_U, WINOGRAD_LARGE_U, WINOGRAD_MANY_GROUPS, WINOGRAD_SHARED_TILES,
+    WINOGRAD_TILE_GAP, WINOGRAD_TRANSFORM_MACS, WINOGRAD_V_VALUES,
 };
 
 impl Winograd {
@@ -80,7 +80,12 @@ impl Run<'_> {
         let units = if sums.is_some() { images } else { 1 };
         let tiles = self.tiles() / units;
         let most = WINOGRAD_V_VALUES / (self.packed.form.products() * self.row());
-        let chunk = most.min(tiles.div_ceil(8)).max(24).next_multiple_of(6);
+        let (chunks, least) = match self.packed.u.len() / groups > WINOGRAD_COSTLY_U {
+            true => (8, 24),
+            false => (16, 12),
+        };
+        let chunk = most.min(tiles.div_ceil(chunks)).max(least);
+        let chunk = chunk.next_multiple_of(6);
         let shares = tapered(tiles, 6, 6, chunk);
         let chunks = shares.len();
         let channels = self.g.output.c;
