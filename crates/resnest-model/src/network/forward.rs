@@ -1,6 +1,7 @@
 //! The ways through a network: logits, features, the head alone, timed steps.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 use resnest_kernels::{Residual, join_images};
@@ -8,7 +9,7 @@ use resnest_kernels::{Residual, join_images};
 use super::ResNet;
 use super::features;
 use crate::error::{Error, Result as ModelResult};
-use crate::trace::{TimedStep, Trace};
+use crate::trace::{TimedStep, Trace, Watch};
 
 /// Bytes of the first stage's map to compute at once: several such maps stay in a last-level cache of 16 MB. With
 /// fewer images at once the weights would be read more often, with more the maps would go through memory.
@@ -87,6 +88,20 @@ impl ResNet {
         let mut trace = Trace::timing();
         let y = self.run(x, &mut trace)?;
         Ok((y, trace.into_timed_steps()))
+    }
+
+    /// [`forward`](Self::forward) of a network that is not fused, while `watch` sees what enters its convolutions and may
+    /// put other maps in their place.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another shape; [`Error::Fuse`] if it is fused, where kernels of several layers hide what is
+    /// between them; what `watch` gives.
+    pub fn forward_watched(&self, x: &Tensor, watch: Arc<dyn Watch>) -> ModelResult<Tensor> {
+        if self.is_fused() {
+            let reason = "it is fused, and what enters its layers cannot be seen; load it unfused";
+            return Err(Error::fuse("", reason));
+        }
+        self.run(x, &mut Trace::watched(watch))
     }
 
     pub(crate) fn run(&self, x: &Tensor, trace: &mut Trace) -> ModelResult<Tensor> {
