@@ -132,6 +132,21 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A model that is to be quantised, and is.
+    #[error("{model} is quantised already: quantise the checkpoint that it was made from")]
+    QuantizedAlready {
+        /// Its name.
+        model: String,
+    },
+    /// A layer that was to be left in f32 is none of the network's convolutions.
+    #[error("no convolution is called {layer:?}; `resnest info MODEL --plan` lists them")]
+    NoSuchLayer {
+        /// The name.
+        layer: String,
+    },
+    /// Not one image to calibrate with could be read.
+    #[error("no image could be read, and a network is quantised by what images make of it")]
+    NothingToCalibrate,
     /// A recorded reference that cannot be read, or is of another network.
     #[error("reference {name}: {reason}")]
     Reference {
