@@ -25,6 +25,9 @@ pub enum Error {
     /// The model could not be had for another reason: a setting, a configuration, the system.
     #[error(transparent)]
     Load(Box<resnest_loader::Error>),
+    /// int8 was asked for, and the checkpoint is not quantised.
+    #[error(transparent)]
+    NotQuantized(Box<resnest_loader::Error>),
     /// The model refused its configuration or its input.
     #[error(transparent)]
     Model(#[from] resnest_model::Error),
@@ -219,6 +222,7 @@ impl From<resnest_loader::Error> for Error {
             error if error.is_unknown_model() => Self::UnknownModel(error.into()),
             error if error.is_unreachable() => Self::Unreachable(error.into()),
             error if error.is_not_found() => Self::NotFound(error.into()),
+            error @ resnest_loader::Error::NotQuantized { .. } => Self::NotQuantized(error.into()),
             error if error.is_bad_checkpoint() => Self::Checkpoint(error.into()),
             error => Self::Load(error.into()),
         }

@@ -172,7 +172,7 @@ pub use create::{create_model, default_precision, loader as model_loader};
 pub use device::{DeviceChoice, device_name};
 pub use error::{Error, with_causes};
 pub use labels::Labels;
-pub use options::{ClassifierOptions, ModelOptions, TransformOverrides};
+pub use options::{ClassifierOptions, ModelOptions, TransformOverrides, precision_name};
 pub use picture::Picture;
 pub use pipeline::{Answered, Logits, Output, Outputs, Pipeline, Task, TopK};
 pub use prediction::{Prediction, top_k};

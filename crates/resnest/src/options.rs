@@ -71,6 +71,17 @@ impl Default for ModelOptions {
     }
 }
 
+/// What a precision is called: `fast`, `exact`, `bf16`, `int8`, and `unfused` where the convolutions are candle's.
+pub fn precision_name(precision: Option<Precision>) -> &'static str {
+    match precision {
+        None => "unfused",
+        Some(Precision::Fast) => "fast",
+        Some(Precision::Exact) => "exact",
+        Some(Precision::Bf16) => "bf16",
+        Some(Precision::Int8) => "int8",
+    }
+}
+
 /// How a [`crate::Classifier`] is loaded; [`crate::Classifier::builder`] sets them one by one.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]

@@ -1,14 +1,14 @@
 //! From a model's name to a network ready to be measured.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
 use candle_core::{DType, Device};
 use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint, load_fused};
 use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
-use resnest::{ModelSource, ResNet, ResNetConfig, demo};
+use resnest::{ModelSource, Precision, ResNet, ResNetConfig, default_precision, demo};
 
 use super::super::{Failure, load};
 use super::args::BenchArgs;
@@ -22,6 +22,8 @@ pub struct Subject {
     /// Height and width of its images.
     pub size: (usize, usize),
     pub device: Device,
+    /// `None` if it is not fused.
+    pub precision: Option<Precision>,
     /// Reading (or drawing) weights, building and fusing; without the download.
     pub load: Duration,
 }
@@ -31,7 +33,7 @@ struct Described {
     config: ResNetConfig,
     size: (usize, usize),
     /// Where weights come from, unless they are drawn.
-    from: Option<(Box<Resolved>, Option<PathBuf>)>,
+    from: Option<(Box<Resolved>, Checkpoint)>,
 }
 
 impl Subject {
@@ -48,13 +50,14 @@ impl Subject {
         let size = args
             .input_size
             .map_or(described.size, |(h, w)| (h as usize, w as usize));
-        let fuse = (device.is_cpu() && !args.unfused).then(|| fuse_options(args, size));
+        let fuse = (device.is_cpu() && !args.unfused)
+            .then(|| fuse_options(args, size, described.checkpoint()));
         if let Some(options) = &fuse {
             // An --algorithm that cannot be is wrong usage: found before the weights are read.
             plan(&described.config, options).map_err(|error| Failure::Usage(error.into()))?;
         }
         let start = Instant::now();
-        let built = described.build(&loader, &device, fuse.as_ref());
+        let built = described.build(&device, fuse.as_ref());
         let model = built.map_err(Failure::Model)?;
         let load = start.elapsed();
         keep_freed_memory();
@@ -62,6 +65,7 @@ impl Subject {
             model,
             size,
             device,
+            precision: fuse.map(|options| options.precision),
             load,
         })
     }
@@ -83,10 +87,9 @@ fn describe(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Described, 
     let config = resolved.config.clone();
     let from = match &resolved.weights {
         _ if args.random_weights => None,
-        Weights::Memory { .. } => Some((Box::new(resolved), None)),
         _ => {
-            let path = loader.download(&resolved)?;
-            Some((Box::new(resolved), Some(path)))
+            let checkpoint = loader.open(&resolved)?;
+            Some((Box::new(resolved), checkpoint))
         }
     };
     Ok(Described {
@@ -110,34 +113,36 @@ fn resolve(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Resolved, Er
 }
 
 impl Described {
-    fn build(
-        &self,
-        loader: &Loader,
-        device: &Device,
-        fuse: Option<&FuseOptions>,
-    ) -> Result<ResNet, Error> {
-        let Some((resolved, path)) = &self.from else {
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.from.as_ref().map(|(_, checkpoint)| checkpoint)
+    }
+
+    fn build(&self, device: &Device, fuse: Option<&FuseOptions>) -> Result<ResNet, Error> {
+        let Some((resolved, checkpoint)) = &self.from else {
             let weights = random_weights(SEED, DType::F32, device);
             return Ok(match fuse {
                 Some(options) => ResNet::fused(&self.config, weights, options)?,
                 None => ResNet::new(&self.config, weights)?,
             });
         };
-        let checkpoint = match path {
-            Some(path) => Checkpoint::open(path)?,
-            None => loader.open(resolved)?,
-        };
         let loaded = match fuse {
-            Some(options) => load_fused(&checkpoint, resolved, options)?,
-            None => load_checkpoint(&checkpoint, resolved, device, DType::F32)?,
+            Some(options) => load_fused(checkpoint, resolved, options)?,
+            None => load_checkpoint(checkpoint, resolved, device, DType::F32)?,
         };
         Ok(loaded.model)
     }
 }
 
-fn fuse_options(args: &BenchArgs, input_size: (usize, usize)) -> FuseOptions {
+fn fuse_options(
+    args: &BenchArgs,
+    input_size: (usize, usize),
+    checkpoint: Option<&Checkpoint>,
+) -> FuseOptions {
     let mut options = FuseOptions::default();
-    options.precision = args.compute.precision.into();
+    let unasked = checkpoint.map(default_precision).unwrap_or_default();
+    options.precision = args.compute.precision.asked().unwrap_or(unasked);
+    let inputs = checkpoint.and_then(Checkpoint::quantization);
+    options.quantization = inputs.map(Arc::clone).unwrap_or_default();
     options.input_size = input_size;
     options.batch = args.batch_size;
     options.algorithms = BTreeMap::from_iter(args.algorithm.iter().cloned());

@@ -20,12 +20,12 @@ use super::CheckpointFormat;
 use super::tensor::{ElementType, TensorEntry};
 use crate::error::{Error, Result};
 
-/// The metadata's `format`.
-pub(crate) const FORMAT: &str = "resnest-int8";
-/// The metadata's `version` that is written and read.
-pub(crate) const VERSION: &str = "1";
+/// The `format` in the metadata of a checkpoint of 8-bit weights.
+pub const FORMAT: &str = "resnest-int8";
+/// The `version` of that format which is written and read.
+pub const VERSION: &str = "1";
 /// What stands behind the name of a quantised convolution.
-pub(crate) const PARTS: [&str; 3] = ["weight_scale", "input_scale", "input_zero_point"];
+const PARTS: [&str; 3] = ["weight_scale", "input_scale", "input_zero_point"];
 
 const AGAIN: &str = "the file is damaged: make it again with `resnest quantize`";
 
@@ -75,7 +75,7 @@ pub(super) fn take(
 }
 
 /// Whether a safetensors file's metadata say that it is such a checkpoint.
-pub(crate) fn is_quantized(metadata: &HashMap<String, String>) -> bool {
+fn is_quantized(metadata: &HashMap<String, String>) -> bool {
     metadata
         .get("format")
         .is_some_and(|format| format == FORMAT)

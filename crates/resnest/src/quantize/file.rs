@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
 use resnest_model::InputScale;
 use serde_json::{Map, Value, json};
@@ -55,10 +54,10 @@ impl Bytes<'_> {
 /// # Errors
 /// What the system says.
 pub(super) fn write(
-    path: &Path,
+    output: Output,
     tensors: &Tensors,
     quantized: &BTreeMap<String, (Quantized, InputScale)>,
-    metadata: &BTreeMap<String, String>,
+    metadata: &[(&str, String)],
 ) -> io::Result<()> {
     let mut entries = Vec::new();
     for (name, t) in tensors {
@@ -89,7 +88,6 @@ pub(super) fn write(
     }
     // What is aligned to four bytes first.
     entries.sort_by_key(|e| (e.dtype != "F32", e.name.clone()));
-    let output = Output::create(path)?;
     let mut out = BufWriter::new(output);
     let header = header(&entries, metadata)?;
     out.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -108,9 +106,20 @@ fn floats<'a>(name: String, shape: &[usize], values: &'a [f32]) -> Entry<'a> {
 }
 
 /// The header's JSON, in the order of the tensors, padded so that values begin at a multiple of 8 bytes.
-fn header(entries: &[Entry<'_>], metadata: &BTreeMap<String, String>) -> io::Result<Vec<u8>> {
+fn header(entries: &[Entry<'_>], metadata: &[(&str, String)]) -> io::Result<Vec<u8>> {
     let mut root = Map::new();
-    root.insert("__metadata__".into(), json!(metadata));
+    let format = [
+        ("format", resnest_loader::INT8_FORMAT),
+        ("version", resnest_loader::INT8_VERSION),
+    ];
+    let format = format
+        .into_iter()
+        .map(|(name, value)| (name, value.to_owned()));
+    let metadata = format.chain(metadata.iter().cloned());
+    let metadata: Map<String, Value> = metadata
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    root.insert("__metadata__".into(), Value::Object(metadata));
     let mut start = 0;
     for Entry {
         name,

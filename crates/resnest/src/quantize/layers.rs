@@ -1,13 +1,21 @@
 //! Which convolutions are quantised, and which norm follows each.
 
-use std::collections::BTreeMap;
-
 use resnest_model::{ConvSpec, ResNetConfig};
 
 use super::network::Tensors;
 
 /// Channels of a group up to which a grouped convolution stays in f32: its sums are short, and nothing is won.
 const NARROW: usize = 16;
+
+/// A convolution that stays in f32.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Kept {
+    /// Its name in the checkpoint.
+    pub path: String,
+    /// Why.
+    pub reason: &'static str,
+}
 
 /// Why a convolution stays in f32, unless it is quantised.
 pub(super) fn kept(path: &str, spec: &ConvSpec, config: &ResNetConfig) -> Option<&'static str> {
@@ -50,38 +58,4 @@ pub(super) fn norm_after(path: &str, channels: usize, tensors: &Tensors) -> Opti
         let width = tensors.get(&format!("{norm}.running_var"));
         width.is_some_and(|t| t.values.len() == channels)
     })
-}
-
-/// Two convolutions with a batch norm and a ReLU between them and nothing else that looks at the map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pair {
-    pub norm: String,
-    pub next: String,
-}
-
-/// The pairs inside the network's blocks, by timm's names: `conv1` and what `conv2` is, in bottlenecks `conv2` and `conv3`.
-pub(super) fn pairs(layers: &BTreeMap<String, ConvSpec>, tensors: &Tensors) -> Vec<Pair> {
-    let mut pairs = Vec::new();
-    for (path, spec) in layers {
-        let Some((block, name)) = path.rsplit_once('.') else {
-            continue;
-        };
-        if !block.starts_with("layer") {
-            continue;
-        }
-        let next: &[&str] = match name {
-            "conv1" => &["conv2", "conv2.conv"],
-            "conv2" => &["conv3"],
-            _ => continue,
-        };
-        let next = next.iter().map(|next| format!("{block}.{next}"));
-        let next = next.filter(|next| {
-            layers
-                .get(next)
-                .is_some_and(|n| n.in_channels == spec.out_channels)
-        });
-        let norm = norm_after(path, spec.out_channels, tensors);
-        pairs.extend(next.zip(norm).map(|(next, norm)| Pair { norm, next }));
-    }
-    pairs
 }

@@ -25,10 +25,20 @@ mod file;
 mod layers;
 mod network;
 mod observe;
+mod quantized;
 mod quantizer;
 mod range;
 mod simulate;
 mod weights;
 
-pub use quantizer::{Kept, Options, Quantized, Quantizer, Stage};
+pub use layers::Kept;
+pub use quantized::Quantized;
+pub use quantizer::{Looked, Options, Quantizer};
 pub use simulate::{Simulation, fake_quantise};
+
+/// The indices of `samples` of `images` images, evenly spaced from the first on; all of them where there are no more.
+pub fn evenly_spaced(images: usize, samples: usize) -> Vec<usize> {
+    let samples = samples.min(images);
+    let at = |i: usize| (i as u128 * images as u128 / samples as u128) as usize;
+    (0..samples).map(at).collect()
+}

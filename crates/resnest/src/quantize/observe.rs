@@ -1,22 +1,19 @@
 //! What is measured of the maps that enter convolutions.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
-use resnest_model::{ConvSpec, InputScale, Watch};
+use resnest_model::{ConvSpec, Watch};
 
 use super::range::Histogram;
-use super::simulate::fake_quantise;
 
 /// What entered one convolution.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub spec: ConvSpec,
     pub histogram: Histogram,
-    /// The largest magnitude of each channel.
-    pub largest: Vec<f32>,
     pub means: Means,
 }
 
@@ -73,68 +70,77 @@ impl Means {
     }
 }
 
-/// Measures what enters every convolution; those of a table compute from inputs rounded to it, and it is the rounded ones
-/// that are measured.
+/// Measures what enters every convolution.
 #[derive(Debug, Default)]
-pub(super) struct Observer {
-    /// Convolutions whose inputs are rounded before they are measured.
-    pub inputs: BTreeMap<String, InputScale>,
-    /// Whether the network goes on from what was rounded.
-    pub replace: bool,
-    seen: Mutex<BTreeMap<String, Seen>>,
-    order: Mutex<Vec<String>>,
-}
+pub(super) struct Observer(Mutex<BTreeMap<String, Seen>>);
 
 impl Observer {
-    pub(super) fn rounding(inputs: BTreeMap<String, InputScale>, replace: bool) -> Arc<Self> {
-        Arc::new(Self {
-            inputs,
-            replace,
-            ..Self::default()
-        })
-    }
-
-    /// What was measured, and the names in the order in which they ran.
-    pub(super) fn take(&self) -> (BTreeMap<String, Seen>, Vec<String>) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut *seen), std::mem::take(&mut *order))
+    /// What was measured.
+    pub(super) fn take(&self) -> BTreeMap<String, Seen> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Watch for Observer {
     fn input(&self, path: &str, spec: &ConvSpec, x: &Tensor) -> Result<Option<Tensor>> {
         let (n, c, h, w) = x.dims4()?;
-        let rounded = match self.inputs.get(path) {
-            Some(scale) => Some(fake_quantise(x, *scale)?),
-            None => None,
-        };
-        let values = rounded
-            .as_ref()
-            .unwrap_or(x)
-            .flatten_all()?
-            .to_vec1::<f32>()?;
-        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if !all.contains_key(path) {
-            let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-            order.push(path.to_owned());
-        }
+        let values = x.flatten_all()?.to_vec1::<f32>()?;
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = all.entry(path.to_owned()).or_insert_with(|| Seen {
             spec: *spec,
             histogram: Histogram::default(),
-            largest: vec![0.0; c],
             means: Means::default(),
         });
         if !seen.histogram.add(&values) {
-            candle_core::bail!("{path}: what enters it is not finite");
-        }
-        for (map, largest) in values.chunks(h * w).zip((0..c).cycle()) {
-            if let Some(largest) = seen.largest.get_mut(largest) {
-                *largest = map.iter().fold(*largest, |most, v| most.max(v.abs()));
-            }
+            candle_core::bail!("what enters {path} is no finite number: it cannot be quantised");
         }
         seen.means.add(spec, [n, c, h, w], &values);
-        drop(all);
-        Ok(rounded.filter(|_| self.replace))
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, IndexOp};
+
+    use super::*;
+    use crate::quantize::weights::output_means;
+
+    #[test]
+    fn means_of_taps_give_the_mean_of_what_candle_puts_out() {
+        for (kernel, stride, padding, dilation, groups) in [
+            (1, 1, 0, 1, 1),
+            (1, 2, 0, 1, 1),
+            (3, 1, 1, 1, 2),
+            (3, 2, 1, 1, 1),
+            (3, 1, 2, 2, 1),
+            (7, 2, 3, 1, 1),
+        ] {
+            let spec = ConvSpec::new(4, 6, kernel)
+                .stride(stride)
+                .padding(padding)
+                .dilation(dilation)
+                .groups(groups);
+            let maps = [(2, 9, 7), (1, 9, 7)]
+                .map(|(n, h, w)| Tensor::rand(-1f32, 2.0, (n, 4, h, w), &Device::Cpu).unwrap());
+            let weight =
+                Tensor::rand(-1f32, 1.0, (6, 4 / groups, kernel, kernel), &Device::Cpu).unwrap();
+            let observer = Observer::default();
+            for x in &maps {
+                assert!(observer.input("a", &spec, x).unwrap().is_none());
+            }
+            let seen = &observer.take()["a"];
+            let flat = weight.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let found = output_means(&spec, &flat, &seen.means.values());
+            let all = Tensor::cat(&maps, 0).unwrap();
+            let y = all
+                .conv2d(&weight, padding, stride, dilation, groups)
+                .unwrap();
+            for (channel, found) in found.iter().enumerate() {
+                let mean = y.i((.., channel)).unwrap().mean_all().unwrap();
+                let mean = f64::from(mean.to_scalar::<f32>().unwrap());
+                assert!((found - mean).abs() < 1e-5, "{spec}: {found} is not {mean}");
+            }
+        }
     }
 }

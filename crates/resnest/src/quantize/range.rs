@@ -14,9 +14,9 @@ const STEPS: f64 = 255.0;
 pub(super) struct Histogram {
     /// Of a bin; 0 until there is a value that is not 0.
     width: f64,
+    /// Zeros are in neither: they are met exactly.
     positive: Vec<u64>,
     negative: Vec<u64>,
-    zeros: u64,
     least: f32,
     most: f32,
 }
@@ -27,7 +27,6 @@ impl Default for Histogram {
             width: 0.0,
             positive: vec![0; BINS],
             negative: vec![0; BINS],
-            zeros: 0,
             least: 0.0,
             most: 0.0,
         }
@@ -48,7 +47,6 @@ impl Histogram {
         self.widen(f64::from(most.max(-least)));
         for &value in values {
             if value == 0.0 {
-                self.zeros += 1;
                 continue;
             }
             let side = match value > 0.0 {
@@ -83,11 +81,6 @@ impl Histogram {
         }
     }
 
-    /// The least and the largest value seen, 0 among them.
-    pub(super) fn range(&self) -> (f32, f32) {
-        (self.least, self.most)
-    }
-
     /// The range of least mean squared error: what lies outside is cut off, and a narrower range has finer steps. Zero is
     /// always met exactly; where nothing is below it, the range begins there.
     pub(super) fn best(&self) -> InputScale {
@@ -102,30 +95,6 @@ impl Histogram {
             }
         }
         best.map_or(scale_of(least, most), |(_, found)| found)
-    }
-
-    /// The whole range.
-    pub(super) fn whole(&self) -> InputScale {
-        scale_of(self.least.into(), self.most.into())
-    }
-
-    /// The range that leaves out so large a share of all values, those furthest from zero.
-    pub(super) fn percentile(&self, left_out: f64) -> InputScale {
-        let all = self.zeros + self.positive.iter().chain(&self.negative).sum::<u64>();
-        let most = (all as f64 * left_out) as u64;
-        let (mut out, mut end) = (0, BINS);
-        for (bin, (p, n)) in self.positive.iter().zip(&self.negative).enumerate().rev() {
-            out += p + n;
-            if out > most {
-                end = bin + 1;
-                break;
-            }
-        }
-        let end = end as f64 * self.width;
-        scale_of(
-            f64::from(self.least).max(-end),
-            f64::from(self.most).min(end),
-        )
     }
 
     /// The sum of squared errors of all values, but for those that are 0.
@@ -164,5 +133,75 @@ fn scale_of(least: f64, most: f64) -> InputScale {
     InputScale {
         scale,
         zero_point: zero_point.clamp(0.0, STEPS) as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise around zero, as a sum of sixteen values that are spread evenly.
+    fn noise(count: usize) -> Vec<f32> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state as f32 / u32::MAX as f32 - 0.5
+        };
+        (0..count).map(|_| (0..16).map(|_| next()).sum()).collect()
+    }
+
+    /// The squared error of all values, by the definition of a scale.
+    fn error(values: &[f32], InputScale { scale, zero_point }: InputScale) -> f64 {
+        let zero = f64::from(zero_point);
+        let each = |v: &f32| {
+            let q = (f64::from(*v) / f64::from(scale)).round_ties_even() + zero;
+            ((q.clamp(0.0, 255.0) - zero) * f64::from(scale) - f64::from(*v)).powi(2)
+        };
+        values.iter().map(each).sum()
+    }
+
+    #[test]
+    fn the_range_is_as_good_as_the_best_of_many_by_the_definition() {
+        let signed = noise(20_000);
+        let relu: Vec<f32> = signed.iter().map(|v| v.max(0.0)).collect();
+        // A few values far out, as trained networks have them.
+        let mut outliers = relu.clone();
+        outliers.extend([25.0; 3]);
+        for (name, values) in [("signed", signed), ("relu", relu), ("outliers", outliers)] {
+            let mut histogram = Histogram::default();
+            // In parts, the largest last: bins grow.
+            let mut sorted = values.clone();
+            sorted.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+            sorted
+                .chunks(999)
+                .for_each(|part| assert!(histogram.add(part)));
+            let found = histogram.best();
+            let (least, most) = (histogram.least, histogram.most);
+            let shares = (1..=400).map(|i| f64::from(i) / 400.0);
+            let tried = shares.map(|s| scale_of(f64::from(least) * s, f64::from(most) * s));
+            let best = tried
+                .map(|scale| error(&values, scale))
+                .fold(f64::MAX, f64::min);
+            let got = error(&values, found);
+            assert!(got < 1.05 * best, "{name}: {got} against {best}");
+            assert_eq!(found.zero_point == 0, name != "signed", "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_zeros_and_what_is_not_finite() {
+        let mut histogram = Histogram::default();
+        assert!(histogram.add(&[0.0, -0.0]));
+        assert_eq!(
+            histogram.best(),
+            InputScale {
+                scale: 1.0,
+                zero_point: 0
+            }
+        );
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(!histogram.add(&[1.0, value]));
+        }
+        assert_eq!(histogram.most, 0.0);
     }
 }

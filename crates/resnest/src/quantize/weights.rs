@@ -73,22 +73,14 @@ pub(super) fn output_means(spec: &ConvSpec, weight: &[f32], means: &[f64]) -> Ve
         .collect()
 }
 
-/// Takes `moved`, by which the means of a convolution's outputs have changed, off again: from the bias of the norm that
-/// follows, or from the convolution's own.
-pub(super) fn correct(
-    tensors: &mut Tensors,
-    conv: &str,
-    norm: Option<&str>,
-    moved: &[f64],
-) -> bool {
+/// Takes `moved`, by which the means of a convolution's outputs have changed, off again: from the bias of the batch norm that
+/// follows, or from the convolution's own. Where there is neither, nothing can be done.
+pub(super) fn correct(tensors: &mut Tensors, conv: &str, norm: Option<&str>, moved: &[f64]) {
     let Some(norm) = norm else {
-        return match tensors.get_mut(&format!("{conv}.bias")) {
-            Some(bias) => {
-                subtract(bias, moved.iter().copied());
-                true
-            }
-            None => false,
-        };
+        if let Some(bias) = tensors.get_mut(&format!("{conv}.bias")) {
+            subtract(bias, moved.iter().copied());
+        }
+        return;
     };
     let values = |part: &str| {
         tensors
@@ -96,19 +88,15 @@ pub(super) fn correct(
             .map(|t| t.values.clone())
     };
     let (Some(gamma), Some(variance)) = (values("weight"), values("running_var")) else {
-        return false;
+        return;
     };
     let factors = gamma.iter().zip(&variance);
     let factors = factors.map(|(g, v)| f64::from(*g) / (f64::from(*v) + NORM_EPS).sqrt());
-    match tensors.get_mut(&format!("{norm}.bias")) {
-        Some(bias) => {
-            subtract(
-                bias,
-                factors.zip(moved).map(|(factor, moved)| factor * moved),
-            );
-            true
-        }
-        None => false,
+    if let Some(bias) = tensors.get_mut(&format!("{norm}.bias")) {
+        subtract(
+            bias,
+            factors.zip(moved).map(|(factor, moved)| factor * moved),
+        );
     }
 }
 
@@ -118,45 +106,35 @@ fn subtract(bias: &mut Values, moved: impl Iterator<Item = f64>) {
     }
 }
 
-/// Divides what a norm puts out by `factors`, one for each channel, and multiplies the weights that meet it with them: the
-/// same network, whose channels are of other sizes.
-pub(super) fn rescale(
-    tensors: &mut Tensors,
-    norm: &str,
-    next: &str,
-    spec: &ConvSpec,
-    factors: &[f32],
-) {
-    for part in ["weight", "bias"] {
-        if let Some(t) = tensors.get_mut(&format!("{norm}.{part}")) {
-            t.values.iter_mut().zip(factors).for_each(|(v, f)| *v /= f);
-        }
-    }
-    let taps = spec.kernel * spec.kernel;
-    let inputs = spec.in_channels / spec.groups.max(1);
-    let outputs = (spec.out_channels / spec.groups.max(1)).max(1);
-    let Some(weight) = tensors.get_mut(&format!("{next}.weight")) else {
-        return;
-    };
-    for (row, values) in weight.values.chunks_mut(taps.max(1)).enumerate() {
-        let (out, input) = (row / inputs.max(1), row % inputs.max(1));
-        let channel = out / outputs * inputs + input;
-        let factor = factors.get(channel).copied().unwrap_or(1.0);
-        values.iter_mut().for_each(|v| *v *= factor);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The largest weight that meets each input channel.
-pub(super) fn largest_by_input(spec: &ConvSpec, weight: &[f32]) -> Vec<f32> {
-    let taps = spec.kernel * spec.kernel;
-    let inputs = (spec.in_channels / spec.groups.max(1)).max(1);
-    let outputs = (spec.out_channels / spec.groups.max(1)).max(1);
-    let mut largest = vec![0f32; spec.in_channels];
-    for (row, values) in weight.chunks(taps.max(1)).enumerate() {
-        let (out, input) = (row / inputs, row % inputs);
-        if let Some(most) = largest.get_mut(out / outputs * inputs + input) {
-            *most = values.iter().fold(*most, |most, v| most.max(v.abs()));
-        }
+    #[test]
+    fn the_largest_of_every_channel_is_127_and_the_rest_is_rounded_to_even() {
+        let weight = [
+            [1.0, -2.0, 0.5 * 2.0 / 127.0, 1.5 * 2.0 / 127.0],
+            [0.0; 4],
+            [1e-30, 1e-31, -1e-30, 0.0],
+            [1e-44, 0.0, 0.0, 0.0], // smaller than what a scale can be
+        ];
+        let quantized = Quantized::of(weight.as_flattened(), 4);
+        assert_eq!(quantized.q[..4], [64, -127, 0, 2]);
+        assert_eq!(quantized.q[4..8], [0; 4]);
+        assert_eq!(quantized.q[8..12], [127, 13, -127, 0]);
+        assert_eq!(quantized.q[12..], [0; 4]);
+        assert_eq!(quantized.scales, [2.0 / 127.0, 1.0, 1e-30 / 127.0, 1.0]);
+        let values = quantized.values();
+        assert_eq!(values[..2], [64.0 * (2.0 / 127.0), -127.0 * (2.0 / 127.0)]);
     }
-    largest
+
+    #[test]
+    fn means_of_outputs_see_the_groups_and_the_taps() {
+        // Two groups of two inputs and one output, four taps: every mean a power of ten of its own.
+        let spec = ConvSpec::new(4, 2, 2).groups(2);
+        let means: Vec<f64> = (0..16).map(|i| 10f64.powi(i)).collect();
+        let weight: Vec<f32> = (0..16u8).map(|i| f32::from(i % 8 + 1)).collect();
+        let found = output_means(&spec, &weight, &means);
+        assert_eq!(found, [87_654_321.0, 8_765_432_100_000_000.0]);
+    }
 }
