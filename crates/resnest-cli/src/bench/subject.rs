@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
 use candle_core::{DType, Device};
-use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint, load_fused};
+use resnest::loader::{Checkpoint, Loader, Resolved, load_checkpoint, load_fused};
 use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
 use resnest::{ModelSource, Precision, ResNet, ResNetConfig, default_precision, demo};
 
