@@ -3,7 +3,8 @@
 //! `cargo run --release -p resnest-kernels --example layers -- [batch] [4s2x40d|1s4x24d|32x4d]`
 
 use resnest_kernels::{
-    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, Isa, MapChannels, Nhwc, PackedConv,
+    Algorithm, ConvInput, ConvOutput, ConvSpec, Epilogue, InputScale, Isa, MapChannels, Nhwc,
+    PackedConv,
 };
 use std::time::Instant;
 
@@ -69,7 +70,12 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let batch: usize = args.next().and_then(|a| a.parse().ok()).unwrap_or(1);
     let isa = Isa::detect().expect("an instruction set");
-    let algorithms = Algorithm::ALL;
+    let calibrated = Algorithm::DirectInt8(InputScale {
+        scale: 0.01,
+        zero_point: 0,
+    });
+    let mut algorithms = Algorithm::ALL.to_vec();
+    algorithms.push(calibrated);
     println!(
         "{isa:?}, batch {batch}, {} threads",
         resnest_kernels::current_threads()
@@ -95,7 +101,8 @@ fn main() {
             let seconds = measure(isa, &layer, input, *algorithm);
             total[usize::from(layer.spec.kernel > 1)] += seconds * layer.count as f64;
             print!(
-                "  {algorithm:?} {:7.3} ms {:6.1} GFLOP/s",
+                "  {} {:7.3} ms {:6.1} GFLOP/s",
+                algorithm.name(),
                 seconds * 1e3,
                 flops / seconds / 1e9
             );
@@ -104,7 +111,8 @@ fn main() {
     }
     for (algorithm, total) in algorithms.iter().zip(&totals) {
         println!(
-            "{algorithm:?}: 1x1 {:.2} ms, larger {:.2} ms",
+            "{}: 1x1 {:.2} ms, larger {:.2} ms",
+            algorithm.name(),
             total[0] * 1e3,
             total[1] * 1e3
         );

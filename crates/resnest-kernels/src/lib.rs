@@ -50,6 +50,7 @@ pub mod naive;
 mod partition;
 pub mod plan;
 pub mod pool;
+mod quantise;
 pub mod shape;
 #[allow(
     unsafe_code,
@@ -71,8 +72,9 @@ pub use fold::{BatchNorm, all_finite, fold_batch_norm};
 pub use memory::allocator::{keep_freed_memory, share_freed_memory};
 pub use memory::buffer::settle_weights;
 pub use memory::map::Map;
-pub use plan::{InputScale, Precision, choose};
+pub use plan::{Precision, choose};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
+pub use quantise::InputScale;
 pub use shape::{ConvSpec, Nhwc};
 pub use splits::{Rest, SplitConvs};
 #[cfg(feature = "candle")]

@@ -1,5 +1,6 @@
 //! Which algorithm for which convolution: a small cost model.
 
+use crate::arch::dot::Element;
 use crate::conv::Algorithm;
 use crate::shape::{ConvSpec, Nhwc};
 use crate::tuning::{MACS_PER_BYTE, MACS_PER_BYTE_KEPT, WINOGRAD_TRANSFORM_MACS};
@@ -18,16 +19,6 @@ pub enum Precision {
     Int8,
 }
 
-/// How the input of a convolution is quantised: `x` is taken for `(q - zero_point) * scale`, where `q` is
-/// `round(x / scale) + zero_point`, to the nearest even, between 0 and 255.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct InputScale {
-    /// One step of `q`; finite and above zero.
-    pub scale: f32,
-    /// What 0.0 becomes.
-    pub zero_point: u8,
-}
-
 /// Most input channels a group for which F(5x5) and F(6x6) were seen to hold what [`Precision::Fast`]
 /// promises: 4.6e-6 and 4.3e-6. F(6x6) of 256 is 6.2e-6 off.
 const F5_CHANNELS: usize = 256;
@@ -41,21 +32,26 @@ const F6_CHANNELS: usize = 128;
 /// input) get [`Algorithm::Direct`].
 pub fn choose(spec: &ConvSpec, input: Nhwc, precision: Precision) -> Algorithm {
     let mut best = (Algorithm::Direct, cost(spec, input, Algorithm::Direct));
+    if precision == Precision::Exact {
+        return best.0;
+    }
     // A product of Winograd's takes a whole register for each of such groups, or is no longer than
     // one; the kernel for rows of pixels is near the CPU's peak.
     let narrow = spec.groups > 1
         && (spec.group_in() <= 8 || (spec.group_in(), spec.group_out()) == (16, 16));
-    if precision == Precision::Fast && !narrow {
-        for algorithm in Algorithm::ALL {
-            let found = cost(spec, input, algorithm);
-            let most = match algorithm {
-                Algorithm::WinogradF5 => F5_CHANNELS,
-                Algorithm::WinogradF6 => F6_CHANNELS,
-                _ => usize::MAX,
-            };
-            if spec.group_in() <= most && found < best.1 {
-                best = (algorithm, found);
-            }
+    for algorithm in Algorithm::ALL {
+        let most = match algorithm {
+            Algorithm::WinogradF5 => F5_CHANNELS,
+            Algorithm::WinogradF6 => F6_CHANNELS,
+            _ => usize::MAX,
+        };
+        let allowed = match algorithm.element() {
+            Some(_) => precision == Precision::Bf16,
+            None => !narrow && spec.group_in() <= most,
+        };
+        let found = cost(spec, input, algorithm);
+        if allowed && found < best.1 {
+            best = (algorithm, found);
         }
     }
     best.0
@@ -67,8 +63,14 @@ pub fn cost(spec: &ConvSpec, input: Nhwc, algorithm: Algorithm) -> f64 {
         return f64::INFINITY;
     };
     let (k, o) = (spec.group_in() as f64, spec.out_channels as f64);
+    // How many values of k one instruction multiplies, each of a fraction of four bytes.
+    let at_once = match algorithm.element() {
+        Some(Element::Int8) => 4.0,
+        Some(Element::Bf16) => 2.0,
+        None => 1.0,
+    };
     let with_weights = |macs: f64, values: f64| {
-        let bytes = values * 4.0;
+        let (macs, bytes) = (macs / at_once, values * 4.0 / at_once);
         macs.max(bytes * MACS_PER_BYTE) + bytes * MACS_PER_BYTE_KEPT
     };
     if !algorithm.supports(spec) {

@@ -96,6 +96,8 @@ struct Choices {
     inputs: LayerInputs,
     /// Layers whose algorithm the caller has chosen.
     algorithms: BTreeMap<String, Algorithm>,
+    /// Layers whose inputs were calibrated.
+    quantization: Arc<BTreeMap<String, InputScale>>,
 }
 
 impl Fuser {
@@ -115,6 +117,7 @@ impl Fuser {
             batch: options.batch.max(1),
             inputs,
             algorithms: options.algorithms.clone(),
+            quantization: Arc::clone(&options.quantization),
         };
         Ok(Self {
             choices: Arc::new(choices),
@@ -221,6 +224,14 @@ impl Choices {
     fn algorithm(&self, path: &str, spec: &ConvSpec) -> Algorithm {
         if let Some(algorithm) = self.algorithms.get(path) {
             return *algorithm;
+        }
+        if self.precision == Precision::Int8
+            && let Some(scale) = self.quantization.get(path)
+        {
+            let integers = Algorithm::DirectInt8(*scale);
+            if integers.supports(spec) {
+                return integers;
+            }
         }
         let (h, w) = self.input_size(path);
         choose(

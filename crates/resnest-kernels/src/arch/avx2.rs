@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 /// Eight lanes in a ymm register.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct F32x8(__m256);
+pub(crate) struct F32x8(pub(super) __m256);
 
 /// Lanes below `n` set: a window into eight ones followed by eight zeros.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -34,6 +34,16 @@ impl Vector for F32x8 {
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: the caller grants 8 readable values.
         F32x8(unsafe { _mm256_loadu_ps(p) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(p: *const u32) -> [Self; 2] {
+        // SAFETY: the caller grants 8 readable words.
+        unsafe {
+            let words = _mm256_loadu_si256(p.cast());
+            let second = _mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+            [_mm256_slli_epi32::<16>(words), second].map(|half| F32x8(_mm256_castsi256_ps(half)))
+        }
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 /// Sixteen lanes in a zmm register.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct F32x16(__m512);
+pub(crate) struct F32x16(pub(super) __m512);
 
 #[inline(always)]
 fn mask(n: usize) -> __mmask16 {
@@ -28,6 +28,16 @@ impl Vector for F32x16 {
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: the caller grants 16 readable values.
         F32x16(unsafe { _mm512_loadu_ps(p) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(p: *const u32) -> [Self; 2] {
+        // SAFETY: the caller grants 16 readable words.
+        unsafe {
+            let words = _mm512_loadu_si512(p.cast());
+            let second = _mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+            [_mm512_slli_epi32::<16>(words), second].map(|half| F32x16(_mm512_castsi512_ps(half)))
+        }
     }
 
     #[inline(always)]

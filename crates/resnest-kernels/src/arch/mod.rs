@@ -3,6 +3,8 @@
 //! - `isa.rs` asks the CPU; an [`Isa`] proves that it can run a set's kernels.
 //! - `vector.rs` is the trait of a register; `portable.rs`, `avx2.rs`, `avx512.rs` and `neon.rs` implement it and
 //!   instantiate the kernels under their target features into a table (`table.rs`).
+//! - `dot.rs` is the trait of products of bf16 and of 8-bit integers; `dots/` implements it and makes tables of its own,
+//!   for a CPU with AVX-512 may or may not have the instructions for either.
 //!
 //! # Kernels and checked
 //!
@@ -22,6 +24,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod checked;
+pub(crate) mod dot;
+mod dots;
 pub(crate) mod form;
 pub(crate) mod isa;
 mod kernels;

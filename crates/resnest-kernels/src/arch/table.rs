@@ -13,9 +13,9 @@ pub(crate) struct Kernels {
     pub lanes: usize,
     /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
     pub tile: [&'static [TileFn]; 3],
-    /// By `Form`.
+    /// By `Form`; of the last, which is for bf16, no input of f32.
     pub winograd_input: [InputFn; 6],
-    pub winograd_output: [OutputFn; 6],
+    pub winograd_output: [OutputFn; 7],
     pub winograd_weights: WeightsFn,
     /// By `Reduce`.
     pub reduce: [ReduceFn; 3],
@@ -47,7 +47,7 @@ macro_rules! kernel_table {
             T: $crate::arch::form::Transform<A, M>,
         {
             // SAFETY: as above.
-            unsafe { $crate::arch::kernels::winograd::input::<$v, T, A, M>(args) }
+            unsafe { $crate::arch::kernels::winograd::input::<$v, T, $crate::arch::kernels::winograd::AsF32, A, M>(args) }
         }
 
         $(#[$feature])?
@@ -137,6 +137,7 @@ macro_rules! kernel_table {
                 output::<$crate::arch::form::F6, 8, 6>,
                 output::<$crate::arch::form::S2, 3, 2>,
                 output::<$crate::arch::form::S4, 5, 4>,
+                output::<$crate::arch::form::B4, 6, 4>,
             ],
             winograd_weights: weights,
             reduce: [

@@ -26,6 +26,24 @@ pub(crate) trait Vector: Copy {
     /// The CPU has the instruction set; `p` must be valid for reading `LANES` values.
     unsafe fn load(p: *const f32) -> Self;
 
+    /// Of `LANES` pairs of bf16 the first ones and the second ones.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `p` must be valid for reading `LANES` words.
+    #[inline(always)]
+    unsafe fn load_halves(p: *const u32) -> [Self; 2] {
+        let mut halves = [[0.0; 16]; 2];
+        debug_assert!(Self::LANES <= 16);
+        for i in 0..Self::LANES {
+            // SAFETY: the caller's promise.
+            let word = unsafe { p.add(i).read() };
+            halves[0][i] = f32::from_bits(word << 16);
+            halves[1][i] = f32::from_bits(word & 0xffff_0000);
+        }
+        // SAFETY: 16 values hold a register; the caller grants the instruction set.
+        halves.map(|half| unsafe { Self::load(half.as_ptr()) })
+    }
+
     /// # Safety
     /// `p` must be valid for writing `LANES` values.
     unsafe fn store(self, p: *mut f32);

@@ -1,6 +1,8 @@
 //! The algorithms for a convolution.
 
+use crate::arch::dot::Element;
 use crate::arch::form::Form;
+use crate::quantise::InputScale;
 use crate::shape::ConvSpec;
 
 /// How a convolution is computed.
@@ -18,20 +20,31 @@ pub enum Algorithm {
     WinogradF5,
     /// F(6x6, 3x3): 5 times fewer products, twice the rounding of F(4x4); stride divides dilation.
     WinogradF6,
+    /// Every product of the definition, of factors rounded to bf16; sums in f32.
+    DirectBf16,
+    /// F(2x2, 3x3) with transformed inputs and weights rounded to bf16; stride divides dilation.
+    WinogradF2Bf16,
+    /// F(4x4, 3x3) likewise: twice the error of direct bf16 on a network's maps, four times on noise.
+    WinogradF4Bf16,
+    /// Every product of the definition, of 8-bit integers; sums are exact.
+    DirectInt8(InputScale),
 }
 
 impl Algorithm {
-    /// All of them.
-    pub const ALL: [Algorithm; 5] = [
+    /// All that need no calibration.
+    pub const ALL: [Algorithm; 8] = [
         Algorithm::Direct,
         Algorithm::WinogradF2,
         Algorithm::WinogradF4,
         Algorithm::WinogradF5,
         Algorithm::WinogradF6,
+        Algorithm::DirectBf16,
+        Algorithm::WinogradF2Bf16,
+        Algorithm::WinogradF4Bf16,
     ];
 
     /// What it is called: `direct`, `winograd-f2x2`, `winograd-f4x4`, `winograd-f5x5`,
-    /// `winograd-f6x6`.
+    /// `winograd-f6x6`, `direct-bf16`, `winograd-f2x2-bf16`, `winograd-f4x4-bf16`, `direct-int8`.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Direct => "direct",
@@ -39,12 +52,34 @@ impl Algorithm {
             Algorithm::WinogradF4 => "winograd-f4x4",
             Algorithm::WinogradF5 => "winograd-f5x5",
             Algorithm::WinogradF6 => "winograd-f6x6",
+            Algorithm::DirectBf16 => "direct-bf16",
+            Algorithm::WinogradF2Bf16 => "winograd-f2x2-bf16",
+            Algorithm::WinogradF4Bf16 => "winograd-f4x4-bf16",
+            Algorithm::DirectInt8(_) => "direct-int8",
         }
     }
 
     /// Whether it can compute such a convolution.
     pub fn supports(self, spec: &ConvSpec) -> bool {
-        self == Algorithm::Direct || self.form(spec).is_some()
+        match self {
+            Algorithm::Direct => true,
+            Algorithm::DirectBf16 | Algorithm::DirectInt8(_) => multiplies_words(spec),
+            _ => {
+                let fits = self.element().is_none() || multiplies_words(spec);
+                fits && self.form(spec).is_some()
+            }
+        }
+    }
+
+    /// In what its factors are given, if they are not f32.
+    pub(crate) fn element(self) -> Option<Element> {
+        match self {
+            Algorithm::DirectBf16 | Algorithm::WinogradF2Bf16 | Algorithm::WinogradF4Bf16 => {
+                Some(Element::Bf16)
+            }
+            Algorithm::DirectInt8(_) => Some(Element::Int8),
+            _ => None,
+        }
     }
 
     /// The size of Winograd's algorithm that it would be.
@@ -57,11 +92,18 @@ impl Algorithm {
             Algorithm::WinogradF2 if strided => Some(Form::S2),
             Algorithm::WinogradF4 if strided => Some(Form::S4),
             _ if !spec.dilation.is_multiple_of(spec.stride) => None,
-            Algorithm::Direct => None,
+            Algorithm::Direct | Algorithm::DirectBf16 | Algorithm::DirectInt8(_) => None,
             Algorithm::WinogradF2 => Some(Form::F2),
             Algorithm::WinogradF4 => Some(Form::F4),
             Algorithm::WinogradF5 => Some(Form::F5),
             Algorithm::WinogradF6 => Some(Form::F6),
+            Algorithm::WinogradF2Bf16 => Some(Form::F2),
+            Algorithm::WinogradF4Bf16 => Some(Form::B4),
         }
     }
+}
+
+/// Whether there are kernels of low precision for it: of few channels a group, words would be mostly empty.
+fn multiplies_words(spec: &ConvSpec) -> bool {
+    spec.group_in() >= 8 && (spec.groups == 1 || spec.group_in() > 16)
 }

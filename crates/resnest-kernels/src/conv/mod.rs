@@ -4,6 +4,7 @@
 //! it: any [`ConvInput`] to any [`ConvOutput`], with an [`Epilogue`]. [`ConvPair`] is two of them run as one.
 //!
 //! - `direct/`: every size, stride, dilation and grouping (im2col where the taps are short) through the micro-kernel
+//! - `dot/`: the same with factors of lower precision
 //! - `winograd/`: 3x3 by minimal filtering, F(2x2) to F(6x6)
 //! - `narrow.rs`: groups of 2 to 16 channels; `depthwise.rs`: groups of one
 //! - `geometry.rs`: shapes, and where the windows of an application lie; `panel.rs`: how weights are packed;
@@ -12,6 +13,7 @@
 mod algorithm;
 mod depthwise;
 mod direct;
+mod dot;
 mod geometry;
 #[allow(
     unsafe_code,
@@ -28,6 +30,7 @@ mod panel;
 )]
 mod run;
 mod sums;
+mod table;
 mod winograd;
 
 pub use algorithm::Algorithm;

@@ -3,6 +3,7 @@
 use super::algorithm::Algorithm;
 use super::depthwise::Depthwise;
 use super::direct::Direct;
+use super::dot::DotConv;
 use super::geometry::Geometry;
 use super::narrow::Narrow;
 use super::winograd::Winograd;
@@ -21,6 +22,7 @@ pub struct PackedConv {
 /// The weights as an algorithm reads them.
 pub(super) enum Packed {
     Direct(Direct),
+    Dot(DotConv),
     Depthwise(Depthwise),
     Narrow(Narrow),
     Winograd(Winograd),
@@ -56,10 +58,16 @@ impl PackedConv {
         let packed = match algorithm.form(&spec) {
             _ if !algorithm.supports(&spec) => {
                 let problem = "Winograd's algorithm needs a 3x3 kernel whose stride divides its dilation, \
-                     F(2x2) and F(4x4) also one of stride 2";
+                     F(2x2) and F(4x4) also one of stride 2; low precision needs groups of more than 16 channels, or one of 8 or more";
                 return Err(Error::spec("algorithm", problem));
             }
-            Some(form) => Packed::Winograd(Winograd::pack(isa, &spec, form, weight, bias)),
+            Some(form) => {
+                let element = algorithm.element();
+                Packed::Winograd(Winograd::pack(isa, &spec, (form, element), weight, bias))
+            }
+            None if algorithm.element().is_some() => {
+                Packed::Dot(DotConv::pack(isa, &spec, algorithm, weight, bias)?)
+            }
             None if spec.group_in() == 1 && spec.group_out() == 1 && spec.groups > 1 => {
                 Packed::Depthwise(Depthwise::pack(&spec, weight, bias))
             }
@@ -95,6 +103,7 @@ impl PackedConv {
     pub fn bytes(&self) -> usize {
         match &self.packed {
             Packed::Direct(direct) => direct.bytes(),
+            Packed::Dot(dot) => dot.bytes(),
             Packed::Depthwise(depthwise) => depthwise.bytes(),
             Packed::Narrow(narrow) => narrow.bytes(),
             Packed::Winograd(winograd) => winograd.bytes(),
@@ -104,7 +113,11 @@ impl PackedConv {
     /// Whether it can add to its output in place ([`ConvOutput::AddTo`](super::ConvOutput::AddTo)): direct
     /// convolutions that make each sum in one go.
     pub fn adds_in_place(&self) -> bool {
-        matches!(&self.packed, Packed::Direct(direct) if direct.has_one_block())
+        match &self.packed {
+            Packed::Direct(direct) => direct.has_one_block(),
+            Packed::Dot(_) => true,
+            _ => false,
+        }
     }
 
     /// One application, from pixel to pixel as many values as given.

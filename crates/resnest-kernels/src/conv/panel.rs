@@ -5,8 +5,8 @@ use crate::memory::buffer::Aligned;
 use crate::tuning::{MAX_BLOCK, UNROLL};
 use std::ops::Range;
 
-/// Widest panel of any instruction set: three registers of 16.
-pub(crate) const MAX_WIDTH: usize = 48;
+/// Widest panel of any instruction set: four registers of 16, of low precision; three of f32.
+pub(crate) const MAX_WIDTH: usize = 64;
 
 /// One panel: some neighbouring output channels of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,24 @@ pub(crate) fn panels(channels: usize, lanes: usize) -> Vec<PanelShape> {
         left -= registers;
     }
     list
+}
+
+/// Cuts `channels` into panels of up to `most` registers, as equal as can be.
+pub(crate) fn equal_panels(channels: usize, lanes: usize, most: usize) -> Vec<PanelShape> {
+    let registers = channels.div_ceil(lanes);
+    let count = registers.div_ceil(most);
+    let mut first = 0;
+    let panel = |index: usize| {
+        let registers = registers / count + usize::from(index < registers % count);
+        let cols = (registers * lanes).min(channels - first);
+        first += cols;
+        PanelShape {
+            first: first - cols,
+            cols,
+            registers,
+        }
+    };
+    (0..count).map(panel).collect()
 }
 
 /// The weights of a convolution as the direct kernels read them:

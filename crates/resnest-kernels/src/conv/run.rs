@@ -65,7 +65,7 @@ impl PackedConv {
     fn makes_weighted_sums(&self, input: Nhwc) -> bool {
         let spec = self.spec();
         let pointwise = (spec.kernel, spec.stride, spec.padding, spec.groups) == (1, 1, 0, 1);
-        let direct = matches!(self.packed, Packed::Direct(_));
+        let direct = matches!(self.packed, Packed::Direct(_) | Packed::Dot(_));
         pointwise && direct && input.pixels() >= SPLIT_PIXELS_FROM
     }
 
@@ -183,6 +183,7 @@ impl Packed {
         };
         match (self, source) {
             (Packed::Direct(direct), _) => direct.run(g, source, out, tile, epilogue.sums),
+            (Packed::Dot(dot), _) => dot.run(g, source, out, tile, epilogue.sums),
             (_, Source::WeightedSplits(_)) => {
                 let problem = "only direct 1x1 convolutions read weighted sums";
                 return Err(Error::spec("algorithm", problem));

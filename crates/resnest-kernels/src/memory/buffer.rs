@@ -194,6 +194,27 @@ impl Aligned {
     pub fn len(&self) -> usize {
         self.len
     }
+
+    /// The same memory as words of 32 bits.
+    pub fn as_words(&self) -> &[u32] {
+        words(self.as_slice())
+    }
+
+    pub fn as_mut_words(&mut self) -> &mut [u32] {
+        words_mut(self.as_mut_slice())
+    }
+}
+
+/// The bits of some values.
+pub(crate) fn words(values: &[f32]) -> &[u32] {
+    // SAFETY: both types have 32 bits, any of which are a value, and the same alignment.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
+}
+
+/// The same, to be changed.
+pub(crate) fn words_mut(values: &mut [f32]) -> &mut [u32] {
+    // SAFETY: as above, and borrowed for as long.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
 }
 
 thread_local! {

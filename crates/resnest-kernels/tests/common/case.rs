@@ -32,6 +32,31 @@ impl Case {
         }
     }
 
+    /// With inputs and weights changed: `(values, values of an output channel)` for the weights.
+    pub fn with_factors(
+        mut self,
+        x: impl FnOnce(&mut [f32]),
+        weight: impl FnOnce(&mut [f32], usize),
+    ) -> Self {
+        x(&mut self.x);
+        weight(
+            &mut self.weight,
+            self.spec.weight_len() / self.spec.out_channels,
+        );
+        self
+    }
+
+    /// The results on every instruction set and choice of low-precision kernels.
+    pub fn results(&self, algorithm: Algorithm) -> Vec<(String, Vec<f32>, Vec<f32>)> {
+        let choices = Isa::available().flat_map(Isa::low_precision_choices);
+        let result = |isa: Isa| {
+            let mut sums = vec![f32::NAN; self.input.n * self.spec.out_channels];
+            let found = self.run(&self.pack(isa, algorithm), 2, Some(&mut sums));
+            (format!("{isa:?} {:?}", isa.low_precision()), found, sums)
+        };
+        choices.map(result).collect()
+    }
+
     fn pack(&self, isa: Isa, algorithm: Algorithm) -> PackedConv {
         let bias = self.bias.as_deref();
         PackedConv::new(isa, self.spec, &self.weight, bias, algorithm).unwrap()
@@ -112,7 +137,18 @@ impl Case {
     ) -> Vec<f64> {
         let mut worst = vec![0.0; algorithms.len()];
         for (&(algorithm, bound), worst) in algorithms.iter().zip(&mut worst) {
-            for isa in Isa::available() {
+            let low = matches!(
+                algorithm,
+                Algorithm::DirectBf16
+                    | Algorithm::WinogradF2Bf16
+                    | Algorithm::WinogradF4Bf16
+                    | Algorithm::DirectInt8(_)
+            );
+            let choices = |isa: Isa| match low {
+                true => isa.low_precision_choices().collect(),
+                false => vec![isa],
+            };
+            for isa in Isa::available().flat_map(choices) {
                 let found = self.check_threads(isa, algorithm, sums_bound);
                 let error = error(&found);
                 assert!(

@@ -6,6 +6,8 @@ use super::network::Tensors;
 
 /// Channels of a group up to which a grouped convolution stays in f32: its sums are short, and nothing is won.
 const NARROW: usize = 16;
+/// Fewer channels than the integer kernels take.
+const FEW: usize = 8;
 
 /// A convolution that stays in f32.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub(super) fn kept(path: &str, spec: &ConvSpec, config: &ResNetConfig) -> Option
     }
     if spec.groups > 1 && spec.in_channels / spec.groups <= NARROW {
         return Some("narrow groups");
+    }
+    if spec.in_channels < FEW {
+        return Some("few channels");
     }
     None
 }

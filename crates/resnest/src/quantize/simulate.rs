@@ -18,7 +18,7 @@ pub fn fake_quantise(x: &Tensor, scale: InputScale) -> Result<Tensor> {
 
 fn rounded(value: f32, InputScale { scale, zero_point }: InputScale) -> f32 {
     let zero = f32::from(zero_point);
-    let q = ((value / scale).round_ties_even() + zero).clamp(0.0, 255.0);
+    let q = ((value * scale.recip()).round_ties_even() + zero).clamp(0.0, 255.0);
     (q - zero) * scale
 }
 

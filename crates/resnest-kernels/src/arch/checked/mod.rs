@@ -1,6 +1,7 @@
 //! The kernels' callers: slices instead of pointers, bounds checked, the instruction set proved by an
 //! [`Isa`](super::isa::Isa).
 
+pub(crate) mod dot_tile;
 pub(crate) mod narrow;
 pub(crate) mod narrow_rows;
 pub(crate) mod offsets;

@@ -67,7 +67,7 @@ pub(crate) struct OutputPrefetch<'a> {
 
 impl OutputPrefetch<'_> {
     /// Fetches the `index`-th of `parts` shares.
-    fn fetch(&self, index: usize, parts: usize) {
+    pub(super) fn fetch(&self, index: usize, parts: usize) {
         let Some(out) = self.out else { return };
         let len = self.rows.len();
         for (start, pixels) in &self.rows[len * index / parts..len * (index + 1) / parts] {

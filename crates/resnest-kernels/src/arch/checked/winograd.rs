@@ -1,5 +1,6 @@
 //! Winograd's transforms of input and output tiles.
 
+use crate::arch::dot::Element;
 use crate::arch::form::Form;
 use crate::arch::isa::Isa;
 use crate::arch::kernels::winograd::{InputArgs, OutputArgs};
@@ -35,20 +36,44 @@ pub(crate) enum TilePixels {
 impl InputTile<'_> {
     /// Writes product p's terms of channels, rounded up to whole registers, to `out[p * stride..]`.
     pub fn transform(&self, isa: Isa, out: &mut [f32], stride: usize) {
-        let products = self.form.products();
         let terms = if self.form.strided() { 4 } else { 1 };
         let written = terms * self.channels.next_multiple_of(isa.kernels().lanes);
-        assert!(
-            (products - 1) * stride + written <= out.len(),
-            "V too short"
-        );
+        self.check_room(stride, written, out.len());
+        let args = self.args(out.as_mut_ptr(), stride);
+        // SAFETY: reads and writes are bounded; the Isa proves the CPU has it.
+        unsafe { isa.kernels().winograd_input[self.form as usize](&args) }
+    }
+
+    /// The same rounded to bf16, two channels a word; `stride` counts words.
+    pub fn transform_to_bf16(&self, isa: Isa, out: &mut [u32], stride: usize) {
+        let kernels = isa.dots(Element::Bf16);
+        let written = self.channels.next_multiple_of(kernels.lanes).div_ceil(2);
+        self.check_room(stride, written, out.len());
+        let args = self.args(out.as_mut_ptr().cast(), 2 * stride);
+        let form = match self.form {
+            Form::F2 => 0,
+            Form::B4 => 1,
+            other => unreachable!("{other:?} has no transform to bf16"),
+        };
+        let inputs = kernels.winograd_input.expect("kernels of bf16 have them");
+        // SAFETY: reads and writes are bounded; the Isa proves the CPU has the instructions.
+        unsafe { inputs[form](&args) }
+    }
+
+    fn check_room(&self, stride: usize, written: usize, room: usize) {
+        let last = (self.form.products() - 1) * stride;
+        assert!(last + written <= room, "V too short");
+    }
+
+    /// The kernels' arguments; reads are bounded here.
+    fn args(&self, out: *mut f32, stride: usize) -> InputArgs {
         let mut args = InputArgs {
             x: self.x.as_ptr(),
             offsets: std::ptr::null(),
             row_stride: 0,
             pixel_stride: 0,
             channels: self.channels,
-            out: out.as_mut_ptr(),
+            out,
             stride,
         };
         let last = match &self.pixels {
@@ -72,8 +97,7 @@ impl InputTile<'_> {
             last.is_none_or(|last| last + self.channels <= self.x.len()),
             "input too short"
         );
-        // SAFETY: reads and writes are bounded above; the Isa proves the CPU has it.
-        unsafe { isa.kernels().winograd_input[self.form as usize](&args) }
+        args
     }
 }
 

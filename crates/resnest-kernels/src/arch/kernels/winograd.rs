@@ -1,6 +1,7 @@
 //! Winograd's transforms of input and output tiles, vectorised over channels.
 
 use super::rows::{load, store};
+use crate::arch::dot::RoundBf16;
 use crate::arch::form::{StridedTransform, Transform};
 use crate::arch::vector::Vector;
 use std::mem::MaybeUninit;
@@ -47,9 +48,9 @@ pub(crate) struct InputArgs {
     pub row_stride: usize,
     pub pixel_stride: usize,
     pub channels: usize,
-    /// Where product 0 of this tile goes: `channels` rounded up to whole registers.
+    /// Where product 0 of this tile goes: `channels` rounded up to whole registers, of the size that they are put in.
     pub out: *mut f32,
-    /// From one product to the next.
+    /// From one product to the next, in values of that size.
     pub stride: usize,
 }
 
@@ -76,6 +77,37 @@ pub(crate) struct OutputArgs {
     pub sums: *mut f32,
 }
 
+/// In what V is stored.
+pub(crate) trait Put<V> {
+    /// Stores a register at value `at` of `out`.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; there is room for a register.
+    unsafe fn put(value: V, out: *mut f32, at: usize);
+}
+
+/// As it is.
+pub(crate) struct AsF32;
+
+impl<V: Vector> Put<V> for AsF32 {
+    #[inline(always)]
+    unsafe fn put(value: V, out: *mut f32, at: usize) {
+        // SAFETY: passed on to the caller.
+        unsafe { value.store(out.add(at)) }
+    }
+}
+
+/// Rounded to bf16.
+pub(crate) struct AsBf16<D>(std::marker::PhantomData<D>);
+
+impl<D: RoundBf16> Put<D::V> for AsBf16<D> {
+    #[inline(always)]
+    unsafe fn put(value: D::V, out: *mut f32, at: usize) {
+        // SAFETY: passed on to the caller.
+        unsafe { D::store_rounded(value, out.cast::<u16>().add(at)) }
+    }
+}
+
 pub(crate) type InputFn = unsafe fn(&InputArgs);
 pub(crate) type OutputFn = unsafe fn(&OutputArgs);
 
@@ -85,18 +117,21 @@ pub(crate) type OutputFn = unsafe fn(&OutputArgs);
 /// The CPU has the instruction set. Each of the A·A pixels that is not in the padding has `channels` readable values; `out` has room
 /// for `channels`, rounded up to whole registers, at each of A·A places `stride` apart.
 #[inline(always)]
-pub(crate) unsafe fn input<V: Vector, T: Transform<A, M>, const A: usize, const M: usize>(
-    a: &InputArgs,
-) {
+pub(crate) unsafe fn input<V, T, P, const A: usize, const M: usize>(a: &InputArgs)
+where
+    V: Vector,
+    T: Transform<A, M>,
+    P: Put<V>,
+{
     let mut c = 0;
     while c < a.channels {
         let left = a.channels - c;
         // SAFETY: the promises above, for the channels from c on.
         unsafe {
             if a.offsets.is_null() && left >= V::LANES {
-                input_at::<V, T, A, M, true>(a, c, left);
+                input_at::<V, T, P, A, M, true>(a, c, left);
             } else {
-                input_at::<V, T, A, M, false>(a, c, left);
+                input_at::<V, T, P, A, M, false>(a, c, left);
             }
         }
         c += V::LANES;
@@ -104,13 +139,14 @@ pub(crate) unsafe fn input<V: Vector, T: Transform<A, M>, const A: usize, const 
 }
 
 #[inline(always)]
-unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
+unsafe fn input_at<V, T, P, const A: usize, const M: usize, const WHOLE: bool>(
     a: &InputArgs,
     c: usize,
     left: usize,
 ) where
     V: Vector,
     T: Transform<A, M>,
+    P: Put<V>,
 {
     let mut half = Half::<V, A, A>::new();
     // SAFETY: see `input`; each value of `half` is written before it is read.
@@ -129,7 +165,7 @@ unsafe fn input_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
         }
         for i in 0..A {
             for (j, value) in T::input(half.row(i)).iter().enumerate() {
-                value.store(a.out.add((i * A + j) * a.stride + c));
+                P::put(*value, a.out, (i * A + j) * a.stride + c);
             }
         }
     }
@@ -287,7 +323,7 @@ unsafe fn output_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
             for (i, value) in column.iter_mut().enumerate() {
                 *value = V::load(a.m.add((i * A + j) * width + at));
             }
-            if j == 1 {
+            if T::HAS_ONE && j == 1 {
                 // Of all products, that of point 1 twice goes into every output once.
                 column[1] = column[1].add(V::load(a.bias.add(at)));
             }
@@ -295,12 +331,14 @@ unsafe fn output_at<V, T, const A: usize, const M: usize, const WHOLE: bool>(
         }
         // One sum for each column of the tile: a single one would be a chain of additions.
         let mut sums = [V::splat(0.0); M];
+        let bias = V::load(a.bias.add(at));
         for i in 0..rows {
             let pixels = T::output(half.row(i));
             for (j, value) in pixels.iter().enumerate() {
                 if j < columns {
                     let offset = i * a.row_stride + j * a.pixel_stride + at;
-                    sums[j] = sums[j].add(epilogue(a, *value, offset, valid));
+                    let value = if T::HAS_ONE { *value } else { value.add(bias) };
+                    sums[j] = sums[j].add(epilogue(a, value, offset, valid));
                 }
             }
         }

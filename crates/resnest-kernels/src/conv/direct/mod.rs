@@ -9,4 +9,5 @@ mod run;
 mod tasks;
 mod weights;
 
+pub(super) use tasks::{Cut, Task};
 pub(super) use weights::Direct;

@@ -8,12 +8,10 @@ use crate::arch::checked::tile::{OutputPrefetch, Panel};
 use crate::conv::geometry::Geometry;
 use crate::conv::operands::{Source, TileEpilogue};
 use crate::conv::sums::add_parts;
+use crate::conv::table::{TABLE, new_loop};
 use crate::memory::buffer::with_scratch;
 use crate::memory::share::SharedMut;
 use crate::threads::parallel::parallel_for_with_next;
-use std::cell::RefCell;
-use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the tasks read.
 #[derive(Clone, Copy)]
@@ -21,31 +19,6 @@ enum Input<'a> {
     Source(Source<'a>),
     /// A map in a frame of zeros.
     Framed(&'a [f32]),
-}
-
-/// A thread's table, and for which loop and pixels it was made: many tasks differ in channels alone.
-#[derive(Default)]
-struct Table {
-    offsets: OffsetTable,
-    made_for: Option<(usize, Range<usize>)>,
-}
-
-impl Table {
-    /// The table for some pixels of a loop, made by `fill` unless it is there.
-    fn of(&mut self, id: usize, pixels: &Range<usize>, fill: impl FnOnce(&mut OffsetTable)) {
-        let key = (id, pixels.clone());
-        if self.made_for.as_ref() != Some(&key) {
-            fill(&mut self.offsets);
-            self.made_for = Some(key);
-        }
-    }
-}
-
-/// Counts loops.
-static LOOPS: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static TABLE: RefCell<Table> = RefCell::default();
 }
 
 impl Direct {
@@ -80,11 +53,11 @@ impl Direct {
     ) {
         let weighted = matches!(input, Input::Source(Source::WeightedSplits(_)));
         let made = weighted || self.taps == Taps::Gathered;
-        let tasks = self.tasks(g, made, sums.is_some());
+        let tasks = self.cut(g).tasks(g, made, sums.is_some());
         let run = Run {
             direct: self,
             g,
-            id: LOOPS.fetch_add(1, Ordering::Relaxed),
+            id: new_loop(),
             input,
             out,
             epilogue,

@@ -1,6 +1,5 @@
 //! How a direct convolution is divided among tasks.
 
-use super::weights::Direct;
 use crate::conv::geometry::Geometry;
 use crate::partition::{share_of, tapered};
 use crate::tuning::{
@@ -10,7 +9,7 @@ use crate::tuning::{
 use std::ops::Range;
 
 /// One task: some pixels by some panels of one group.
-pub(super) struct Task {
+pub(in crate::conv) struct Task {
     pub pixels: Range<usize>,
     pub group: usize,
     pub panels: Range<usize>,
@@ -18,23 +17,33 @@ pub(super) struct Task {
     pub part: usize,
 }
 
-impl Direct {
+/// What the division of a convolution depends on, besides its shape.
+pub(in crate::conv) struct Cut {
+    /// Panels of a group.
+    pub panels: usize,
+    /// Values, or words, of k that are read in one go.
+    pub k_block: usize,
+    /// Multiply-adds of an application, and what reading its weights costs.
+    pub work: usize,
+}
+
+impl Cut {
     /// The division depends on the shape alone, never on the number of threads: so do the sums.
     ///
     /// Tasks are short, for at the end of a loop threads wait for the last one; and a thread that takes
     /// neighbouring ones, as they do, has what they read in its cache.
     ///
     /// `made`: the rows that a task reads are made for it. `sums`: each task's pixels lie in one image.
-    pub(super) fn tasks(&self, g: &Geometry, made: bool, sums: bool) -> Vec<Task> {
+    pub fn tasks(&self, g: &Geometry, made: bool, sums: bool) -> Vec<Task> {
         let images = if sums { g.output.n } else { 1 };
         let pixels = g.output.pixels() / images;
         if pixels * images < SPLIT_PIXELS_FROM {
             return self.tasks_by_panels(g, images, pixels);
         }
-        let longest = (CHUNK_VALUES / self.panels.k_block.min(320)).max(96);
+        let longest = (CHUNK_VALUES / self.k_block.min(320)).max(96);
         let longest = (pixels * images).div_ceil(32).clamp(96, longest);
         let chunks = tapered(pixels, 6, SHORTEST_CHUNK, longest);
-        let panels = self.panels.list.len();
+        let panels = self.panels;
         // Rows that are made for a task are not worth making twice.
         let most = if made { 1 } else { panels };
         let pixel_work = g.macs() / (pixels * images * g.spec.groups);
@@ -61,12 +70,12 @@ impl Direct {
 
     /// Of few pixels a task takes all of an image or half of them.
     fn tasks_by_panels(&self, g: &Geometry, images: usize, pixels: usize) -> Vec<Task> {
-        let panels = self.panels.list.len();
+        let panels = self.panels;
         // A thread then reads the pixels that it wrote in the layer before.
         let halves = if pixels >= HALVE_PIXELS_FROM { 2 } else { 1 };
         let units = images * halves * g.spec.groups * panels;
         let mut tasks = Vec::with_capacity(2 * DIRECT_TASKS);
-        let shortest = (units * SHORTEST_TASK_MACS).div_ceil(self.work(g).max(1));
+        let shortest = (units * SHORTEST_TASK_MACS).div_ceil(self.work.max(1));
         let longest = units.div_ceil(DIRECT_TASKS).max(shortest);
         for mut units in tapered(units, 1, shortest, longest) {
             while !units.is_empty() {

@@ -1,5 +1,6 @@
 //! The weights of a direct convolution.
 
+use super::tasks::Cut;
 use crate::arch::Isa;
 use crate::conv::geometry::Geometry;
 use crate::conv::panel::{GroupShape, PanelShape, PanelWeights};
@@ -73,6 +74,15 @@ impl Direct {
     pub fn writes_planes(&self, width: usize) -> bool {
         let whole = |p: &PanelShape| p.cols == width;
         self.taps == Taps::Single && self.panels.list.iter().all(whole)
+    }
+
+    /// What its tasks depend on.
+    pub(super) fn cut(&self, g: &Geometry) -> Cut {
+        Cut {
+            panels: self.panels.list.len(),
+            k_block: self.panels.k_block,
+            work: self.work(g),
+        }
     }
 
     /// What an application costs, in multiply-adds.

@@ -1,11 +1,12 @@
 //! The products of V and the weights, and their way back into pixels.
 
 use super::run::Run;
+use crate::arch::checked::dot_tile::DotPanel;
 use crate::arch::checked::offsets::OffsetTable;
 use crate::arch::checked::tile::{OutputPrefetch, Panel};
 use crate::arch::checked::winograd::OutputTile;
 use crate::conv::panel::{MAX_WIDTH, PanelShape};
-use crate::memory::buffer::with_scratch;
+use crate::memory::buffer::{with_scratch, words};
 use crate::memory::share::SharedMut;
 use crate::tuning::{MAX_BLOCK, UNROLL, WINOGRAD_TILE_GAP};
 use std::ops::Range;
@@ -49,6 +50,36 @@ impl Run<'_> {
                         offset: group * self.g.spec.group_out() + shape.first,
                         cols: shape.cols,
                     };
+                    let out = &SharedMut::new(m);
+                    if let Some(element) = packed.element {
+                        let panel = DotPanel {
+                            element,
+                            batches: band.count,
+                            x_batch: self.row(),
+                            out_batch: width,
+                            x: words(v),
+                            x_start: 0,
+                            table: &table,
+                            padding: &packed.padding,
+                            weights: words(weights),
+                            next_weights: words(next),
+                            k,
+                            registers: shape.registers,
+                            cols: width,
+                            integers: None,
+                            bias: None,
+                            out,
+                            out_start: 0,
+                            row_stride: m_tile,
+                            residual: None,
+                            accumulate: false,
+                            relu: false,
+                            prefetch_output,
+                        };
+                        // SAFETY: m is this task's own.
+                        unsafe { panel.run(self.g.isa, None) };
+                        continue;
+                    }
                     let panel = Panel {
                         batches: band.count,
                         x_batch: self.row(),
@@ -63,7 +94,7 @@ impl Run<'_> {
                         registers: shape.registers,
                         cols: width,
                         bias: None,
-                        out: &SharedMut::new(m),
+                        out,
                         out_start: band.first * width,
                         row_stride: m_tile,
                         residual: None,

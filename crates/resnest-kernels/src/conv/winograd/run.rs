@@ -6,7 +6,7 @@ use crate::arch::checked::winograd::InputTile;
 use crate::conv::geometry::Geometry;
 use crate::conv::operands::TileEpilogue;
 use crate::conv::sums::add_parts;
-use crate::memory::buffer::with_scratch;
+use crate::memory::buffer::{with_scratch, words_mut};
 use crate::memory::rows::{RowLayout, for_each_share};
 use crate::memory::share::SharedMut;
 use crate::partition::{share_of, tapered};
@@ -183,6 +183,9 @@ impl Run<'_> {
             pixels: self.tiling.pixels(self.g, tile, group * channels),
             channels,
         };
-        input.transform(self.g.isa, rows, self.row());
+        match self.packed.element {
+            Some(_) => input.transform_to_bf16(self.g.isa, words_mut(rows), self.row()),
+            None => input.transform(self.g.isa, rows, self.row()),
+        }
     }
 }

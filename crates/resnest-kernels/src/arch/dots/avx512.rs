@@ -1,0 +1,217 @@
+//! Products of words on AVX-512: bf16 through f32 or AVX512_BF16's instruction, integers with AVX512_VNNI's.
+
+use super::plain::{SplitBf16, round_bf16};
+use super::table::dot_kernels;
+use crate::arch::avx512::F32x16;
+use crate::arch::dot::{Dot, RoundBf16, Rounding};
+use std::arch::x86_64::*;
+
+/// Two bf16 by two, in one instruction.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16;
+
+// SAFETY (for every intrinsic): the caller grants the instruction set and the memory (`Dot`).
+impl Dot for Bf16 {
+    type V = F32x16;
+    type Sum = __m512;
+    type Words = __m512i;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn start(p: *const u32) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_ps(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const u32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn spread(p: *const u32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_set1_epi32(p.read() as i32) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: __m512, x: __m512i, w: __m512i) -> __m512 {
+        // SAFETY: see the impl; both types are 512 bits of any value.
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                std::mem::transmute::<__m512i, __m512bh>(x),
+                std::mem::transmute::<__m512i, __m512bh>(w),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn to_f32(sum: __m512, _scale: *const f32) -> F32x16 {
+        F32x16(sum)
+    }
+}
+
+impl RoundBf16 for Bf16 {
+    #[inline(always)]
+    unsafe fn store_rounded(values: F32x16, p: *mut u16) {
+        // SAFETY: the caller grants AVX512_BF16 and 16 writable places.
+        unsafe {
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values.0));
+            _mm256_storeu_si256(p.cast(), rounded);
+        }
+    }
+}
+
+/// Four u8 by four i8, in one instruction, without saturation.
+#[derive(Clone, Copy)]
+pub(crate) struct Vnni;
+
+// SAFETY (for every intrinsic): as above.
+impl Dot for Vnni {
+    type V = F32x16;
+    type Sum = __m512i;
+    type Words = __m512i;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    unsafe fn start(p: *const u32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const u32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn spread(p: *const u32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_set1_epi32(p.read() as i32) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_dpbusd_epi32(sum, x, w) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_f32(sum: __m512i, scale: *const f32) -> F32x16 {
+        // SAFETY: see the impl.
+        F32x16(unsafe { _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(scale)) })
+    }
+}
+
+/// The first `n` of 16 lanes.
+fn mask(n: usize) -> __mmask16 {
+    ((1u32 << n.min(16)) - 1) as __mmask16
+}
+
+/// Rounds to pairs of bf16. Numbers too small for a normal bf16 become zero.
+///
+/// # Safety
+/// The CPU has AVX512_BF16; `x` is valid for reading `values`, `words` for writing half as many, rounded up.
+#[inline(always)]
+unsafe fn round_to_bf16(x: *const f32, values: usize, words: *mut u32, _: Rounding) {
+    let mut at = 0;
+    // SAFETY: the caller's promise; masked lanes are not touched.
+    unsafe {
+        while at + 32 <= values {
+            let (low, high) = (_mm512_loadu_ps(x.add(at)), _mm512_loadu_ps(x.add(at + 16)));
+            let pairs = _mm512_cvtne2ps_pbh(high, low);
+            let pairs = std::mem::transmute::<__m512bh, __m512i>(pairs);
+            _mm512_storeu_si512(words.add(at / 2).cast(), pairs);
+            at += 32;
+        }
+        if at < values {
+            let left = values - at;
+            let low = _mm512_maskz_loadu_ps(mask(left), x.add(at));
+            let high =
+                _mm512_maskz_loadu_ps(mask(left.saturating_sub(16)), x.wrapping_add(at + 16));
+            let pairs = _mm512_cvtne2ps_pbh(high, low);
+            let pairs = std::mem::transmute::<__m512bh, __m512i>(pairs);
+            _mm512_mask_storeu_epi32(words.add(at / 2).cast(), mask(left.div_ceil(2)), pairs);
+        }
+    }
+}
+
+/// Rounds to four 8-bit integers a word, as [`quantised`](crate::arch::dot::quantised).
+///
+/// # Safety
+/// The CPU has AVX-512F; `x` is valid for reading `values`, `words` for writing a quarter as many, rounded up.
+#[inline(always)]
+unsafe fn round_to_int8(x: *const f32, values: usize, words: *mut u32, rounding: Rounding) {
+    // SAFETY: the caller's promise; masked lanes are not touched.
+    unsafe {
+        let inverse = _mm512_set1_ps(rounding.inverse);
+        let zero_point = _mm512_set1_epi32(rounding.zero_point as i32);
+        let (least, most) = (_mm512_set1_ps(-65536.0), _mm512_set1_ps(65536.0));
+        let bytes = |x: __m512| {
+            let steps = _mm512_mul_ps(x, inverse);
+            // Of a NaN and anything these give the second operand: NaN stays, and becomes the least integer.
+            let steps = _mm512_min_ps(most, _mm512_max_ps(least, steps));
+            let q = _mm512_add_epi32(_mm512_cvtps_epi32(steps), zero_point);
+            _mm512_cvtusepi32_epi8(_mm512_max_epi32(q, _mm512_setzero_si512()))
+        };
+        let mut at = 0;
+        while at + 16 <= values {
+            let q = bytes(_mm512_loadu_ps(x.add(at)));
+            _mm_storeu_si128(words.add(at / 4).cast(), q);
+            at += 16;
+        }
+        if at < values {
+            // Zeros, where nothing is read, become the zero point.
+            let q = bytes(_mm512_maskz_loadu_ps(mask(values - at), x.add(at)));
+            let mut last = [0; 4];
+            _mm_storeu_si128(last.as_mut_ptr().cast(), q);
+            for (i, word) in last.into_iter().enumerate().take((values - at).div_ceil(4)) {
+                words.add(at / 4 + i).write(word);
+            }
+        }
+    }
+}
+
+dot_kernels!(
+    split_bf16,
+    bf16,
+    "avx512",
+    SplitBf16<F32x16>,
+    2,
+    32,
+    round_bf16,
+    [target_feature(enable = "avx512f")]
+);
+dot_kernels!(
+    bf16,
+    bf16,
+    "avx512-bf16",
+    Bf16,
+    2,
+    32,
+    round_to_bf16,
+    [target_feature(enable = "avx512f,avx512bf16")]
+);
+dot_kernels!(
+    vnni,
+    integers,
+    "avx512-vnni",
+    Vnni,
+    4,
+    32,
+    round_to_int8,
+    [target_feature(enable = "avx512f,avx512vnni")]
+);

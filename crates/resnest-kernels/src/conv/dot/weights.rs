@@ -1,0 +1,212 @@
+//! The weights of a convolution of low precision.
+
+use crate::arch::Isa;
+use crate::arch::dot::{Element, Rounding, bf16_bits};
+use crate::conv::algorithm::Algorithm;
+use crate::conv::direct::Cut;
+use crate::conv::geometry::Geometry;
+use crate::conv::panel::{PanelShape, equal_panels};
+use crate::error::Error;
+use crate::memory::buffer::Aligned;
+use crate::shape::ConvSpec;
+use crate::tuning::COLD_WEIGHT_MACS;
+use std::ops::Range;
+
+/// The largest weight of an output channel becomes this.
+const MOST_WEIGHT: f32 = 127.0;
+
+/// Weights rounded and packed as words: `[group][panel][tap][k][width]`, zeros after a panel's last channel.
+pub(crate) struct DotConv {
+    pub(super) element: Element,
+    pub(super) rounding: Rounding,
+    pub(super) list: Vec<PanelShape>,
+    /// Input channels of a group, and the words that hold them.
+    pub(super) channels: usize,
+    pub(super) k: usize,
+    /// Values of a word.
+    values: usize,
+    taps: usize,
+    lanes: usize,
+    /// Padded output channels of a group.
+    width: usize,
+    weights: Aligned,
+    /// `[group][width]` each; the first two of integers alone.
+    start: Aligned,
+    scale: Aligned,
+    bias: Aligned,
+    /// A pixel in the padding.
+    pub(super) padding: Vec<u32>,
+}
+
+impl DotConv {
+    /// Rounds and packs `[out][in / groups][k][k]` weights.
+    ///
+    /// # Errors
+    /// For an input scale that is no positive number.
+    pub fn pack(
+        isa: Isa,
+        spec: &ConvSpec,
+        algorithm: Algorithm,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<Self, Error> {
+        let (element, rounding) = match algorithm {
+            Algorithm::DirectInt8(scale) if !scale.is_valid() => {
+                let problem = format!(
+                    "{} is no step of an input; a positive number is",
+                    scale.scale
+                );
+                return Err(Error::spec("input scale", problem));
+            }
+            Algorithm::DirectInt8(scale) => {
+                let rounding = Rounding {
+                    inverse: 1.0 / scale.scale,
+                    zero_point: scale.zero_point.into(),
+                };
+                (Element::Int8, rounding)
+            }
+            _ => (Element::Bf16, Rounding::default()),
+        };
+        let kernels = isa.dots(element);
+        let (lanes, values) = (kernels.lanes, kernels.values);
+        let list = equal_panels(spec.group_out(), lanes, kernels.tile.len());
+        let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
+        let k = spec.group_in().div_ceil(values);
+        let columns = spec.groups * width;
+        let integers = if element == Element::Int8 { columns } else { 0 };
+        let zero = rounding.zero_point as u32;
+        let padding = match (element, values) {
+            (Element::Bf16, _) => 0,
+            (Element::Int8, 2) => zero | zero << 16,
+            (Element::Int8, _) => zero * 0x0101_0101,
+        };
+        let mut packed = DotConv {
+            element,
+            rounding,
+            list,
+            channels: spec.group_in(),
+            k,
+            values,
+            taps: spec.taps(),
+            lanes,
+            width,
+            weights: Aligned::zeros(columns * k * spec.taps()),
+            start: Aligned::zeros(integers),
+            scale: Aligned::zeros(integers),
+            bias: Aligned::zeros(columns),
+            padding: vec![padding; k],
+        };
+        for group in 0..spec.groups {
+            for index in 0..packed.list.len() {
+                packed.pack_panel(group, index, spec, algorithm, weight);
+            }
+            if let Some(bias) = bias {
+                let channels = group * spec.group_out()..(group + 1) * spec.group_out();
+                let at = group * width;
+                packed.bias.as_mut_slice()[at..at + channels.len()]
+                    .copy_from_slice(&bias[channels]);
+            }
+        }
+        Ok(packed)
+    }
+
+    fn pack_panel(
+        &mut self,
+        group: usize,
+        index: usize,
+        spec: &ConvSpec,
+        algorithm: Algorithm,
+        weight: &[f32],
+    ) {
+        let panel = self.list[index];
+        let columns = self.columns(group, index..index + 1);
+        let (width, rows) = (columns.len(), self.k * self.taps);
+        let first = group * spec.group_out() + panel.first;
+        let per_channel = self.channels * self.taps;
+        let bits = 32 / self.values;
+        for column in 0..panel.cols {
+            let channel = &weight[(first + column) * per_channel..][..per_channel];
+            let at = columns.start + column;
+            let mut round: Box<dyn FnMut(f32) -> u32> = match algorithm {
+                Algorithm::DirectInt8(input) => {
+                    let largest = channel.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+                    let step = largest / MOST_WEIGHT;
+                    self.scale.as_mut_slice()[at] = step * input.scale;
+                    let inverse = if step > 0.0 {
+                        MOST_WEIGHT / largest
+                    } else {
+                        0.0
+                    };
+                    let whole = move |w: f32| (w * inverse).round_ties_even() as i32;
+                    let sum: i32 = channel.iter().map(|&w| whole(w)).sum();
+                    let start = -i32::from(input.zero_point) * sum;
+                    self.start.as_mut_words()[at] = start as u32;
+                    let mask = u32::MAX >> (32 - bits);
+                    Box::new(move |w| whole(w) as u32 & mask)
+                }
+                _ => Box::new(|w| bf16_bits(w).into()),
+            };
+            let words = &mut self.weights.as_mut_words()[columns.start * rows..columns.end * rows];
+            for (i, values) in channel.chunks_exact(self.taps).enumerate() {
+                let (k, shift) = (i / self.values, i % self.values * bits);
+                for (tap, &w) in values.iter().enumerate() {
+                    words[(tap * self.k + k) * width + column] |= round(w) << shift;
+                }
+            }
+        }
+    }
+
+    /// The first of some panels and those after it that have its shape.
+    pub(super) fn of_one_shape(&self, panels: Range<usize>) -> Range<usize> {
+        let shape = |p: &PanelShape| (p.cols, p.registers);
+        let first = shape(&self.list[panels.start]);
+        let more = self.list[panels.clone()]
+            .iter()
+            .take_while(|p| shape(p) == first);
+        panels.start..panels.start + more.count()
+    }
+
+    /// The padded output channels of a group's panels.
+    fn columns(&self, group: usize, panels: Range<usize>) -> Range<usize> {
+        let last = self.list[panels.end - 1];
+        let start = group * self.width;
+        start + self.list[panels.start].first..start + last.first + last.registers * self.lanes
+    }
+
+    /// The weights of some panels.
+    pub(super) fn weights(&self, group: usize, panels: Range<usize>) -> &[u32] {
+        let (columns, rows) = (self.columns(group, panels), self.k * self.taps);
+        &self.weights.as_words()[columns.start * rows..columns.end * rows]
+    }
+
+    /// The bias of some panels, as wide as they are.
+    pub(super) fn bias(&self, group: usize, panels: Range<usize>) -> &[f32] {
+        &self.bias.as_slice()[self.columns(group, panels)]
+    }
+
+    /// What integer sums of some panels start from, and their factors.
+    pub(super) fn integers(&self, group: usize, panels: Range<usize>) -> Option<(&[u32], &[f32])> {
+        let columns = self.columns(group, panels);
+        (self.element == Element::Int8).then(|| {
+            (
+                &self.start.as_words()[columns.clone()],
+                &self.scale.as_slice()[columns],
+            )
+        })
+    }
+
+    /// What its tasks depend on.
+    pub(super) fn cut(&self, g: &Geometry) -> Cut {
+        Cut {
+            panels: self.list.len(),
+            k_block: self.k,
+            work: (g.macs() + COLD_WEIGHT_MACS * self.weights.len() * self.values) / self.values,
+        }
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        let values = [&self.weights, &self.start, &self.scale, &self.bias];
+        values.map(Aligned::len).iter().sum::<usize>() * size_of::<f32>()
+    }
+}
