@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use resnest_kernels::{Residual, join_images};
+use resnest_kernels::{Algorithm, Residual, all_finite, join_images};
 
 use super::ResNet;
 use super::features;
 use crate::error::{Error, Result as ModelResult};
+use crate::fuse::{PlannedLayer, with_values};
 use crate::trace::{TimedStep, Trace, Watch};
 
 /// Bytes of the first stage's map to compute at once: several such maps stay in a last-level cache of 16 MB. With
@@ -113,6 +114,10 @@ impl ResNet {
     /// Stem and all stages. The fused network computes stem and first stages, whose maps are large
     /// and whose weights are few, for a few images at a time, unless steps are recorded.
     fn last_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        self.spoiled(x, self.computed_map(x, trace)?)
+    }
+
+    fn computed_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let no_tap = &mut |_: usize, _: &Tensor| {};
         let at_once = self.at_once(x)?;
         let n = x.dim(0)?;
@@ -125,6 +130,28 @@ impl ResNet {
         });
         let parts = parts.collect::<Result<Vec<_>>>()?;
         self.stages(join_images(&parts)?, trace, PARTED_STAGES..4, no_tap)
+    }
+
+    /// `map`, with NaN everywhere in that of an image with a value that is not finite: 8-bit integers have none to pass on.
+    fn spoiled(&self, x: &Tensor, map: Tensor) -> Result<Tensor> {
+        let in_integers =
+            |layer: &PlannedLayer| matches!(layer.algorithm, Algorithm::DirectInt8(_));
+        if !self.plan().iter().any(in_integers) || map.dim(0)? == 0 {
+            return Ok(map);
+        }
+        let each = (x.elem_count() / map.dim(0)?).max(1);
+        let passed_on = |image: &[f32]| match all_finite(image) {
+            true => 0.0,
+            false => f32::NAN,
+        };
+        let spoil: Vec<f32> = with_values(x, |images| {
+            Ok::<_, candle_core::Error>(images.chunks(each).map(passed_on).collect())
+        })?;
+        if all_finite(&spoil) {
+            return Ok(map);
+        }
+        let count = spoil.len();
+        map.broadcast_add(&Tensor::from_vec(spoil, (count, 1, 1, 1), map.device())?)
     }
 
     /// How many images to compute at once: as many as have [`MAP_BYTES`] in their maps of the first stage.
@@ -149,7 +176,8 @@ impl ResNet {
             }
         };
         let last = self.features(x, &mut Trace::off(), stages, &mut take)?;
-        Ok((last, taken))
+        let taken = taken.into_iter().map(|map| self.spoiled(x, map));
+        Ok((self.spoiled(x, last)?, taken.collect::<Result<_>>()?))
     }
 
     /// Stem and the first `stages` stages; `tap` sees the stem as 0 and stage n as n.
