@@ -7,12 +7,14 @@ use std::sync::Arc;
 use anyhow::{Context, Error};
 use clap::Args;
 use resnest::dataset::path_text;
-use resnest::loader::{Checkpoint, CheckpointFormat, Loader, Resolved, StrictReport, check};
+use resnest::loader::{
+    Checkpoint, CheckpointFormat, Error as LoadError, Loader, Resolved, StrictReport, check,
+};
 use resnest::model::{InputScale, Step, gmacs, parameter_count, trace_shapes};
 use resnest::{ModelSource, demo};
 use serde_json::{Value, json};
 
-use super::args::{HubArgs, TableFormat, input_size};
+use super::args::{HubArgs, PrecisionChoice, TableFormat, input_size};
 use super::plan::{Plan, PlanArgs};
 use super::words::shown_lines;
 use super::{Failure, Status, load, network, print};
@@ -88,6 +90,10 @@ pub fn run(args: &InfoArgs) -> Result<Status, Failure> {
             Weights::Here(checked) => checked.quantization.as_ref(),
             Weights::Absent { .. } => None,
         };
+        if args.planning.precision == PrecisionChoice::Int8 && inputs.is_none() {
+            let origin = facts.resolved.name.clone();
+            return Err(Failure::Usage(LoadError::NotQuantized { origin }.into()));
+        }
         let plan = Plan::new(&facts.resolved.config, facts.size, inputs, &args.planning);
         facts.plan = Some(plan.map_err(|error| Failure::Usage(error.into()))?);
     }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
 use candle_core::{DType, Device};
-use resnest::loader::{Checkpoint, Loader, Resolved, load_checkpoint, load_fused};
+use resnest::loader::{
+    Checkpoint, Error as LoadError, Loader, Resolved, load_checkpoint, load_fused,
+};
 use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
 use resnest::{ModelSource, Precision, ResNet, ResNetConfig, default_precision, demo};
 
@@ -53,6 +55,13 @@ impl Subject {
         let fuse = (device.is_cpu() && !args.unfused)
             .then(|| fuse_options(args, size, described.checkpoint()));
         if let Some(options) = &fuse {
+            // So is int8 of a checkpoint that has none.
+            if let (Precision::Int8, Some(checkpoint)) = (options.precision, described.checkpoint())
+                && checkpoint.quantization().is_none()
+            {
+                let origin = checkpoint.origin().to_owned();
+                return Err(Failure::Usage(LoadError::NotQuantized { origin }.into()));
+            }
             // An --algorithm that cannot be is wrong usage: found before the weights are read.
             plan(&described.config, options).map_err(|error| Failure::Usage(error.into()))?;
         }
