@@ -59,6 +59,30 @@ fn bf16_equals_the_definition_on_random_shapes() {
     });
 }
 
+/// First layers: few channels, and windows that begin with a pair of values.
+#[test]
+fn bf16_of_few_channels_equals_the_definition() {
+    let mut rng = Rng::new(27);
+    for _ in 0..cases(60) {
+        let channels = *rng.pick(&[1, 2, 3, 3, 4, 5]);
+        let stride = if channels % 2 == 0 {
+            1 + rng.below(3)
+        } else {
+            2
+        };
+        let kernel = *rng.pick(&[1, 2, 3, 3, 5, 7]);
+        let out = *rng.pick(&[4, 16, 32, 64, 70]);
+        let spec = ConvSpec::new(channels, out, kernel)
+            .stride(stride)
+            .padding(rng.below(kernel));
+        let n = 1 + rng.below(3);
+        let input = Nhwc::new(n, 7 + rng.below(20), 7 + rng.below(20), channels);
+        let round = |values: &mut [f32]| values.iter_mut().for_each(|v| *v = to_bf16(*v));
+        let case = Case::new(&mut rng, spec, input).with_factors(round, |weight, _| round(weight));
+        case.check(&[(Algorithm::DirectBf16, 1e-6)]);
+    }
+}
+
 /// Rounding the transformed values is an error of its own, as measured; F(2x2) of small integers has none.
 #[test]
 fn winograd_of_bf16_is_as_near_as_its_rounding_allows() {

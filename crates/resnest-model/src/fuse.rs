@@ -64,6 +64,9 @@ impl Default for FuseOptions {
     }
 }
 
+/// Fewer input channels than any layer but the first has.
+const FEW_CHANNELS: usize = 8;
+
 /// How one layer of a fused network is computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedLayer {
@@ -234,10 +237,17 @@ impl Choices {
             }
         }
         let (h, w) = self.input_size(path);
+        // The head and the small layers of attentions decide by few values: they stay f32.
+        let precision = match self.precision {
+            Precision::Bf16 if (h, w) == (1, 1) => Precision::Fast,
+            // The first layer reads an image of 8 bits a value: bf16 is enough beside integers.
+            Precision::Int8 if spec.in_channels < FEW_CHANNELS => Precision::Bf16,
+            precision => precision,
+        };
         choose(
             spec,
             Nhwc::new(self.batch, h, w, spec.in_channels),
-            self.precision,
+            precision,
         )
     }
 

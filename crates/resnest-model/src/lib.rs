@@ -74,6 +74,6 @@ pub use resnest_kernels::{
     Algorithm, ConvSpec, InputScale, Isa, IsaKind, Precision, current_threads, keep_freed_memory,
     share_freed_memory, with_threads,
 };
-pub use spec::{expected_tensors, gmacs, parameter_count, plan, trace_shapes};
+pub use spec::{arbitrary_scales, expected_tensors, gmacs, parameter_count, plan, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;
 pub use trace::{Step, TimedStep, Watch};

@@ -1,7 +1,10 @@
 //! What a network asks of a checkpoint, and what it costs, without any weights: the constructor is
 //! run over a backend that writes down every request, and the forward over a batch of no images.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
+use resnest_kernels::{Algorithm, InputScale};
 
 use crate::config::ResNetConfig;
 use crate::error::Result;
@@ -63,6 +66,28 @@ pub fn gmacs(config: &ResNetConfig, input: (usize, usize)) -> Result<f64> {
 /// [`ResNet::fuse`].
 pub fn plan(config: &ResNetConfig, options: &FuseOptions) -> Result<Vec<PlannedLayer>> {
     ResNet::weightless(config)?.0.into_plan(options)
+}
+
+/// Input scales for networks with random weights, to see how fast they are in integers: one for every convolution that can
+/// be computed so, and for no map in particular.
+///
+/// # Errors
+/// As [`trace_shapes`].
+pub fn arbitrary_scales(
+    config: &ResNetConfig,
+    input: (usize, usize),
+) -> Result<BTreeMap<String, InputScale>> {
+    let scale = InputScale {
+        scale: 1.0 / 32.0,
+        zero_point: 0,
+    };
+    let integers = Algorithm::DirectInt8(scale);
+    let (model, _) = ResNet::weightless(config)?;
+    let layers = model.layer_inputs(input)?.into_iter();
+    Ok(layers
+        .filter(|(_, layer)| layer.input_size != (1, 1) && integers.supports(&layer.spec))
+        .map(|(path, _)| (path, scale))
+        .collect())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! From a name to a model on a device: timm's `create_model`, and the parts of a classifier.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device};
 use resnest_image::Transform;
 use resnest_loader::hub::HubOptions;
@@ -7,7 +9,9 @@ use resnest_loader::{
     Checkpoint, Loaded, Loader, LoaderOptions, Manifest, ModelSource, PretrainedCfg, Resolved,
     compute_type, load_checkpoint, load_fused,
 };
-use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig, random_weights};
+use resnest_model::{
+    FuseOptions, Precision, ResNet, ResNetConfig, arbitrary_scales, random_weights,
+};
 
 use crate::options::ModelOptions;
 use crate::{Error, Labels, demo};
@@ -51,7 +55,11 @@ fn untrained(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
     let weights = random_weights(0, dtype, &device);
     Ok(if fuses(options, &device, dtype) {
         let precision = options.precision.unwrap_or_default();
-        ResNet::fused(&config, weights, &fuse_options(options, precision, size))?
+        let mut fuse = fuse_options(options, precision, size);
+        if precision == Precision::Int8 {
+            fuse.quantization = Arc::new(arbitrary_scales(&config, size)?);
+        }
+        ResNet::fused(&config, weights, &fuse)?
     } else {
         ResNet::new(&config, weights)?
     })

@@ -9,7 +9,7 @@ use candle_core::{DType, Device};
 use resnest::loader::{
     Checkpoint, Error as LoadError, Loader, Resolved, load_checkpoint, load_fused,
 };
-use resnest::model::{FuseOptions, keep_freed_memory, plan, random_weights};
+use resnest::model::{FuseOptions, arbitrary_scales, keep_freed_memory, plan, random_weights};
 use resnest::{ModelSource, Precision, ResNet, ResNetConfig, default_precision, demo};
 
 use super::super::{Failure, load};
@@ -52,18 +52,12 @@ impl Subject {
         let size = args
             .input_size
             .map_or(described.size, |(h, w)| (h as usize, w as usize));
-        let fuse = (device.is_cpu() && !args.unfused)
-            .then(|| fuse_options(args, size, described.checkpoint()));
-        if let Some(options) = &fuse {
-            // So is int8 of a checkpoint that has none.
-            if let (Precision::Int8, Some(checkpoint)) = (options.precision, described.checkpoint())
-                && checkpoint.quantization().is_none()
-            {
-                let origin = checkpoint.origin().to_owned();
-                return Err(Failure::Usage(LoadError::NotQuantized { origin }.into()));
-            }
-            // An --algorithm that cannot be is wrong usage: found before the weights are read.
-            plan(&described.config, options).map_err(|error| Failure::Usage(error.into()))?;
+        let mut fuse = None;
+        if device.is_cpu() && !args.unfused {
+            // What cannot be is wrong usage: found before the weights are read.
+            let options = described.fuse_options(args, size)?;
+            plan(&described.config, &options).map_err(|error| Failure::Usage(error.into()))?;
+            fuse = Some(options);
         }
         let start = Instant::now();
         let built = described.build(&device, fuse.as_ref());
@@ -122,8 +116,34 @@ fn resolve(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Resolved, Er
 }
 
 impl Described {
-    fn checkpoint(&self) -> Option<&Checkpoint> {
-        self.from.as_ref().map(|(_, checkpoint)| checkpoint)
+    /// How the network is fused; drawn weights have drawn scales.
+    fn fuse_options(
+        &self,
+        args: &BenchArgs,
+        input_size: (usize, usize),
+    ) -> Result<FuseOptions, Failure> {
+        let checkpoint = self.from.as_ref().map(|(_, checkpoint)| checkpoint);
+        let unasked = checkpoint.map(default_precision).unwrap_or_default();
+        let mut options = FuseOptions::default();
+        options.precision = args.compute.precision.asked().unwrap_or(unasked);
+        options.input_size = input_size;
+        options.batch = args.batch_size;
+        options.algorithms = BTreeMap::from_iter(args.algorithm.iter().cloned());
+        if options.precision == Precision::Int8 {
+            options.quantization = match checkpoint {
+                Some(checkpoint) => {
+                    let inputs = checkpoint.quantization().map(Arc::clone);
+                    let origin = checkpoint.origin().to_owned();
+                    inputs
+                        .ok_or_else(|| Failure::Usage(LoadError::NotQuantized { origin }.into()))?
+                }
+                None => Arc::new(
+                    arbitrary_scales(&self.config, input_size)
+                        .map_err(|error| Failure::Other(error.into()))?,
+                ),
+            };
+        }
+        Ok(options)
     }
 
     fn build(&self, device: &Device, fuse: Option<&FuseOptions>) -> Result<ResNet, Error> {
@@ -140,20 +160,4 @@ impl Described {
         };
         Ok(loaded.model)
     }
-}
-
-fn fuse_options(
-    args: &BenchArgs,
-    input_size: (usize, usize),
-    checkpoint: Option<&Checkpoint>,
-) -> FuseOptions {
-    let mut options = FuseOptions::default();
-    let unasked = checkpoint.map(default_precision).unwrap_or_default();
-    options.precision = args.compute.precision.asked().unwrap_or(unasked);
-    let inputs = checkpoint.and_then(Checkpoint::quantization);
-    options.quantization = inputs.map(Arc::clone).unwrap_or_default();
-    options.input_size = input_size;
-    options.batch = args.batch_size;
-    options.algorithms = BTreeMap::from_iter(args.algorithm.iter().cloned());
-    options
 }

@@ -4,6 +4,7 @@ use crate::arch::dot::Element;
 use crate::arch::form::Form;
 use crate::quantise::InputScale;
 use crate::shape::ConvSpec;
+use crate::tuning::JOIN_TAPS_BELOW;
 
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +64,8 @@ impl Algorithm {
     pub fn supports(self, spec: &ConvSpec) -> bool {
         match self {
             Algorithm::Direct => true,
-            Algorithm::DirectBf16 | Algorithm::DirectInt8(_) => multiplies_words(spec),
+            Algorithm::DirectBf16 => multiplies_words(spec) || joins_rows(spec),
+            Algorithm::DirectInt8(_) => multiplies_words(spec),
             _ => {
                 let fits = self.element().is_none() || multiplies_words(spec);
                 fits && self.form(spec).is_some()
@@ -105,5 +107,12 @@ impl Algorithm {
 
 /// Whether there are kernels of low precision for it: of few channels a group, words would be mostly empty.
 fn multiplies_words(spec: &ConvSpec) -> bool {
-    spec.group_in() >= 8 && (spec.groups == 1 || spec.group_in() > 16)
+    spec.group_in() >= JOIN_TAPS_BELOW && (spec.groups == 1 || spec.group_in() > 16)
+}
+
+/// Whether the taps of a row of the kernel can be read as one, as pairs of bf16: few channels, of which every window
+/// begins with a pair.
+pub(super) fn joins_rows(spec: &ConvSpec) -> bool {
+    let few = spec.groups == 1 && spec.in_channels < JOIN_TAPS_BELOW;
+    few && spec.dilation == 1 && (spec.stride * spec.in_channels).is_multiple_of(2)
 }

@@ -127,7 +127,7 @@ impl ResNet {
     }
 
     /// What enters every layer when images have the given height and width: from a forward over a batch of none.
-    fn layer_inputs(&self, size: (usize, usize)) -> ModelResult<LayerInputs> {
+    pub(crate) fn layer_inputs(&self, size: (usize, usize)) -> ModelResult<LayerInputs> {
         let shape = (0, self.config.in_chans, size.0, size.1);
         let no_images = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
         let mut trace = Trace::recording();

@@ -178,7 +178,7 @@ impl Quantizer {
                     reason,
                 }),
                 None => {
-                    chosen.insert(path.clone(), seen.histogram.best());
+                    chosen.insert(path.clone(), seen.histogram.tried_best(path));
                 }
             }
         }

@@ -81,6 +81,28 @@ impl Histogram {
         }
     }
 
+    /// TRIAL
+    pub(super) fn tried_best(&self, path: &str) -> InputScale {
+        let best = self.best();
+        let whole = scale_of(self.least.into(), self.most.into());
+        eprintln!(
+            "{path}: best/whole {:.3} most {:.3}",
+            best.scale / whole.scale,
+            self.most
+        );
+        match std::env::var("CLIP").as_deref() {
+            Ok("whole") => whole,
+            Ok(x) => {
+                let m: f32 = x.parse().unwrap();
+                InputScale {
+                    scale: whole.scale.min(best.scale * m),
+                    ..best
+                }
+            }
+            _ => best,
+        }
+    }
+
     /// The range of least mean squared error: what lies outside is cut off, and a narrower range has finer steps. Zero is
     /// always met exactly; where nothing is below it, the range begins there.
     pub(super) fn best(&self) -> InputScale {

@@ -4,6 +4,7 @@
 //! A 1x1 convolution of many pixels rounds the pixels of a task in the task; others round all of the input first, for
 //! several tasks read each pixel.
 
+mod frame;
 #[allow(
     unsafe_code,
     reason = "a task writes some channels of its pixels, between those that other tasks write: no slice is its own"

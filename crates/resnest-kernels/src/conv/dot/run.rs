@@ -1,5 +1,6 @@
 //! The tasks of a convolution of low precision, and what each does.
 
+use super::frame::Frame;
 use super::weights::DotConv;
 use crate::arch::checked::dot_tile::{DotPanel, round};
 use crate::arch::checked::offsets::OffsetTable;
@@ -25,6 +26,8 @@ enum Input<'a> {
     Values(Source<'a>),
     /// All of the input, rounded.
     Words(&'a [u32]),
+    /// The same in a frame of zeros.
+    Framed(&'a [u32]),
 }
 
 impl DotConv {
@@ -38,6 +41,13 @@ impl DotConv {
         sums: Option<&mut [f32]>,
     ) {
         match source {
+            Source::Map(x) if self.joined => {
+                let frame = Frame::new(g);
+                with_scratch(frame.words(), |values| {
+                    frame.round(g, self, x, values);
+                    self.run_tasks(g, Input::Framed(words(values)), out, epilogue, sums);
+                });
+            }
             Source::Map(x) if !self.rounds_in_tasks(g) => {
                 with_scratch(self.pixel_words(g) * g.input.pixels(), |values| {
                     self.round_all(g, x, values);
@@ -162,6 +172,12 @@ impl Run<'_> {
                     words.fill_table(offsets, task.pixels.clone())
                 });
                 self.panels((x, task.group * conv.k), &table.offsets, task, next_weights);
+            }
+            Input::Framed(x) => {
+                table.of(self.id, &task.pixels, |offsets| {
+                    Frame::new(g).fill_table(g, offsets, task.pixels.clone())
+                });
+                self.panels((x, 0), &table.offsets, task, next_weights);
             }
             Input::Values(source) => {
                 let row = row_words(conv.k);

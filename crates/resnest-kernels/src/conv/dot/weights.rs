@@ -2,7 +2,7 @@
 
 use crate::arch::Isa;
 use crate::arch::dot::{Element, Rounding, bf16_bits};
-use crate::conv::algorithm::Algorithm;
+use crate::conv::algorithm::{Algorithm, joins_rows};
 use crate::conv::direct::Cut;
 use crate::conv::geometry::Geometry;
 use crate::conv::panel::{PanelShape, equal_panels};
@@ -20,7 +20,9 @@ pub(crate) struct DotConv {
     pub(super) element: Element,
     pub(super) rounding: Rounding,
     pub(super) list: Vec<PanelShape>,
-    /// Input channels of a group, and the words that hold them.
+    /// Whether the taps of a row of the kernel are one.
+    pub(super) joined: bool,
+    /// Input channels of a group, those of all taps that are one, and the words that hold them.
     pub(super) channels: usize,
     pub(super) k: usize,
     /// Values of a word.
@@ -71,7 +73,12 @@ impl DotConv {
         let (lanes, values) = (kernels.lanes, kernels.values);
         let list = equal_panels(spec.group_out(), lanes, kernels.tile.len());
         let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
-        let k = spec.group_in().div_ceil(values);
+        let joined = element == Element::Bf16 && joins_rows(spec);
+        let (channels, taps) = match joined {
+            true => (spec.in_channels * spec.kernel, spec.kernel),
+            false => (spec.group_in(), spec.taps()),
+        };
+        let k = channels.div_ceil(values);
         let columns = spec.groups * width;
         let integers = if element == Element::Int8 { columns } else { 0 };
         let zero = rounding.zero_point as u32;
@@ -84,13 +91,14 @@ impl DotConv {
             element,
             rounding,
             list,
-            channels: spec.group_in(),
+            joined,
+            channels,
             k,
             values,
-            taps: spec.taps(),
+            taps,
             lanes,
             width,
-            weights: Aligned::zeros(columns * k * spec.taps()),
+            weights: Aligned::zeros(columns * k * taps),
             start: Aligned::zeros(integers),
             scale: Aligned::zeros(integers),
             bias: Aligned::zeros(columns),
@@ -147,9 +155,13 @@ impl DotConv {
                 _ => Box::new(|w| bf16_bits(w).into()),
             };
             let words = &mut self.weights.as_mut_words()[columns.start * rows..columns.end * rows];
-            for (i, values) in channel.chunks_exact(self.taps).enumerate() {
-                let (k, shift) = (i / self.values, i % self.values * bits);
-                for (tap, &w) in values.iter().enumerate() {
+            for (i, taps) in channel.chunks_exact(spec.taps()).enumerate() {
+                for (tap, &w) in taps.iter().enumerate() {
+                    let (tap, i) = match self.joined {
+                        true => (tap / spec.kernel, tap % spec.kernel * spec.in_channels + i),
+                        false => (tap, i),
+                    };
+                    let (k, shift) = (i / self.values, i % self.values * bits);
                     words[(tap * self.k + k) * width + column] |= round(w) << shift;
                 }
             }
