@@ -178,7 +178,7 @@ impl Quantizer {
                     reason,
                 }),
                 None => {
-                    chosen.insert(path.clone(), seen.histogram.tried_best(path));
+                    chosen.insert(path.clone(), seen.histogram.best());
                 }
             }
         }

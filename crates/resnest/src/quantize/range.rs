@@ -6,6 +6,10 @@ use resnest_model::InputScale;
 const BINS: usize = 4096;
 /// Ends of the range that are tried on each side of zero.
 const TRIED: usize = 512;
+/// How much further the range reaches than is best for the images seen, unless nothing was seen there. A network meets
+/// others: on the two bundled photos, which are sharper than the photos that the demo model was calibrated on, it was 11% off
+/// in its logits without and 4.4% with it; on CIFAR-10's own 1.4% either way.
+const HEADROOM: f64 = 1.25;
 /// Steps between the 256 values.
 const STEPS: f64 = 255.0;
 
@@ -81,42 +85,15 @@ impl Histogram {
         }
     }
 
-    /// TRIAL
-    pub(super) fn tried_best(&self, path: &str) -> InputScale {
-        let best = self.best();
-        let whole = scale_of(self.least.into(), self.most.into());
-        eprintln!(
-            "{path}: best/whole {:.3} most {:.3}",
-            best.scale / whole.scale,
-            self.most
-        );
-        match std::env::var("CLIP").as_deref() {
-            Ok("whole") => whole,
-            Ok(x) => {
-                let m: f32 = x.parse().unwrap();
-                InputScale {
-                    scale: whole.scale.min(best.scale * m),
-                    ..best
-                }
-            }
-            _ => best,
-        }
-    }
-
-    /// The range of least mean squared error: what lies outside is cut off, and a narrower range has finer steps. Zero is
-    /// always met exactly; where nothing is below it, the range begins there.
+    /// The range of least mean squared error, what lies outside being cut off, and [`HEADROOM`] more of it, up to all that was
+    /// seen. Zero is always met exactly; where nothing is below it, the range begins there.
     pub(super) fn best(&self) -> InputScale {
         let (least, most) = (f64::from(self.least), f64::from(self.most));
-        let mut best: Option<(f64, InputScale)> = None;
-        for tried in 1..=TRIED {
-            let share = tried as f64 / TRIED as f64;
-            let found = scale_of(least * share, most * share);
-            let error = self.error(found);
-            if best.as_ref().is_none_or(|(least, _)| error < *least) {
-                best = Some((error, found));
-            }
-        }
-        best.map_or(scale_of(least, most), |(_, found)| found)
+        let of = |share: f64| scale_of(least * share, most * share);
+        let shares = (1..=TRIED).map(|tried| tried as f64 / TRIED as f64);
+        let errors = shares.map(|share| (self.error(of(share)), share));
+        let best = errors.min_by(|a, b| a.0.total_cmp(&b.0));
+        of(best.map_or(1.0, |(_, share)| (share * HEADROOM).min(1.0)))
     }
 
     /// The sum of squared errors of all values, but for those that are 0.
@@ -183,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_is_as_good_as_the_best_of_many_by_the_definition() {
+    fn the_range_is_near_the_best_of_many_by_the_definition() {
         let signed = noise(20_000);
         let relu: Vec<f32> = signed.iter().map(|v| v.max(0.0)).collect();
         // A few values far out, as trained networks have them.
@@ -205,7 +182,10 @@ mod tests {
                 .map(|scale| error(&values, scale))
                 .fold(f64::MAX, f64::min);
             let got = error(&values, found);
-            assert!(got < 1.05 * best, "{name}: {got} against {best}");
+            // Wider by HEADROOM, and so much coarser.
+            assert!(got < 1.6 * best, "{name}: {got} against {best}");
+            let reach = f64::from(found.scale) * STEPS;
+            assert!(reach > 0.8 * f64::from(most - least), "{name}: {reach}");
             assert_eq!(found.zero_point == 0, name != "signed", "{name}");
         }
     }
