@@ -179,49 +179,65 @@ impl PackedSplitAttention {
     /// # Errors
     /// When `x` does not have the given shape or the shape does not fit.
     pub fn run(&self, x: &[f32], input: Nhwc) -> Result<Map, Error> {
-        self.with_splits(x, input, |weighted| Ok(weighted.summed(self.isa)))
+        self.run_input(ConvInput::Map(x, input))
     }
 
-    /// The same as the input of the convolution `next`: where it pays, the weighted sums are made as `next` reads
+    /// The same of a map or, where one convolution makes all splits, of [`ConvInput::Words`] for it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_input(&self, x: ConvInput) -> Result<Map, Error> {
+        self.with_splits(x, |weighted| Ok(weighted.summed(self.isa)))
+    }
+
+    /// [`run_input`](Self::run_input) as the input of the convolution `next`: where it pays, the weighted sums are made as `next` reads
     /// them and never stored as a whole. Output, epilogue and result are those of [`PackedConv::run`].
     ///
     /// # Errors
     /// When a slice or a shape does not fit, and those of [`PackedConv::run`].
     pub fn run_then(
         &self,
-        x: &[f32],
-        input: Nhwc,
+        x: ConvInput,
         next: &PackedConv,
         output: ConvOutput,
         epilogue: Epilogue,
     ) -> Result<Map, Error> {
-        self.with_splits(x, input, |weighted| {
+        self.with_splits(x, |weighted| {
             next.run(ConvInput::WeightedSplits(weighted), output, epilogue)
         })
     }
 
-    /// (N, H, W, in) => the weights of each split's channels, `[n][radix][channels]`.
+    /// The weights of each split's channels, `[n][radix][channels]`.
     ///
     /// # Errors
     /// When `x` does not have the given shape or the shape does not fit.
-    pub fn run_attention(&self, x: &[f32], input: Nhwc) -> Result<Vec<f32>, Error> {
-        self.with_splits(x, input, |weighted| Ok(weighted.attention.to_vec()))
+    pub fn run_attention(&self, x: ConvInput) -> Result<Vec<f32>, Error> {
+        self.with_splits(x, |weighted| Ok(weighted.attention.to_vec()))
     }
 
     /// Makes splits and attention and hands them to `f`.
     fn with_splits<R>(
         &self,
-        x: &[f32],
-        input: Nhwc,
+        x: ConvInput,
         f: impl FnOnce(WeightedSplits) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        let input = match x {
+            ConvInput::Map(x, input) => {
+                check_len("input", x.len(), input.len())?;
+                input
+            }
+            ConvInput::Words(_, input) if self.convs.len() == 1 => input,
+            _ => {
+                let problem = "is a map, or words for the one convolution that makes all splits";
+                return Err(Error::spec("input", problem));
+            }
+        };
         let output = self.output(input)?;
-        check_len("input", x.len(), input.len())?;
         with_scratch(output.len() * self.radix, |splits| {
             let attention = if output.is_empty() {
                 Vec::new()
             } else {
-                self.splits_and_attention(x, input, output, splits)?
+                self.splits_and_attention(x, output, splits)?
             };
             f(WeightedSplits {
                 splits,
@@ -236,13 +252,12 @@ impl PackedSplitAttention {
     /// channels, `[n][radix][channels]`.
     fn splits_and_attention(
         &self,
-        x: &[f32],
-        input: Nhwc,
+        x: ConvInput,
         output: Nhwc,
         splits: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
         let width = output.c * self.radix;
-        let sums = self.make_splits(x, input, output, splits)?;
+        let sums = self.make_splits(x, output, splits)?;
         let scale = 1.0 / (output.h * output.w) as f32;
         let mut means = Vec::with_capacity(output.n * output.c);
         for image in sums.chunks_exact(width) {
@@ -258,21 +273,22 @@ impl PackedSplitAttention {
     /// Fills `splits`; returns the sums over all pixels of each image's channels of them.
     fn make_splits(
         &self,
-        x: &[f32],
-        input: Nhwc,
+        x: ConvInput,
         output: Nhwc,
         splits: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
         let width = output.c * self.radix;
         let mut sums = vec![0.0; output.n * width];
-        let inputs = self.path_input(input).c;
         for (index, conv) in self.convs().enumerate() {
             let outs = conv.spec().out_channels;
             let path = if self.split_input { index } else { 0 };
-            let x = ConvInput::Channels {
-                map: x,
-                shape: input,
-                first: path * inputs,
+            let x = match x {
+                ConvInput::Map(map, shape) => ConvInput::Channels {
+                    map,
+                    shape,
+                    first: path * self.path_input(shape).c,
+                },
+                other => other,
             };
             let first = index * outs;
             let to = ConvOutput::Channels(MapChannels::new(splits, first, width));

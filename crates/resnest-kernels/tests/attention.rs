@@ -158,14 +158,15 @@ fn check_then(isa: Isa, packed: &PackedSplitAttention, s: &Sizes, values: &Value
     let apart = next
         .run(ConvInput::Map(found, output), ConvOutput::New, epilogue())
         .unwrap();
-    let together = || packed.run_then(&values.x, s.input, &next, ConvOutput::New, epilogue());
+    let x = ConvInput::Map(&values.x, s.input);
+    let together = || packed.run_then(x, &next, ConvOutput::New, epilogue());
     for threads in [1, 3] {
         let together = with_threads(threads, together).unwrap();
         assert!(bits(&together) == bits(&apart), "with the next, {s:?}");
         let mut onto = residual.clone();
         let run = || {
             let output = ConvOutput::AddTo(&mut onto);
-            packed.run_then(&values.x, s.input, &next, output, Epilogue::relu())
+            packed.run_then(x, &next, output, Epilogue::relu())
         };
         with_threads(threads, run).unwrap();
         assert!(bits(&onto) == bits(&apart), "over the residual, {s:?}");

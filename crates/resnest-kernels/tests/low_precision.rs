@@ -242,6 +242,112 @@ fn bf16_keeps_what_is_no_number() {
     }
 }
 
+/// One convolution after the other: what is handed on as words gives the bits of what is handed on as values.
+#[test]
+fn words_give_the_bits_of_values() {
+    let mut rng = Rng::new(28);
+    let input_scale = InputScale {
+        scale: 0.05,
+        zero_point: 3,
+    };
+    for case in 0..cases(60) {
+        let algorithm = match case % 2 {
+            0 => Algorithm::DirectBf16,
+            _ => Algorithm::DirectInt8(input_scale),
+        };
+        let groups = *rng.pick(&[1, 1, 2]);
+        let between = groups * *rng.pick(&[20, 24, 32, 64]);
+        let first = ConvSpec::new(*rng.pick(&[8, 30, 64]), between, *rng.pick(&[1, 3]));
+        let second = ConvSpec::new(
+            between,
+            groups * *rng.pick(&[7, 16, 40]),
+            *rng.pick(&[1, 3]),
+        )
+        .groups(groups)
+        .stride(1 + rng.below(2));
+        let input = Nhwc::new(1 + rng.below(2), 9, *rng.pick(&[8, 70]), first.in_channels);
+        let x = rng.normal(input.len());
+        let weights = [first, second].map(|spec| rng.normal(spec.weight_len()));
+        let bias = rng.normal(between);
+        for isa in choices() {
+            let pack = |spec, weight: &[f32], bias| {
+                PackedConv::new(isa, spec, weight, bias, algorithm).unwrap()
+            };
+            let one = pack(first, &weights[0], Some(&bias[..]));
+            let two = pack(second, &weights[1], None);
+            let map = one.run(ConvInput::Map(&x, input), ConvOutput::New, Epilogue::relu());
+            let shape = first.output(input).unwrap();
+            let map = map.unwrap();
+            let expected = two.run(
+                ConvInput::Map(&map, shape),
+                ConvOutput::New,
+                Epilogue::relu(),
+            );
+            assert!(one.rounds_for(&two), "{isa:?} {first} {second}");
+            let words = one.run(
+                ConvInput::Map(&x, input),
+                ConvOutput::For(&two),
+                Epilogue::relu(),
+            );
+            let words: Vec<u32> = words.unwrap().iter().map(|word| word.to_bits()).collect();
+            let found = two.run(
+                ConvInput::Words(&words, shape),
+                ConvOutput::New,
+                Epilogue::relu(),
+            );
+            let what = || format!("{isa:?} {:?} {first} {second}", isa.low_precision());
+            assert!(
+                bits(&found.unwrap()) == bits(&expected.unwrap()),
+                "{}",
+                what()
+            );
+        }
+    }
+}
+
+#[test]
+fn words_are_for_those_that_read_them() {
+    let isa = Isa::portable();
+    let pack = |spec: ConvSpec, algorithm| {
+        PackedConv::new(isa, spec, &vec![1.0; spec.weight_len()], None, algorithm).unwrap()
+    };
+    let spec = ConvSpec::new(8, 8, 1);
+    let [plain, bf16] = [Algorithm::Direct, Algorithm::DirectBf16].map(|a| pack(spec, a));
+    // Of an odd number of channels the last pair is half empty.
+    let odd = pack(ConvSpec::new(9, 8, 1), Algorithm::DirectBf16);
+    let to_odd = pack(ConvSpec::new(8, 9, 1), Algorithm::DirectBf16);
+    let (x, shape) = ([1.0; 8], Nhwc::new(1, 1, 1, 8));
+    for (first, next) in [(&bf16, &plain), (&plain, &bf16), (&to_odd, &odd)] {
+        assert!(!first.rounds_for(next));
+        let made = first.run(
+            ConvInput::Map(&x, shape),
+            ConvOutput::For(next),
+            Epilogue::relu(),
+        );
+        assert!(made.unwrap_err().to_string().contains("words"));
+    }
+    let run = |conv: &PackedConv, words: &[u32]| {
+        conv.run(
+            ConvInput::Words(words, shape),
+            ConvOutput::New,
+            Epilogue::relu(),
+        )
+    };
+    assert!(
+        run(&plain, &[0; 4])
+            .unwrap_err()
+            .to_string()
+            .contains("words")
+    );
+    assert!(
+        run(&bf16, &[0; 5])
+            .unwrap_err()
+            .to_string()
+            .contains("input")
+    );
+    assert!(run(&bf16, &[0; 4]).is_ok());
+}
+
 #[test]
 fn what_has_no_kernel_is_refused() {
     let isa = Isa::portable();

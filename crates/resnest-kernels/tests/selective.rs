@@ -162,7 +162,12 @@ impl Selective {
                 Epilogue::default(),
             )
             .unwrap();
-        let together = packed.run_then(x, self.input, &next, ConvOutput::New, Epilogue::default());
+        let together = packed.run_then(
+            ConvInput::Map(x, self.input),
+            &next,
+            ConvOutput::New,
+            Epilogue::default(),
+        );
         assert!(
             bits(&together.unwrap()) == bits(&apart),
             "with the next, {self:?}"

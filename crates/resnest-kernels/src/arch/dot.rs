@@ -22,6 +22,8 @@ pub(crate) trait Dot: Copy {
     type Sum: Copy;
     /// Words of a pixel or of weights.
     type Words: Copy;
+    /// Values of a word.
+    const VALUES: usize;
 
     /// # Safety
     /// The CPU has the instruction set.
@@ -56,16 +58,16 @@ pub(crate) trait Dot: Copy {
     /// # Safety
     /// The CPU has the instruction set; `scale` is valid for reading `V::LANES` values if sums are integers.
     unsafe fn to_f32(sum: Self::Sum, scale: *const f32) -> Self::V;
-}
 
-/// Those of bf16 round to it too.
-pub(crate) trait RoundBf16: Dot {
-    /// Writes a register, rounded to the nearest even.
+    /// Writes the first `n` of some values as [`RoundFn`] rounds them.
     ///
     /// # Safety
-    /// The CPU has the instruction set; `p` is valid for writing `V::LANES` values.
-    unsafe fn store_rounded(values: Self::V, p: *mut u16);
+    /// The CPU has the instruction set; `p` is valid for writing `n` values of a word's parts.
+    unsafe fn store_rounded(values: Self::V, p: *mut u8, n: usize, rounding: Rounding);
 }
+
+/// Products of bf16.
+pub(crate) trait Bf16Dot: Dot {}
 
 /// What a row of f32 is rounded with.
 #[derive(Clone, Copy, Debug, Default)]

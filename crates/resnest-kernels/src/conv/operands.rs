@@ -2,6 +2,7 @@
 
 use crate::arch::Isa;
 use crate::arch::checked::rows::weighted;
+use crate::arch::dot::Rounding;
 use crate::error::{Error, check_len};
 use crate::memory::map::Map;
 use crate::memory::rows::{RowLayout, Rows, for_each_share};
@@ -23,6 +24,8 @@ pub enum ConvInput<'a> {
         /// The first of its channels that is read.
         first: usize,
     },
+    /// A map of this shape as [`ConvOutput::For`] this convolution has written it.
+    Words(&'a [u32], Nhwc),
     /// Weighted sums of a split attention's splits. A 1x1 convolution of a large map makes them as it reads them,
     /// and the sums are never stored as a whole; for others they are made first.
     WeightedSplits(WeightedSplits<'a>),
@@ -103,6 +106,10 @@ pub enum ConvOutput<'a> {
     /// residual, and a map less to read. Only where
     /// [`PackedConv::adds_in_place`](super::PackedConv::adds_in_place).
     AddTo(&'a mut [f32]),
+    /// A new map of words, rounded as this convolution reads them: the same values as if it rounded them itself, of a
+    /// half or a quarter of the memory. Only where [`PackedConv::rounds_for`](super::PackedConv::rounds_for) it, and without
+    /// a residual.
+    For(&'a super::PackedConv),
 }
 
 /// Some neighbouring channels of every pixel of a map, to be written: as many as the convolution puts out.
@@ -156,11 +163,14 @@ pub(super) struct TileEpilogue<'a> {
     pub residual: Option<&'a [f32]>,
     /// The residual is what the output's memory holds.
     pub accumulate: bool,
+    /// The output gets words, rounded with this.
+    pub rounding: Option<Rounding>,
 }
 
 /// What an algorithm reads: the values of a [`ConvInput`] from its first channel on.
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Map(&'a [f32]),
+    Words(&'a [u32]),
     WeightedSplits(WeightedSplits<'a>),
 }

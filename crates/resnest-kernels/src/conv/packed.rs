@@ -120,6 +120,33 @@ impl PackedConv {
         }
     }
 
+    /// Whether it can round what it puts out as `next` would ([`ConvOutput::For`](super::ConvOutput::For)): both compute in
+    /// bf16 or both in integers, by the definition.
+    pub fn rounds_for(&self, next: &PackedConv) -> bool {
+        self.dots(next).is_some()
+    }
+
+    /// Words of a pixel that it reads of a rounded map, if it reads such.
+    pub fn pixel_words(&self) -> Option<usize> {
+        match &self.packed {
+            Packed::Dot(dot) if dot.reads_words(&self.spec) => Some(dot.pixel_words()),
+            _ => None,
+        }
+    }
+
+    /// The two, if one rounds for the other.
+    pub(super) fn dots<'a>(&'a self, next: &'a PackedConv) -> Option<[&'a DotConv; 2]> {
+        match (&self.packed, &next.packed) {
+            (Packed::Dot(first), Packed::Dot(second)) => {
+                let fits = self.spec.out_channels == next.spec.in_channels
+                    && first.writes_words(&self.spec)
+                    && second.reads_words(&next.spec);
+                (fits && first.element == second.element).then_some([first, second])
+            }
+            _ => None,
+        }
+    }
+
     /// One application, from pixel to pixel as many values as given.
     pub(super) fn geometry(
         &self,

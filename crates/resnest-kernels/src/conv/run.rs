@@ -6,6 +6,7 @@ use super::operands::{
 };
 use super::packed::{Packed, PackedConv};
 use super::sums::sum_columns;
+use crate::arch::dot::Rounding;
 use crate::error::{Error, check_len};
 use crate::layout::copy_channels;
 use crate::memory::buffer::with_scratch;
@@ -49,6 +50,14 @@ impl PackedConv {
                 let channels = Channels { first, of: shape.c };
                 self.run_map((map, channels), read, output, epilogue)
             }
+            ConvInput::Words(x, shape) => match &self.packed {
+                Packed::Dot(dot) if dot.reads_words(self.spec()) => {
+                    let g = self.geometry(shape, dot.pixel_words(), self.spec().out_channels)?;
+                    check_len("input", x.len(), shape.pixels() * dot.pixel_words())?;
+                    self.write(Source::Words(x), g, output, epilogue)
+                }
+                _ => Err(Error::spec("input", NO_WORDS)),
+            },
             ConvInput::WeightedSplits(splits) => {
                 splits.check()?;
                 if self.makes_weighted_sums(splits.shape) {
@@ -120,8 +129,34 @@ impl PackedConv {
                 }
                 g.out_pixel = of;
                 let mut out = map.after(first.min(map.len()));
-                self.packed.run(source, &g, &mut out, false, epilogue)?;
+                self.packed
+                    .run(source, &g, &mut out, How::default(), epilogue)?;
                 Ok(Map::default())
+            }
+            ConvOutput::For(next) => {
+                let Some([_, second]) = self.dots(next) else {
+                    return Err(Error::spec("output", NO_WORDS));
+                };
+                if epilogue.residual.is_some() {
+                    return Err(Error::spec("residual", "there is none to words"));
+                }
+                g.out_pixel = second.pixel_words();
+                let rounding = Some(second.rounding);
+                // SAFETY: every pixel's words are written: they hold whole panels, and nothing else.
+                unsafe {
+                    Map::written_by(g.output.pixels() * g.out_pixel, |out| {
+                        self.packed.run(
+                            source,
+                            &g,
+                            out,
+                            How {
+                                rounding,
+                                ..How::default()
+                            },
+                            epilogue,
+                        )
+                    })
+                }
             }
             ConvOutput::AddTo(out) => {
                 check_len("output", out.len(), g.output.len())?;
@@ -131,12 +166,29 @@ impl PackedConv {
                     return Err(Error::spec("output", problem));
                 }
                 let mut out = SharedMut::new(out);
-                self.packed.run(source, &g, &mut out, true, epilogue)?;
+                let how = How {
+                    accumulate: true,
+                    ..How::default()
+                };
+                self.packed.run(source, &g, &mut out, how, epilogue)?;
                 Ok(Map::default())
             }
         }
     }
 }
+
+/// How an output is written, if not as the sums of f32.
+#[derive(Clone, Copy, Default)]
+struct How {
+    /// Added to what `out` holds, which direct convolutions of one block can.
+    accumulate: bool,
+    /// As words, rounded so.
+    rounding: Option<Rounding>,
+}
+
+/// Where words meet a convolution that knows none.
+const NO_WORDS: &str =
+    "words go from one convolution of bf16 or of integers to another of the same";
 
 impl Packed {
     /// Writes a new map.
@@ -152,12 +204,12 @@ impl Packed {
         // SAFETY: every algorithm writes each pixel of each output channel.
         unsafe {
             Map::written_by(g.output.len(), |out| {
-                self.run(source, g, out, false, epilogue)
+                self.run(source, g, out, How::default(), epilogue)
             })
         }
     }
 
-    /// Applies the algorithm; `accumulate` adds to what `out` holds, which direct convolutions of one block can.
+    /// Applies the algorithm.
     ///
     /// # Errors
     /// For sums of the wrong length, and where an algorithm cannot read or write what it should.
@@ -166,7 +218,7 @@ impl Packed {
         source: Source,
         g: &Geometry,
         out: &mut SharedMut,
-        accumulate: bool,
+        how: How,
         mut epilogue: Epilogue,
     ) -> Result<(), Error> {
         if let Some(sums) = epilogue.sums.as_deref_mut() {
@@ -179,11 +231,13 @@ impl Packed {
         let tile = TileEpilogue {
             relu: epilogue.relu,
             residual: epilogue.residual,
-            accumulate,
+            accumulate: how.accumulate,
+            rounding: how.rounding,
         };
         match (self, source) {
-            (Packed::Direct(direct), _) => direct.run(g, source, out, tile, epilogue.sums),
             (Packed::Dot(dot), _) => dot.run(g, source, out, tile, epilogue.sums),
+            (_, Source::Words(_)) => return Err(Error::spec("input", NO_WORDS)),
+            (Packed::Direct(direct), _) => direct.run(g, source, out, tile, epilogue.sums),
             (_, Source::WeightedSplits(_)) => {
                 let problem = "only direct 1x1 convolutions read weighted sums";
                 return Err(Error::spec("algorithm", problem));
@@ -232,7 +286,13 @@ impl Packed {
             );
             with_scratch(output.len(), |dense_out| {
                 let shared = &mut SharedMut::new(dense_out);
-                self.run(Source::Map(dense_x), &dense, shared, false, epilogue)?;
+                self.run(
+                    Source::Map(dense_x),
+                    &dense,
+                    shared,
+                    How::default(),
+                    epilogue,
+                )?;
                 copy_channels((dense_out, output.c), output, (out, g.out_pixel));
                 Ok(())
             })

@@ -211,6 +211,13 @@ pub(crate) fn words(values: &[f32]) -> &[u32] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
 }
 
+/// Words as values, to be handed on: what they mean is for `words` to say.
+#[cfg(feature = "candle")]
+pub(crate) fn values(words: &[u32]) -> &[f32] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len()) }
+}
+
 /// The same, to be changed.
 pub(crate) fn words_mut(values: &mut [f32]) -> &mut [u32] {
     // SAFETY: as above, and borrowed for as long.

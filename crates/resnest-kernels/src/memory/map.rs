@@ -92,6 +92,18 @@ impl Map {
     }
 }
 
+impl Map {
+    /// The same of a map of words.
+    #[cfg(feature = "candle")]
+    pub fn into_words(self) -> (Vec<u32>, usize) {
+        let mut values = std::mem::ManuallyDrop::new(self.values);
+        let (pointer, len, capacity) = (values.as_mut_ptr(), values.len(), values.capacity());
+        // SAFETY: the vector is given up, and both types have the same size and alignment; any bits are a word.
+        let words = unsafe { Vec::from_raw_parts(pointer.cast(), len, capacity) };
+        (words, self.start)
+    }
+}
+
 impl From<Vec<f32>> for Map {
     fn from(values: Vec<f32>) -> Self {
         Map { values, start: 0 }

@@ -1,11 +1,12 @@
 //! Convolutions of tensors.
 
-use super::op::{add_to, apply, apply_with};
+use super::op::{InWords, add_to, apply, apply_in, apply_with};
 use super::storage::is_apart;
 use crate::conv::{ConvInput, ConvOutput, ConvPair, Epilogue, PackedConv};
 use crate::error::Error;
+use crate::memory::buffer::words;
 use crate::shape::Nhwc;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
@@ -50,6 +51,60 @@ pub(super) fn check_residual(residual: Nhwc, output: Nhwc) -> std::result::Resul
 }
 
 impl PackedConv {
+    /// How it reads `x`: words, if another convolution has [rounded it](Self::forward_for), else values.
+    pub(super) fn reads(&self, x: &Tensor) -> InWords {
+        InWords {
+            input: x.dtype() == DType::U32 && self.pixel_words().is_some(),
+            output: false,
+        }
+    }
+
+    /// The input of an operation that reads it so.
+    pub(super) fn input<'a>(
+        &self,
+        x: &'a [f32],
+        shape: Nhwc,
+        read: InWords,
+    ) -> (ConvInput<'a>, Nhwc) {
+        if !read.input {
+            return (ConvInput::Map(x, shape), shape);
+        }
+        // Other numbers of words are refused: they are not those of so many channels.
+        let c = match self.pixel_words() == Some(shape.c) {
+            true => self.spec().in_channels,
+            false => 0,
+        };
+        let shape = Nhwc { c, ..shape };
+        (ConvInput::Words(words(x), shape), shape)
+    }
+
+    /// Convolves as [`forward`](Self::forward) for the convolution `next` alone, which takes the result in the place of the
+    /// map: rounded to the words that `next` reads where they can agree on that
+    /// ([`rounds_for`](Self::rounds_for)), which changes no value, else that map.
+    ///
+    /// # Errors
+    /// As `forward`.
+    pub fn forward_for(&self, x: &Tensor, relu: bool, next: &PackedConv) -> Result<Tensor> {
+        if !self.rounds_for(next) {
+            return self.forward(x, None, relu);
+        }
+        let read = InWords {
+            output: true,
+            ..self.reads(x)
+        };
+        apply_in(x, "resnest-conv-for", read, |x, shape| {
+            let (input, shape) = self.input(x, shape, read);
+            let epilogue = Epilogue {
+                relu,
+                ..Epilogue::default()
+            };
+            let y = self.run(input, ConvOutput::For(next), epilogue)?;
+            let output = self.spec().output(shape)?;
+            let c = next.pixel_words().unwrap_or(output.c);
+            Ok((y, Nhwc { c, ..output }))
+        })
+    }
+
     /// Convolves a logical (N, C, H, W) tensor; adds `residual` if there is one, then ReLU if
     /// `relu`. An (N, C) tensor is one of single pixels, and gives (N, out): a linear layer.
     ///
@@ -66,29 +121,38 @@ impl PackedConv {
             self.add_to(map, x, relu)?;
             return Ok(map.clone());
         }
-        let residual = residual.as_deref();
-        apply_with(x, residual, "resnest-conv", |x, input, residual| {
+        let (residual, read) = (residual.as_deref(), self.reads(x));
+        let name = ("resnest-conv", read);
+        apply_with(x, residual, name, |x, shape, residual| {
+            let (input, shape) = self.input(x, shape, read);
             let epilogue = Epilogue {
                 relu,
                 residual,
                 sums: None,
             };
-            let y = self.run(ConvInput::Map(x, input), ConvOutput::New, epilogue)?;
-            Ok((y, self.spec().output(input)?))
+            let y = self.run(input, ConvOutput::New, epilogue)?;
+            Ok((y, self.spec().output(shape)?))
         })
     }
 
     /// Adds the convolution of `x` to `map` where it lies.
     fn add_to(&self, map: &Tensor, x: &Tensor, relu: bool) -> Result<()> {
-        add_to(map, x, "resnest-conv-onto", |x, input, map, shape| {
-            check_residual(shape, self.spec().output(input)?)?;
-            let epilogue = Epilogue {
-                relu,
-                ..Epilogue::default()
-            };
-            self.run(ConvInput::Map(x, input), ConvOutput::AddTo(map), epilogue)?;
-            Ok(())
-        })
+        let read = self.reads(x);
+        add_to(
+            map,
+            x,
+            ("resnest-conv-onto", read),
+            |x, input, map, shape| {
+                let (x, input) = self.input(x, input, read);
+                check_residual(shape, self.spec().output(input)?)?;
+                let epilogue = Epilogue {
+                    relu,
+                    ..Epilogue::default()
+                };
+                self.run(x, ConvOutput::AddTo(map), epilogue)?;
+                Ok(())
+            },
+        )
     }
 
     /// The same without a residual, and the mean of the result over height and width, (N, C), made from sums that
@@ -98,7 +162,9 @@ impl PackedConv {
     /// When shapes do not fit or the tensor is not f32 on the CPU.
     pub fn forward_with_means(&self, x: &Tensor, relu: bool) -> Result<(Tensor, Tensor)> {
         let means = Mutex::new(Vec::new());
-        let y = apply(x, "resnest-conv-means", |x, input| {
+        let read = self.reads(x);
+        let y = apply_in(x, "resnest-conv-means", read, |x, input| {
+            let (x, input) = self.input(x, input, read);
             let output = self.spec().output(input)?;
             let mut sums = vec![0.0; output.n * output.c];
             let epilogue = Epilogue {
@@ -106,7 +172,7 @@ impl PackedConv {
                 residual: None,
                 sums: Some(&mut sums),
             };
-            let y = self.run(ConvInput::Map(x, input), ConvOutput::New, epilogue)?;
+            let y = self.run(x, ConvOutput::New, epilogue)?;
             let scale = 1.0 / (output.h * output.w) as f32;
             sums.iter_mut().for_each(|sum| *sum *= scale);
             *means.lock().unwrap_or_else(PoisonError::into_inner) = sums;

@@ -1,6 +1,7 @@
 //! Tensors as channels-last slices.
 
 use crate::layout::{Strides, to_nhwc};
+use crate::memory::buffer::values;
 use crate::memory::map::Map;
 use crate::shape::Nhwc;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
@@ -67,6 +68,24 @@ pub(super) fn nhwc<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<(Valu
         Values::Copied(to_nhwc(values, strides, shape)?)
     };
     Ok((values, shape))
+}
+
+/// A map of words that a convolution has made for another one: channels-last, its channels counted in words. They come as
+/// values, which mean nothing: [`ConvInput::Words`](crate::ConvInput::Words) takes them.
+pub(super) fn words_as_values<'a>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<(Values<'a>, Nhwc)> {
+    let (strides, shape) = strides(layout)?;
+    match storage {
+        CpuStorage::U32(words) if strides.is_channels_last(shape) => {
+            match words.get(strides.offset..strides.offset + shape.len()) {
+                Some(words) => Ok((Values::Borrowed(values(words)), shape)),
+                None => bail!("the layout reaches beyond its storage"),
+            }
+        }
+        _ => bail!("a map of words is channels-last and u32"),
+    }
 }
 
 /// Which memory a tensor lies in: tensors of the same have one lock.

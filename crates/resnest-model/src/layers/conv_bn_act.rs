@@ -7,7 +7,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use resnest_kernels::{ConvPair, Residual};
+use resnest_kernels::{ConvPair, PackedConv, Residual};
 
 use super::act::Act;
 use super::blur_pool::{Aa, create_aa};
@@ -82,14 +82,34 @@ pub(crate) fn conv_act(conv: &Conv2d, act: Act, x: &Tensor, trace: &mut Trace) -
     Ok(y)
 }
 
+/// [`conv_norm_act`] for the convolution `next` alone: what it gives may be in the form that `next` reads best, and is for
+/// nobody else.
+pub(crate) fn conv_norm_act_for(
+    conv: &Conv2d,
+    norm: &impl Normalise,
+    act: Act,
+    x: &Tensor,
+    next: Option<&PackedConv>,
+    trace: &mut Trace,
+) -> Result<Tensor> {
+    match (conv.packed(), next) {
+        (Some(kernel), Some(next)) if norm.foldable().is_some() && !trace.is_on() => {
+            kernel.forward_for(x, act == Act::Relu, next)
+        }
+        _ => conv_norm_act(conv, norm, act, x, trace),
+    }
+}
+
 /// A convolution, its norm, and the activation after them.
 type Layer<'a, N> = (&'a Conv2d, &'a N, Act);
 
 /// Two such layers, one after the other: as a single kernel where there is one for the pair and no steps are recorded.
+/// `next` is the convolution that alone reads the result, if there is one.
 pub(crate) fn conv_norm_act_twice<'a, N: Normalise>(
     first: Layer<'a, N>,
     second: Layer<'a, N>,
     x: &Tensor,
+    next: Option<&Conv2d>,
     trace: &mut Trace,
 ) -> Result<Tensor> {
     let folded = |conv: &'a Conv2d, norm: &N| conv.packed().filter(|_| norm.foldable().is_some());
@@ -101,9 +121,10 @@ pub(crate) fn conv_norm_act_twice<'a, N: Normalise>(
         return pair.forward(x, relu);
     }
     let (conv, norm, act) = first;
-    let between = conv_norm_act(conv, norm, act, x, trace)?;
+    let between = conv_norm_act_for(conv, norm, act, x, second.0.packed(), trace)?;
     let (conv, norm, act) = second;
-    conv_norm_act(conv, norm, act, &between, trace)
+    let next = next.and_then(Conv2d::packed);
+    conv_norm_act_for(conv, norm, act, &between, next, trace)
 }
 
 /// `ConvNormAct`, its activation left to the caller: blocks apply none after the last.

@@ -8,7 +8,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::{sigmoid, softmax};
-use resnest_kernels::{PackedSplitAttention, Residual, SplitAttentionWeights};
+use resnest_kernels::{PackedConv, PackedSplitAttention, Residual, SplitAttentionWeights};
 
 use super::act::Act;
 use super::conv::{Conv2d, Conv2dConfig};
@@ -156,6 +156,14 @@ impl SplitAttn {
         }
         let x = self.forward(x, trace)?;
         conv_norm_add_act(conv, norm, shortcut, &x, trace)
+    }
+
+    /// The convolution that makes the splits, once it is packed.
+    pub(crate) fn packed(&self) -> Option<&PackedConv> {
+        match &self.how {
+            How::Composed(_) => None,
+            How::Fused(fused) => fused.kernel.conv(),
+        }
     }
 
     /// Packs all layers into one kernel.

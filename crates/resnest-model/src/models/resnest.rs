@@ -9,7 +9,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use resnest_kernels::Residual;
+use resnest_kernels::{PackedConv, Residual};
 
 use crate::block::{BlockSpec, Downsample, ResidualBlock};
 use crate::config::{Block, MOST_CHANNELS, NormLayer, ResNestArgs, ResNetConfig, StemType};
@@ -18,7 +18,7 @@ use crate::fuse::Fuser;
 use crate::helpers::group_width;
 use crate::layers::act::Act;
 use crate::layers::conv::{Conv2d, Conv2dConfig};
-use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_add_act};
+use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_act_for, conv_norm_add_act};
 use crate::layers::norm::BatchNorm2d;
 use crate::layers::pool::{AvgPool2d, AvgPoolRule};
 use crate::layers::split_attn::{SplitAttn, attn_chans};
@@ -72,7 +72,9 @@ impl ResNestBottleneck {
 
 impl ResidualBlock for ResNestBottleneck {
     fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
-        let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
+        let next = self.conv2.packed().filter(|_| self.avd_first.is_none());
+        let conv = &self.conv1;
+        let mut out = conv_norm_act_for(conv, &self.bn1, Act::Relu, &x, next, trace)?;
         if let Some(pool) = &self.avd_first {
             out = pool.forward(&out, trace)?;
         }
@@ -120,6 +122,14 @@ impl Conv2 {
             conv: Conv2d::new(width, width, config, vb.pp("conv2"))?,
             bn2: BatchNorm2d::new(width, vb.pp("bn2"))?,
         })
+    }
+
+    /// The convolution that alone reads its input, once it is packed.
+    fn packed(&self) -> Option<&PackedConv> {
+        match self {
+            Conv2::SplitAttn(conv2) => conv2.packed(),
+            Conv2::Plain { conv, .. } => conv.packed(),
+        }
     }
 
     fn forward(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {

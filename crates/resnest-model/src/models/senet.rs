@@ -18,7 +18,7 @@ use crate::fuse::Fuser;
 use crate::helpers::group_width;
 use crate::layers::act::Act;
 use crate::layers::conv::{Conv2d, Conv2dConfig};
-use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_act_twice};
+use crate::layers::conv_bn_act::{conv_norm_act, conv_norm_act_for, conv_norm_act_twice};
 use crate::layers::gate::conv_norm_act_gate_add_relu;
 use crate::layers::norm::BatchNorm2d;
 use crate::layers::squeeze_excite::SeModule;
@@ -138,7 +138,7 @@ impl ResidualBlock for Bottleneck {
     fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let first = (&self.conv1, &self.bn1, Act::Relu);
         let second = (&self.conv2, &self.bn2, Act::Relu);
-        let out = conv_norm_act_twice(first, second, &x, trace)?;
+        let out = conv_norm_act_twice(first, second, &x, Some(&self.conv3), trace)?;
         let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_act_gate_add_relu(
             &self.conv3,
@@ -200,7 +200,8 @@ impl SeResNetBlock {
 
 impl ResidualBlock for SeResNetBlock {
     fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
-        let out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
+        let (conv, next) = (&self.conv1, self.conv2.packed());
+        let out = conv_norm_act_for(conv, &self.bn1, Act::Relu, &x, next, trace)?;
         let shortcut = Downsample::shortcut(self.downsample.as_ref(), x, trace)?;
         conv_norm_act_gate_add_relu(
             &self.conv2,

@@ -46,6 +46,8 @@ pub(crate) struct DotPanel<'a> {
     /// The residual is what `out` holds.
     pub accumulate: bool,
     pub relu: bool,
+    /// `out` gets words, rounded with this as the inputs are: places and steps in it count words. No residual then.
+    pub rounding: Option<Rounding>,
     /// What will be written next.
     pub prefetch_output: OutputPrefetch<'a>,
 }
@@ -58,7 +60,7 @@ impl DotPanel<'_> {
     pub unsafe fn run(&self, isa: Isa, sums: Option<&mut [f32]>) {
         let kernels = isa.dots(self.element);
         let width = self.registers * kernels.lanes;
-        self.check(width, kernels.lanes, sums.as_deref());
+        self.check(width, (kernels.lanes, kernels.values), sums.as_deref());
         let sums = sums.map(|s| s.as_mut_ptr());
         let tiles = kernels.tile[self.registers - 1];
         let mut runs = self.runs(tiles);
@@ -132,6 +134,7 @@ impl DotPanel<'_> {
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),
                 relu: self.relu,
+                rounding: self.rounding,
                 far: self.out.len() >= FAR_OUTPUT,
                 sums: std::ptr::null_mut(),
                 prefetch: std::ptr::null(),
@@ -150,7 +153,7 @@ impl DotPanel<'_> {
     }
 
     /// Panics unless every access of the kernels lies inside its slice.
-    fn check(&self, width: usize, lanes: usize, sums: Option<&[f32]>) {
+    fn check(&self, width: usize, (lanes, values): (usize, usize), sums: Option<&[f32]>) {
         let t = self.table;
         assert!(self.batches > 0, "no batch");
         assert!(
@@ -174,7 +177,14 @@ impl DotPanel<'_> {
         let end = self.out_start
             + (self.batches - 1) * self.out_batch
             + t.pixels.saturating_sub(1) * self.row_stride
-            + self.cols;
+            + match self.rounding {
+                Some(_) => self.cols.div_ceil(values),
+                None => self.cols,
+            };
+        assert!(
+            self.rounding.is_none() || self.residual.is_none() && !self.accumulate,
+            "a residual of words"
+        );
         assert!(t.pixels == 0 || end <= self.out.len(), "output too short");
         assert!(
             self.residual.is_none_or(|r| r.len() == self.out.len()),

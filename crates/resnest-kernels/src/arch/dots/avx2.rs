@@ -1,9 +1,9 @@
 //! Products of words on AVX2: bf16 as f32, integers as 16-bit ones, exactly; and with AVX-VNNI's instruction.
 
-use super::plain::{SplitBf16, round_bf16, round_int8, round_int16};
+use super::plain::{SplitBf16, round_bf16, round_int8, round_int16, store_each};
 use super::table::dot_kernels;
 use crate::arch::avx2::F32x8;
-use crate::arch::dot::Dot;
+use crate::arch::dot::{Dot, Rounding, quantised};
 use std::arch::x86_64::*;
 
 /// A register of integers as f32, times its factors.
@@ -18,12 +18,13 @@ unsafe fn scaled(sum: __m256i, scale: *const f32) -> F32x8 {
 
 /// What both kinds of integers share.
 macro_rules! integers {
-    ($dot:ident, $multiply:expr) => {
+    ($dot:ident, $multiply:expr, $stored:ty) => {
         // SAFETY (for every intrinsic): the caller grants the instruction set and the memory (`Dot`).
         impl Dot for $dot {
             type V = F32x8;
             type Sum = __m256i;
             type Words = __m256i;
+            const VALUES: usize = size_of::<u32>() / size_of::<$stored>();
 
             #[inline(always)]
             unsafe fn zero() -> __m256i {
@@ -60,6 +61,13 @@ macro_rules! integers {
                 // SAFETY: see the impl.
                 unsafe { scaled(sum, scale) }
             }
+
+            #[inline(always)]
+            unsafe fn store_rounded(values: F32x8, p: *mut u8, n: usize, rounding: Rounding) {
+                let round = |x| <$stored>::from(quantised(x, rounding));
+                // SAFETY: passed on to the caller.
+                unsafe { store_each(values, p.cast(), n, round) }
+            }
         }
     };
 }
@@ -68,23 +76,23 @@ macro_rules! integers {
 #[derive(Clone, Copy)]
 pub(crate) struct Int16;
 
-integers!(Int16, |sum, x, w| _mm256_add_epi32(
-    sum,
-    _mm256_madd_epi16(x, w)
-));
+integers!(
+    Int16,
+    |sum, x, w| _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)),
+    u16
+);
 
 /// Four u8 by four i8 in one instruction, without saturation.
 #[derive(Clone, Copy)]
 pub(crate) struct Vnni;
 
-integers!(Vnni, |sum, x, w| _mm256_dpbusd_avx_epi32(sum, x, w));
+integers!(Vnni, |sum, x, w| _mm256_dpbusd_avx_epi32(sum, x, w), u8);
 
 dot_kernels!(
     bf16,
     bf16,
     "avx2",
     SplitBf16<F32x8>,
-    2,
     16,
     round_bf16,
     [target_feature(enable = "avx2,fma")]
@@ -94,7 +102,6 @@ dot_kernels!(
     integers,
     "avx2",
     Int16,
-    2,
     16,
     round_int16,
     [target_feature(enable = "avx2,fma")]
@@ -104,7 +111,6 @@ dot_kernels!(
     integers,
     "avx-vnni",
     Vnni,
-    4,
     16,
     round_int8,
     [target_feature(enable = "avx2,fma,avxvnni")]

@@ -3,7 +3,8 @@
 use super::plain::{SplitBf16, round_bf16};
 use super::table::dot_kernels;
 use crate::arch::avx512::F32x16;
-use crate::arch::dot::{Dot, RoundBf16, Rounding};
+use crate::arch::dot::{Bf16Dot, Dot, Rounding};
+use crate::arch::vector::Vector;
 use std::arch::x86_64::*;
 
 /// Two bf16 by two, in one instruction.
@@ -15,6 +16,7 @@ impl Dot for Bf16 {
     type V = F32x16;
     type Sum = __m512;
     type Words = __m512i;
+    const VALUES: usize = 2;
 
     #[inline(always)]
     unsafe fn zero() -> __m512 {
@@ -56,18 +58,24 @@ impl Dot for Bf16 {
     unsafe fn to_f32(sum: __m512, _scale: *const f32) -> F32x16 {
         F32x16(sum)
     }
-}
 
-impl RoundBf16 for Bf16 {
     #[inline(always)]
-    unsafe fn store_rounded(values: F32x16, p: *mut u16) {
-        // SAFETY: the caller grants AVX512_BF16 and 16 writable places.
+    unsafe fn store_rounded(values: F32x16, p: *mut u8, n: usize, _: Rounding) {
+        // SAFETY: the caller grants AVX512_BF16 and `n` writable places.
         unsafe {
             let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values.0));
-            _mm256_storeu_si256(p.cast(), rounded);
+            if n == F32x16::LANES {
+                _mm256_storeu_si256(p.cast(), rounded);
+            } else {
+                let mut lanes = [0u16; 16];
+                _mm256_storeu_si256(lanes.as_mut_ptr().cast(), rounded);
+                p.copy_from_nonoverlapping(lanes.as_ptr().cast(), 2 * n);
+            }
         }
     }
 }
+
+impl Bf16Dot for Bf16 {}
 
 /// Four u8 by four i8, in one instruction, without saturation.
 #[derive(Clone, Copy)]
@@ -78,6 +86,7 @@ impl Dot for Vnni {
     type V = F32x16;
     type Sum = __m512i;
     type Words = __m512i;
+    const VALUES: usize = 4;
 
     #[inline(always)]
     unsafe fn zero() -> __m512i {
@@ -114,6 +123,21 @@ impl Dot for Vnni {
         // SAFETY: see the impl.
         F32x16(unsafe { _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(scale)) })
     }
+
+    #[inline(always)]
+    unsafe fn store_rounded(values: F32x16, p: *mut u8, n: usize, rounding: Rounding) {
+        // SAFETY: the caller grants the instruction set and `n` writable places.
+        unsafe {
+            let bytes = quantise(values.0, rounding);
+            if n == F32x16::LANES {
+                _mm_storeu_si128(p.cast(), bytes);
+            } else {
+                let mut lanes = [0u8; 16];
+                _mm_storeu_si128(lanes.as_mut_ptr().cast(), bytes);
+                p.copy_from_nonoverlapping(lanes.as_ptr(), n);
+            }
+        }
+    }
 }
 
 /// The first `n` of 16 lanes.
@@ -149,6 +173,24 @@ unsafe fn round_to_bf16(x: *const f32, values: usize, words: *mut u32, _: Roundi
     }
 }
 
+/// Sixteen values as [`quantised`](crate::arch::dot::quantised) gives them.
+///
+/// # Safety
+/// The CPU has AVX-512F.
+#[inline(always)]
+unsafe fn quantise(x: __m512, rounding: Rounding) -> __m128i {
+    // SAFETY: the caller grants the instruction set.
+    unsafe {
+        let (least, most) = (_mm512_set1_ps(-65536.0), _mm512_set1_ps(65536.0));
+        let steps = _mm512_mul_ps(x, _mm512_set1_ps(rounding.inverse));
+        // Of a NaN and anything these give the second operand: NaN stays, and becomes the least integer.
+        let steps = _mm512_min_ps(most, _mm512_max_ps(least, steps));
+        let zero_point = _mm512_set1_epi32(rounding.zero_point as i32);
+        let q = _mm512_add_epi32(_mm512_cvtps_epi32(steps), zero_point);
+        _mm512_cvtusepi32_epi8(_mm512_max_epi32(q, _mm512_setzero_si512()))
+    }
+}
+
 /// Rounds to four 8-bit integers a word, as [`quantised`](crate::arch::dot::quantised).
 ///
 /// # Safety
@@ -157,25 +199,16 @@ unsafe fn round_to_bf16(x: *const f32, values: usize, words: *mut u32, _: Roundi
 unsafe fn round_to_int8(x: *const f32, values: usize, words: *mut u32, rounding: Rounding) {
     // SAFETY: the caller's promise; masked lanes are not touched.
     unsafe {
-        let inverse = _mm512_set1_ps(rounding.inverse);
-        let zero_point = _mm512_set1_epi32(rounding.zero_point as i32);
-        let (least, most) = (_mm512_set1_ps(-65536.0), _mm512_set1_ps(65536.0));
-        let bytes = |x: __m512| {
-            let steps = _mm512_mul_ps(x, inverse);
-            // Of a NaN and anything these give the second operand: NaN stays, and becomes the least integer.
-            let steps = _mm512_min_ps(most, _mm512_max_ps(least, steps));
-            let q = _mm512_add_epi32(_mm512_cvtps_epi32(steps), zero_point);
-            _mm512_cvtusepi32_epi8(_mm512_max_epi32(q, _mm512_setzero_si512()))
-        };
         let mut at = 0;
         while at + 16 <= values {
-            let q = bytes(_mm512_loadu_ps(x.add(at)));
+            let q = quantise(_mm512_loadu_ps(x.add(at)), rounding);
             _mm_storeu_si128(words.add(at / 4).cast(), q);
             at += 16;
         }
         if at < values {
             // Zeros, where nothing is read, become the zero point.
-            let q = bytes(_mm512_maskz_loadu_ps(mask(values - at), x.add(at)));
+            let x = _mm512_maskz_loadu_ps(mask(values - at), x.add(at));
+            let q = quantise(x, rounding);
             let mut last = [0; 4];
             _mm_storeu_si128(last.as_mut_ptr().cast(), q);
             for (i, word) in last.into_iter().enumerate().take((values - at).div_ceil(4)) {
@@ -190,7 +223,6 @@ dot_kernels!(
     bf16,
     "avx512",
     SplitBf16<F32x16>,
-    2,
     32,
     round_bf16,
     [target_feature(enable = "avx512f")]
@@ -200,7 +232,6 @@ dot_kernels!(
     bf16,
     "avx512-bf16",
     Bf16,
-    2,
     32,
     round_to_bf16,
     [target_feature(enable = "avx512f,avx512bf16")]
@@ -210,7 +241,6 @@ dot_kernels!(
     integers,
     "avx512-vnni",
     Vnni,
-    4,
     32,
     round_to_int8,
     [target_feature(enable = "avx512f,avx512vnni")]

@@ -2,7 +2,7 @@
 //! instructions for them are held to.
 
 use super::table::dot_kernels;
-use crate::arch::dot::{Dot, RoundBf16, Rounding, bf16_bits, quantised};
+use crate::arch::dot::{Bf16Dot, Dot, Rounding, bf16_bits, quantised};
 use crate::arch::portable::F32x8;
 use crate::arch::vector::Vector;
 
@@ -14,6 +14,7 @@ impl<V: Vector> Dot for SplitBf16<V> {
     type V = V;
     type Sum = V;
     type Words = [V; 2];
+    const VALUES: usize = 2;
 
     #[inline(always)]
     unsafe fn zero() -> V {
@@ -54,19 +55,34 @@ impl<V: Vector> Dot for SplitBf16<V> {
     unsafe fn to_f32(sum: V, _scale: *const f32) -> V {
         sum
     }
+
+    #[inline(always)]
+    unsafe fn store_rounded(values: V, p: *mut u8, n: usize, _: Rounding) {
+        // SAFETY: passed on to the caller.
+        unsafe { store_each(values, p.cast::<u16>(), n, bf16_bits) }
+    }
 }
 
-impl<V: Vector> RoundBf16 for SplitBf16<V> {
-    #[inline(always)]
-    unsafe fn store_rounded(values: V, p: *mut u16) {
-        let mut lanes = [0.0; 16];
-        debug_assert!(V::LANES <= 16);
-        // SAFETY: 16 values hold a register; the caller grants as many writable places as it has lanes.
-        unsafe {
-            values.store(lanes.as_mut_ptr());
-            for (i, lane) in lanes.into_iter().enumerate().take(V::LANES) {
-                p.add(i).write(bf16_bits(lane));
-            }
+impl<V: Vector> Bf16Dot for SplitBf16<V> {}
+
+/// Writes the first `n` lanes, each as `round` makes it.
+///
+/// # Safety
+/// `p` is valid for writing `n` values.
+#[inline(always)]
+pub(super) unsafe fn store_each<V: Vector, T>(
+    values: V,
+    p: *mut T,
+    n: usize,
+    round: impl Fn(f32) -> T,
+) {
+    let mut lanes = [0.0; 16];
+    debug_assert!(V::LANES <= 16);
+    // SAFETY: 16 values hold a register; the caller grants `n` places.
+    unsafe {
+        values.store(lanes.as_mut_ptr());
+        for (i, lane) in lanes.into_iter().enumerate().take(n) {
+            p.add(i).write_unaligned(round(lane));
         }
     }
 }
@@ -79,6 +95,7 @@ impl Dot for PlainInt8 {
     type V = F32x8;
     type Sum = [i32; 8];
     type Words = [u32; 8];
+    const VALUES: usize = 4;
 
     #[inline(always)]
     unsafe fn zero() -> [i32; 8] {
@@ -118,6 +135,12 @@ impl Dot for PlainInt8 {
         let sum = sum.map(|sum| sum as f32);
         // SAFETY: the caller grants 8 readable factors.
         unsafe { F32x8::load(sum.as_ptr()).mul(F32x8::load(scale)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_rounded(values: F32x8, p: *mut u8, n: usize, rounding: Rounding) {
+        // SAFETY: passed on to the caller.
+        unsafe { store_each(values, p, n, |x| quantised(x, rounding)) }
     }
 }
 
@@ -180,14 +203,14 @@ pub(crate) unsafe fn round_int16(
     }
 }
 
-dot_kernels!(bf16, bf16, "plain", SplitBf16<F32x8>, 2, 16, round_bf16, []);
-dot_kernels!(int8, integers, "plain", PlainInt8, 4, 16, round_int8, []);
+dot_kernels!(bf16, bf16, "plain", SplitBf16<F32x8>, 16, round_bf16, []);
+dot_kernels!(int8, integers, "plain", PlainInt8, 16, round_int8, []);
 
 #[cfg(target_arch = "aarch64")]
 mod neon {
     use super::*;
     use crate::arch::neon::F32x8;
-    dot_kernels!(bf16, bf16, "neon", SplitBf16<F32x8>, 2, 32, round_bf16, []);
+    dot_kernels!(bf16, bf16, "neon", SplitBf16<F32x8>, 32, round_bf16, []);
 }
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::bf16 as neon_bf16;

@@ -74,7 +74,7 @@ macro_rules! dot_kernels {
             input::<$crate::arch::form::B4, 6, 4>,
         ]);
     };
-    ($module:ident, $kind:ident, $name:literal, $dot:ty, $values:literal, $registers:tt, $round:path, [$($feature:meta)?]) => {
+    ($module:ident, $kind:ident, $name:literal, $dot:ty, $registers:tt, $round:path, [$($feature:meta)?]) => {
         pub(crate) mod $module {
             use super::*;
 
@@ -103,7 +103,7 @@ macro_rules! dot_kernels {
                 $crate::arch::dots::table::DotKernels {
                     name: $name,
                     lanes: <<$dot as $crate::arch::dot::Dot>::V as $crate::arch::vector::Vector>::LANES,
-                    values: $values,
+                    values: <$dot as $crate::arch::dot::Dot>::VALUES,
                     tile: $crate::arch::dots::table::dot_kernels!(@tiles $registers),
                     round,
                     winograd_input: INPUT,

@@ -1,7 +1,7 @@
 //! The micro-kernel of words: M pixels times N registers of output channels, all taps, all of k.
 
 use super::tile::{load_row, store_row};
-use crate::arch::dot::Dot;
+use crate::arch::dot::{Dot, Rounding};
 use crate::arch::prefetch::{prefetch_for_writing, prefetch_near};
 use crate::arch::vector::Vector;
 use crate::tuning::{LINE, UNROLL};
@@ -26,8 +26,12 @@ pub(crate) struct DotTileArgs {
     pub padding: *const u32,
     /// `[tap][k][width]`
     pub w: *const u32,
+    /// Values, or with `rounding` words.
     pub out: *mut f32,
+    /// From one pixel to the next in `out` and `residual`, in values or words.
     pub row_stride: usize,
+    /// What is stored is rounded with this, as the inputs are; there is no residual then.
+    pub rounding: Option<Rounding>,
     /// Valid columns of the panel: all but the last register are full.
     pub cols: usize,
     /// A panel's width of what integer sums start from, or null for zero.
@@ -212,12 +216,33 @@ unsafe fn epilogue<D: Dot, const M: usize, const N: usize>(
             for n in 0..N {
                 totals[n] = totals[n].add(row[n]);
             }
-            store_row::<D::V, N>(&row, a.out.add(place), a.cols);
+            match a.rounding {
+                None => store_row::<D::V, N>(&row, a.out.add(place), a.cols),
+                Some(rounding) => store_words::<D, N>(&row, a.out.add(place), a.cols, rounding),
+            }
         });
         if !a.sums.is_null() {
             for (n, total) in totals.into_iter().enumerate() {
                 total.store(a.sums.add(n * D::V::LANES));
             }
         }
+    }
+}
+
+/// # Safety
+/// `p` is valid for writing `cols` rounded values, `(N-1)*LANES < cols <= N*LANES`.
+#[inline(always)]
+unsafe fn store_words<D: Dot, const N: usize>(
+    row: &[D::V; N],
+    p: *mut f32,
+    cols: usize,
+    rounding: Rounding,
+) {
+    let size = size_of::<u32>() / D::VALUES;
+    for (n, values) in row.iter().enumerate() {
+        let first = n * D::V::LANES;
+        let count = D::V::LANES.min(cols - first);
+        // SAFETY: registers before the last are full, the last writes what is left of `cols`.
+        unsafe { D::store_rounded(*values, p.cast::<u8>().add(first * size), count, rounding) };
     }
 }

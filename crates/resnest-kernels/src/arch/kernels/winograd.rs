@@ -1,7 +1,7 @@
 //! Winograd's transforms of input and output tiles, vectorised over channels.
 
 use super::rows::{load, store};
-use crate::arch::dot::RoundBf16;
+use crate::arch::dot::{Bf16Dot, Rounding};
 use crate::arch::form::{StridedTransform, Transform};
 use crate::arch::vector::Vector;
 use std::mem::MaybeUninit;
@@ -100,11 +100,14 @@ impl<V: Vector> Put<V> for AsF32 {
 /// Rounded to bf16.
 pub(crate) struct AsBf16<D>(std::marker::PhantomData<D>);
 
-impl<D: RoundBf16> Put<D::V> for AsBf16<D> {
+impl<D: Bf16Dot> Put<D::V> for AsBf16<D> {
     #[inline(always)]
     unsafe fn put(value: D::V, out: *mut f32, at: usize) {
         // SAFETY: passed on to the caller.
-        unsafe { D::store_rounded(value, out.cast::<u16>().add(at)) }
+        unsafe {
+            let p = out.cast::<u16>().add(at).cast();
+            D::store_rounded(value, p, D::V::LANES, Rounding::default());
+        }
     }
 }
 

@@ -131,6 +131,7 @@ impl Run<'_> {
                 });
                 self.panels((x, 0), &table.offsets, task, next_weights);
             }
+            Input::Source(Source::Words(_)) => unreachable!("words go to `DotConv` alone"),
             Input::Source(Source::Map(x)) => {
                 table.of(self.id, &task.pixels, |offsets| {
                     g.fill_table(offsets, task.pixels.clone())

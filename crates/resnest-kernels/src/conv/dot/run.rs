@@ -1,7 +1,7 @@
 //! The tasks of a convolution of low precision, and what each does.
 
 use super::frame::Frame;
-use super::weights::DotConv;
+use super::weights::{DotConv, row_words};
 use crate::arch::checked::dot_tile::{DotPanel, round};
 use crate::arch::checked::offsets::OffsetTable;
 use crate::arch::checked::tile::OutputPrefetch;
@@ -14,7 +14,7 @@ use crate::memory::buffer::{with_scratch, words, words_mut};
 use crate::memory::rows::{RowLayout, for_each_share};
 use crate::memory::share::SharedMut;
 use crate::threads::parallel::parallel_for_with_next;
-use crate::tuning::{LINE, SPLIT_PIXELS_FROM};
+use crate::tuning::SPLIT_PIXELS_FROM;
 
 /// Tasks that round an input.
 const ROUND_TASKS: usize = 16;
@@ -49,11 +49,12 @@ impl DotConv {
                 });
             }
             Source::Map(x) if !self.rounds_in_tasks(g) => {
-                with_scratch(self.pixel_words(g) * g.input.pixels(), |values| {
+                with_scratch(self.pixel_words() * g.input.pixels(), |values| {
                     self.round_all(g, x, values);
                     self.run_tasks(g, Input::Words(words(values)), out, epilogue, sums);
                 });
             }
+            Source::Words(x) => self.run_tasks(g, Input::Words(x), out, epilogue, sums),
             _ => self.run_tasks(g, Input::Values(source), out, epilogue, sums),
         }
     }
@@ -63,13 +64,8 @@ impl DotConv {
         g.spec.kernel == 1 && g.spec.padding == 0 && g.output.pixels() >= SPLIT_PIXELS_FROM
     }
 
-    /// Words of a pixel of a rounded map.
-    fn pixel_words(&self, g: &Geometry) -> usize {
-        row_words(g.spec.groups * self.k)
-    }
-
     fn round_all(&self, g: &Geometry, x: &[f32], out: &mut [f32]) {
-        let layout = RowLayout::dense(g.input.pixels(), self.pixel_words(g));
+        let layout = RowLayout::dense(g.input.pixels(), self.pixel_words());
         let work = 2 * g.input.len();
         for_each_share(
             &mut SharedMut::new(out),
@@ -123,15 +119,6 @@ impl DotConv {
     }
 }
 
-/// From one row of so many words to the next: rows a multiple of 4 KB apart would meet in the same sets of the L1
-/// cache.
-fn row_words(words: usize) -> usize {
-    match words.is_multiple_of(1024) {
-        true => words + LINE,
-        false => words,
-    }
-}
-
 /// One application.
 struct Run<'a> {
     conv: &'a DotConv,
@@ -164,7 +151,7 @@ impl Run<'_> {
         match self.input {
             Input::Words(x) => {
                 let words = Geometry {
-                    x_pixel: conv.pixel_words(g),
+                    x_pixel: conv.pixel_words(),
                     x_plane: 0,
                     ..*g
                 };
@@ -219,6 +206,8 @@ impl Run<'_> {
                     round(&x[at..at + conv.channels], row);
                 }
             }
+            // They are rounded already.
+            Source::Words(_) => {}
             Source::WeightedSplits(splits) => {
                 with_scratch(task.pixels.len() * conv.channels, |sums| {
                     splits.sum_pixels(g.isa, task.pixels.clone(), sums);
@@ -246,11 +235,16 @@ impl Run<'_> {
             let shape = packed.list[panels.start];
             let channel = task.group * g.spec.group_out() + shape.first;
             let width = shape.registers * g.isa.dots(packed.element).lanes;
+            // Channels of a place in the output.
+            let each = match self.epilogue.rounding {
+                Some(_) => packed.values,
+                None => 1,
+            };
             let panel = DotPanel {
                 element: packed.element,
                 batches: panels.len(),
                 x_batch: 0,
-                out_batch: width,
+                out_batch: width / each,
                 x,
                 x_start,
                 table,
@@ -266,11 +260,12 @@ impl Run<'_> {
                 integers: packed.integers(task.group, panels.clone()),
                 bias: Some(packed.bias(task.group, panels.clone())),
                 out: self.out,
-                out_start: task.pixels.start * g.out_pixel + g.out_at(channel),
+                out_start: task.pixels.start * g.out_pixel + channel / each,
                 row_stride: g.out_pixel,
                 residual: self.epilogue.residual,
                 accumulate: self.epilogue.accumulate,
                 relu: self.epilogue.relu,
+                rounding: self.epilogue.rounding,
                 prefetch_output: OutputPrefetch::default(),
             };
             let Some(sums) = self.partial_sums else {

@@ -9,7 +9,7 @@ use crate::conv::panel::{PanelShape, equal_panels};
 use crate::error::Error;
 use crate::memory::buffer::Aligned;
 use crate::shape::ConvSpec;
-use crate::tuning::COLD_WEIGHT_MACS;
+use crate::tuning::{COLD_WEIGHT_MACS, LINE};
 use std::ops::Range;
 
 /// The largest weight of an output channel becomes this.
@@ -17,8 +17,8 @@ const MOST_WEIGHT: f32 = 127.0;
 
 /// Weights rounded and packed as words: `[group][panel][tap][k][width]`, zeros after a panel's last channel.
 pub(crate) struct DotConv {
-    pub(super) element: Element,
-    pub(super) rounding: Rounding,
+    pub element: Element,
+    pub rounding: Rounding,
     pub(super) list: Vec<PanelShape>,
     /// Whether the taps of a row of the kernel are one.
     pub(super) joined: bool,
@@ -26,7 +26,9 @@ pub(crate) struct DotConv {
     pub(super) channels: usize,
     pub(super) k: usize,
     /// Values of a word.
-    values: usize,
+    pub(super) values: usize,
+    /// Groups.
+    groups: usize,
     taps: usize,
     lanes: usize,
     /// Padded output channels of a group.
@@ -95,6 +97,7 @@ impl DotConv {
             channels,
             k,
             values,
+            groups: spec.groups,
             taps,
             lanes,
             width,
@@ -168,6 +171,22 @@ impl DotConv {
         }
     }
 
+    /// Words of a pixel of a rounded map.
+    pub fn pixel_words(&self) -> usize {
+        row_words(self.groups * self.k)
+    }
+
+    /// Whether it can read a rounded map that another convolution wrote, channel after channel.
+    pub fn reads_words(&self, spec: &ConvSpec) -> bool {
+        let whole = self.channels.is_multiple_of(self.values);
+        !self.joined && whole && self.pixel_words() == spec.in_channels / self.values
+    }
+
+    /// Whether it can write one: each panel ends with a whole word.
+    pub fn writes_words(&self, spec: &ConvSpec) -> bool {
+        spec.group_out().is_multiple_of(self.values)
+    }
+
     /// The first of some panels and those after it that have its shape.
     pub(super) fn of_one_shape(&self, panels: Range<usize>) -> Range<usize> {
         let shape = |p: &PanelShape| (p.cols, p.registers);
@@ -220,5 +239,14 @@ impl DotConv {
     pub fn bytes(&self) -> usize {
         let values = [&self.weights, &self.start, &self.scale, &self.bias];
         values.map(Aligned::len).iter().sum::<usize>() * size_of::<f32>()
+    }
+}
+
+/// From one row of so many words to the next: rows a multiple of 4 KB apart would meet in the same sets of the L1
+/// cache.
+pub(super) fn row_words(words: usize) -> usize {
+    match words.is_multiple_of(1024) {
+        true => words + LINE,
+        false => words,
     }
 }

@@ -74,6 +74,7 @@ impl Run<'_> {
                             residual: None,
                             accumulate: false,
                             relu: false,
+                            rounding: None,
                             prefetch_output,
                         };
                         // SAFETY: m is this task's own.

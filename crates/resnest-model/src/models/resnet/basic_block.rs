@@ -16,7 +16,7 @@ use crate::fuse::Fuser;
 use crate::layers::act::Act;
 use crate::layers::blur_pool::{Aa, create_aa};
 use crate::layers::conv::{Conv2d, Conv2dConfig};
-use crate::layers::conv_bn_act::conv_norm_act;
+use crate::layers::conv_bn_act::conv_norm_act_for;
 use crate::layers::create_attn::{Attn, conv_norm_attn_add_act};
 use crate::layers::norm::{Norm, Normalise};
 use crate::trace::Trace;
@@ -59,7 +59,9 @@ impl BasicBlock {
 
 impl ResidualBlock for BasicBlock {
     fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
-        let mut out = conv_norm_act(&self.conv1, &self.bn1, Act::Relu, &x, trace)?;
+        let next = self.conv2.packed().filter(|_| self.aa.is_none());
+        let conv = &self.conv1;
+        let mut out = conv_norm_act_for(conv, &self.bn1, Act::Relu, &x, next, trace)?;
         if let Some(aa) = &self.aa {
             out = aa.forward(&out, trace)?;
         }

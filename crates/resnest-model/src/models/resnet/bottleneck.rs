@@ -65,7 +65,8 @@ impl ResidualBlock for Bottleneck {
     fn forward(&self, x: Residual, trace: &mut Trace) -> Result<Tensor> {
         let first = (&self.conv1, &self.bn1, Act::Relu);
         let second = (&self.conv2, &self.bn2, Act::Relu);
-        let mut out = conv_norm_act_twice(first, second, &x, trace)?;
+        let next = self.aa.is_none().then_some(&self.conv3);
+        let mut out = conv_norm_act_twice(first, second, &x, next, trace)?;
         if let Some(aa) = &self.aa {
             out = aa.forward(&out, trace)?;
         }
