@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use common::{resnest, stderr, stdout};
 use resnest::candle_core::{Device, Tensor};
-use resnest::model::Watch;
+use resnest::loader::{Checkpoint, load_fused, resolve_parts};
+use resnest::model::{Algorithm, FuseOptions, Watch};
 use resnest::quantize::{Options, Quantized, Quantizer, Simulation, evenly_spaced};
-use resnest::{Classifier, ClassifierOptions, DeviceChoice, Error, Precision};
+use resnest::{Classifier, ClassifierOptions, DeviceChoice, Error, Overrides, Precision, ResNet};
 use serde_json::Value;
 
 fn photos() -> Vec<PathBuf> {
@@ -65,20 +66,35 @@ fn distance(a: &Tensor, b: &Tensor) -> f32 {
     norm(&(a - b).unwrap()) / norm(b)
 }
 
+/// The checkpoint on the integer kernels, its first layer in f32, as it is in the simulation.
+fn first_layer_in_f32(path: &Path) -> ResNet {
+    let config = std::fs::read_to_string(common::demo().join("config.json")).unwrap();
+    let weights = std::fs::read(path).unwrap();
+    let resolved = resolve_parts("demo", &config, weights, &Overrides::default()).unwrap();
+    let mut options = FuseOptions::default();
+    options.precision = Precision::Int8;
+    options.input_size = (48, 48);
+    options.algorithms = BTreeMap::from([("conv1.0".to_owned(), Algorithm::Direct)]);
+    let checkpoint = Checkpoint::open(path).unwrap();
+    load_fused(&checkpoint, &resolved, &options).unwrap().model
+}
+
 #[test]
 fn the_integer_kernels_compute_what_rounded_inputs_give_in_f32() {
     let quantized = quantized(Options::default()).unwrap();
     let (_folder, path) = written(&quantized);
     let classifier = load(&path, None);
     assert_eq!(classifier.precision(), Some(Precision::Int8));
-    let plan = classifier.model().plan().iter();
-    let in_int8: Vec<&str> = plan
-        .filter(|layer| layer.algorithm.name() == "direct-int8")
-        .map(|layer| layer.path.as_str())
-        .collect();
+    let model = first_layer_in_f32(&path);
     let inputs = quantized.inputs();
-    assert_eq!(in_int8.len(), inputs.len());
-    assert!(in_int8.iter().all(|path| inputs.contains_key(*path)));
+    for plan in [classifier.model().plan(), model.plan()] {
+        let in_int8 = plan
+            .iter()
+            .filter(|layer| layer.algorithm.name() == "direct-int8");
+        let in_int8: Vec<&str> = in_int8.map(|layer| layer.path.as_str()).collect();
+        assert_eq!(in_int8.len(), inputs.len());
+        assert!(in_int8.iter().all(|path| inputs.contains_key(*path)));
+    }
     assert!(
         inputs.values().all(|input| input.zero_point == 0),
         "all maps come from a ReLU"
@@ -92,12 +108,16 @@ fn the_integer_kernels_compute_what_rounded_inputs_give_in_f32() {
         .unwrap()
         .forward_watched(&x, watch)
         .unwrap();
-    let found = classifier.logits(&x).unwrap();
     let plain = load(&path, Some(Precision::Fast)).logits(&x).unwrap();
+    let found = model.forward(&x).unwrap();
     let (close, far) = (distance(&found, &expected), distance(&found, &plain));
-    println!("int8: {close:.1e} from its simulation, {far:.1e} from f32");
+    let off = distance(&classifier.logits(&x).unwrap(), &plain);
+    println!(
+        "int8: {close:.1e} from its simulation, {far:.1e} from f32, and {off:.1e} with its own first layer"
+    );
     // Values on the edge between two of 256 fall to either side; without any rounding they are much further off.
     assert!(close < 2e-3 && far > 3.0 * close, "{close} {far}");
+    assert!(off < 5e-2, "{off}");
 }
 
 #[test]
@@ -331,7 +351,15 @@ fn verify_knows_what_low_precision_may_cost() {
     let (_folder, path) = written(&quantized(Options::default()).unwrap());
     let path = path.display().to_string();
     for (precision, checkpoint) in [("bf16", None), ("int8", Some(&path))] {
-        let mut arguments = vec!["verify", "demo", "--self", "--precision", precision, "--format", "json"];
+        let mut arguments = vec![
+            "verify",
+            "demo",
+            "--self",
+            "--precision",
+            precision,
+            "--format",
+            "json",
+        ];
         if let Some(path) = checkpoint {
             arguments.extend(["--checkpoint", path]);
         }
