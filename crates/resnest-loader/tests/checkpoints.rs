@@ -8,7 +8,7 @@ mod checkpoints {
     mod formats;
     mod malformed;
     mod mutations;
-    mod quantized;
+    pub mod quantized;
     mod reading;
     mod reference;
     mod sources;

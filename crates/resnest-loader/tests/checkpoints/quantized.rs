@@ -106,6 +106,25 @@ impl File {
     }
 }
 
+/// One convolution in 8 bits and nothing else.
+pub fn small() -> Vec<u8> {
+    let mut file = File::new();
+    file.tensors.clear();
+    file.metadata.remove("config");
+    for (name, part) in [
+        (
+            "a.weight",
+            (Dtype::I8, vec![2, 1, 1, 2], vec![127, 3, 5, 129]),
+        ),
+        ("a.weight_scale", (Dtype::F32, vec![2], bytes(&[0.5, 0.25]))),
+        ("a.input_scale", (Dtype::F32, vec![1], bytes(&[0.5]))),
+        ("a.input_zero_point", (Dtype::U8, vec![1], vec![0])),
+    ] {
+        file.tensors.insert(name.to_owned(), part);
+    }
+    file.bytes()
+}
+
 fn values(x: &Tensor) -> Vec<f32> {
     x.flatten_all().unwrap().to_vec1().unwrap()
 }

@@ -64,3 +64,59 @@ pub(super) fn norm_after(path: &str, channels: usize, tensors: &Tensors) -> Opti
         width.is_some_and(|t| t.values.len() == channels)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use resnest_model::{NormLayer, expected_tensors};
+
+    use super::*;
+    use crate::quantize::network::Values;
+
+    #[test]
+    fn every_convolution_of_every_network_finds_the_norm_that_is_its_own() {
+        for name in ResNetConfig::names() {
+            let config = ResNetConfig::by_name(name).unwrap();
+            let specs = expected_tensors(&config).unwrap();
+            let tensor = |spec: &resnest_model::TensorSpec| {
+                let values = match spec.name.ends_with(".running_var") {
+                    true => vec![1.0; spec.shape[0]],
+                    false => Vec::new(),
+                };
+                let shape = spec.shape.clone();
+                (spec.name.clone(), Values { shape, values })
+            };
+            let tensors: Tensors = specs.iter().map(tensor).collect();
+            let norms = tensors
+                .keys()
+                .filter_map(|name| name.strip_suffix(".running_var"));
+            let mut unclaimed: BTreeSet<&str> = norms.collect();
+            let convs = specs.iter().filter(|spec| spec.shape.len() == 4);
+            for spec in convs {
+                let conv = spec.name.strip_suffix(".weight").unwrap();
+                let Some(norm) = norm_after(conv, spec.shape[0], &tensors) else {
+                    let biased = tensors.contains_key(&format!("{conv}.bias"));
+                    let grouped = config.norm_layer == NormLayer::GroupNorm;
+                    let last = conv.rsplit('.').next().unwrap();
+                    assert!(
+                        biased || grouped || last.starts_with("fc"),
+                        "{name}: {conv}"
+                    );
+                    continue;
+                };
+                assert!(
+                    unclaimed.remove(norm.as_str()),
+                    "{name}: {conv} and another have {norm}"
+                );
+            }
+            // What is left belongs to the small layers of attentions.
+            let small = |norm: &&str| {
+                ["conv2.bn1", "attn.bn", "se.bn"]
+                    .iter()
+                    .any(|end| norm.ends_with(end))
+            };
+            assert!(unclaimed.iter().all(small), "{name}: {unclaimed:?}");
+        }
+    }
+}
