@@ -67,6 +67,9 @@ impl Default for FuseOptions {
 /// Fewer input channels than any layer but the first has.
 const FEW_CHANNELS: usize = 8;
 
+/// The classifier's name, in all networks but some of the legacy ones.
+const HEAD: &str = "fc";
+
 /// How one layer of a fused network is computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedLayer {
@@ -240,8 +243,9 @@ impl Choices {
         // The head and the small layers of attentions decide by few values: they stay f32.
         let precision = match self.precision {
             Precision::Bf16 if (h, w) == (1, 1) => Precision::Fast,
-            // The first layer reads an image of 8 bits a value: bf16 is enough beside integers.
-            Precision::Int8 if spec.in_channels < FEW_CHANNELS => Precision::Bf16,
+            // Beside integers bf16 is exact enough for the first layer, which reads an image of 8 bits a value, and for the
+            // head, whose weights are read once.
+            Precision::Int8 if spec.in_channels < FEW_CHANNELS || path == HEAD => Precision::Bf16,
             precision => precision,
         };
         choose(

@@ -62,7 +62,11 @@ impl DotPanel<'_> {
         let width = self.registers * kernels.lanes;
         self.check(width, (kernels.lanes, kernels.values), sums.as_deref());
         let sums = sums.map(|s| s.as_mut_ptr());
-        let tiles = kernels.tile[self.registers - 1];
+        let tiles = match self.rounding {
+            Some(_) => kernels.rounded_tile,
+            None => kernels.tile,
+        };
+        let tiles = tiles[self.registers - 1];
         let mut runs = self.runs(tiles);
         let per_batch = self.table.taps * self.k * width;
         for batch in 0..self.batches {
@@ -134,7 +138,7 @@ impl DotPanel<'_> {
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),
                 relu: self.relu,
-                rounding: self.rounding,
+                rounding: self.rounding.unwrap_or_default(),
                 far: self.out.len() >= FAR_OUTPUT,
                 sums: std::ptr::null_mut(),
                 prefetch: std::ptr::null(),

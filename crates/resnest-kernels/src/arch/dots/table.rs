@@ -4,6 +4,9 @@ use crate::arch::dot::RoundFn;
 use crate::arch::kernels::dot_tile::DotTileFn;
 use crate::arch::kernels::winograd::InputFn;
 
+/// Micro-kernels by registers and pixels.
+pub(crate) type Tiles = &'static [&'static [DotTileFn]];
+
 /// The kernels for one kind of element. Their safety conditions include that the CPU has the instruction set.
 pub(crate) struct DotKernels {
     /// What it is called in reports.
@@ -13,7 +16,9 @@ pub(crate) struct DotKernels {
     /// Values of k in a word.
     pub values: usize,
     /// `tile[n - 1][m - 1]` computes `m` pixels by `n` registers of channels.
-    pub tile: &'static [&'static [DotTileFn]],
+    pub tile: Tiles,
+    /// The same, which put out words.
+    pub rounded_tile: Tiles,
     pub round: RoundFn,
     /// Input transforms of F2 and B4 that put out bf16; none of integers.
     pub winograd_input: Option<[InputFn; 2]>,
@@ -26,27 +31,27 @@ macro_rules! dot_kernels {
     (@tiles 32) => {
         &[
             &[
-                tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>, tile::<5, 1>, tile::<6, 1>,
-                tile::<7, 1>, tile::<8, 1>, tile::<9, 1>, tile::<10, 1>, tile::<11, 1>, tile::<12, 1>,
+                tile::<1, 1, R>, tile::<2, 1, R>, tile::<3, 1, R>, tile::<4, 1, R>, tile::<5, 1, R>, tile::<6, 1, R>,
+                tile::<7, 1, R>, tile::<8, 1, R>, tile::<9, 1, R>, tile::<10, 1, R>, tile::<11, 1, R>, tile::<12, 1, R>,
             ],
             &[
-                tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>,
-                tile::<7, 2>, tile::<8, 2>, tile::<9, 2>, tile::<10, 2>, tile::<11, 2>, tile::<12, 2>,
+                tile::<1, 2, R>, tile::<2, 2, R>, tile::<3, 2, R>, tile::<4, 2, R>, tile::<5, 2, R>, tile::<6, 2, R>,
+                tile::<7, 2, R>, tile::<8, 2, R>, tile::<9, 2, R>, tile::<10, 2, R>, tile::<11, 2, R>, tile::<12, 2, R>,
             ],
             &[
-                tile::<1, 3>, tile::<2, 3>, tile::<3, 3>, tile::<4, 3>,
-                tile::<5, 3>, tile::<6, 3>, tile::<7, 3>, tile::<8, 3>,
+                tile::<1, 3, R>, tile::<2, 3, R>, tile::<3, 3, R>, tile::<4, 3, R>,
+                tile::<5, 3, R>, tile::<6, 3, R>, tile::<7, 3, R>, tile::<8, 3, R>,
             ],
-            &[tile::<1, 4>, tile::<2, 4>, tile::<3, 4>, tile::<4, 4>, tile::<5, 4>, tile::<6, 4>],
+            &[tile::<1, 4, R>, tile::<2, 4, R>, tile::<3, 4, R>, tile::<4, 4, R>, tile::<5, 4, R>, tile::<6, 4, R>],
         ]
     };
     (@tiles 16) => {
         &[
             &[
-                tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>,
-                tile::<5, 1>, tile::<6, 1>, tile::<7, 1>, tile::<8, 1>,
+                tile::<1, 1, R>, tile::<2, 1, R>, tile::<3, 1, R>, tile::<4, 1, R>,
+                tile::<5, 1, R>, tile::<6, 1, R>, tile::<7, 1, R>, tile::<8, 1, R>,
             ],
-            &[tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>],
+            &[tile::<1, 2, R>, tile::<2, 2, R>, tile::<3, 2, R>, tile::<4, 2, R>],
         ]
     };
     (@winograd integers, $dot:ty, [$($feature:meta)?]) => {
@@ -77,13 +82,14 @@ macro_rules! dot_kernels {
     ($module:ident, $kind:ident, $name:literal, $dot:ty, $registers:tt, $round:path, [$($feature:meta)?]) => {
         pub(crate) mod $module {
             use super::*;
+            use $crate::arch::dots::table::Tiles;
 
             $(#[$feature])?
-            unsafe fn tile<const M: usize, const N: usize>(
+            unsafe fn tile<const M: usize, const N: usize, const R: bool>(
                 args: &$crate::arch::kernels::dot_tile::DotTileArgs,
             ) {
                 // SAFETY: passed on to the caller; the features are this function's.
-                unsafe { $crate::arch::kernels::dot_tile::dot_tile::<$dot, M, N>(args) }
+                unsafe { $crate::arch::kernels::dot_tile::dot_tile::<$dot, M, N, R>(args) }
             }
 
             $(#[$feature])?
@@ -99,12 +105,17 @@ macro_rules! dot_kernels {
 
             $crate::arch::dots::table::dot_kernels!(@winograd $kind, $dot, [$($feature)?]);
 
+            const fn tiles<const R: bool>() -> Tiles {
+                $crate::arch::dots::table::dot_kernels!(@tiles $registers)
+            }
+
             pub(crate) static KERNELS: $crate::arch::dots::table::DotKernels =
                 $crate::arch::dots::table::DotKernels {
                     name: $name,
                     lanes: <<$dot as $crate::arch::dot::Dot>::V as $crate::arch::vector::Vector>::LANES,
                     values: <$dot as $crate::arch::dot::Dot>::VALUES,
-                    tile: $crate::arch::dots::table::dot_kernels!(@tiles $registers),
+                    tile: tiles::<false>(),
+                    rounded_tile: tiles::<true>(),
                     round,
                     winograd_input: INPUT,
                 };

@@ -26,12 +26,12 @@ pub(crate) struct DotTileArgs {
     pub padding: *const u32,
     /// `[tap][k][width]`
     pub w: *const u32,
-    /// Values, or with `rounding` words.
+    /// Values, or of the kernels that round words.
     pub out: *mut f32,
     /// From one pixel to the next in `out` and `residual`, in values or words.
     pub row_stride: usize,
-    /// What is stored is rounded with this, as the inputs are; there is no residual then.
-    pub rounding: Option<Rounding>,
+    /// What is stored as words is rounded with this, as the inputs are.
+    pub rounding: Rounding,
     /// Valid columns of the panel: all but the last register are full.
     pub cols: usize,
     /// A panel's width of what integer sums start from, or null for zero.
@@ -72,12 +72,15 @@ macro_rules! each_row {
     };
 }
 
-/// Computes the tiles.
+/// Computes the tiles. `ROUNDED`: what is stored is words; there is no residual then. (Not a field: a choice for each row
+/// would keep the accumulators in memory.)
 ///
 /// # Safety
 /// The CPU has the instruction set; the promises of [`DotTileArgs`], with `M` rows and `N` registers a row.
 #[inline(always)]
-pub(crate) unsafe fn dot_tile<D: Dot, const M: usize, const N: usize>(a: &DotTileArgs) {
+pub(crate) unsafe fn dot_tile<D: Dot, const M: usize, const N: usize, const ROUNDED: bool>(
+    a: &DotTileArgs,
+) {
     const { assert!(M <= MOST_ROWS) };
     let mut prefetch = a.prefetch;
     for tile in 0..a.tiles {
@@ -124,7 +127,7 @@ pub(crate) unsafe fn dot_tile<D: Dot, const M: usize, const N: usize>(a: &DotTil
                     k += 1;
                 }
             }
-            epilogue::<D, M, N>(a, tile * M * a.row_stride, sums);
+            epilogue::<D, M, N, ROUNDED>(a, tile * M * a.row_stride, sums);
         }
     }
 }
@@ -175,7 +178,7 @@ fn prefetch_rows<V: Vector, const M: usize, const N: usize>(a: &DotTileArgs, at:
 /// # Safety
 /// Rows of out and residual hold `cols` values, the others a whole panel.
 #[inline(always)]
-unsafe fn epilogue<D: Dot, const M: usize, const N: usize>(
+unsafe fn epilogue<D: Dot, const M: usize, const N: usize, const ROUNDED: bool>(
     a: &DotTileArgs,
     at: usize,
     sums: [[D::Sum; N]; M],
@@ -189,7 +192,6 @@ unsafe fn epilogue<D: Dot, const M: usize, const N: usize>(
                 *bias = D::V::load(a.bias.add(n * D::V::LANES));
             }
         }
-        // Row after row, so that the sums do not depend on how many rows a tile has.
         let mut totals = [zero; N];
         if !a.sums.is_null() {
             for (n, total) in totals.iter_mut().enumerate() {
@@ -197,28 +199,22 @@ unsafe fn epilogue<D: Dot, const M: usize, const N: usize>(
             }
         }
         each_row!(M, m => {
-            let mut row = [zero; N];
-            for n in 0..N {
-                row[n] = D::to_f32(sums[m][n], a.scale.wrapping_add(n * D::V::LANES)).add(bias[n]);
-            }
             let place = at + m * a.row_stride;
-            if !a.residual.is_null() {
+            let mut row = finished::<D, N>(a, &sums[m], &bias);
+            if !ROUNDED && !a.residual.is_null() {
                 let other = load_row::<D::V, N>(a.residual.add(place), a.cols);
                 for n in 0..N {
                     row[n] = row[n].add(other[n]);
                 }
             }
             if a.relu {
-                for n in 0..N {
-                    row[n] = row[n].relu();
-                }
+                row = row.map(D::V::relu);
             }
-            for n in 0..N {
-                totals[n] = totals[n].add(row[n]);
-            }
-            match a.rounding {
-                None => store_row::<D::V, N>(&row, a.out.add(place), a.cols),
-                Some(rounding) => store_words::<D, N>(&row, a.out.add(place), a.cols, rounding),
+            add_to(&mut totals, &row);
+            if ROUNDED {
+                store_words::<D, N>(&row, a.out.add(place), a.cols, a.rounding);
+            } else {
+                store_row::<D::V, N>(&row, a.out.add(place), a.cols);
             }
         });
         if !a.sums.is_null() {
@@ -226,6 +222,33 @@ unsafe fn epilogue<D: Dot, const M: usize, const N: usize>(
                 total.store(a.sums.add(n * D::V::LANES));
             }
         }
+    }
+}
+
+/// A row of sums as f32, with the bias.
+///
+/// # Safety
+/// That of [`epilogue`].
+#[inline(always)]
+unsafe fn finished<D: Dot, const N: usize>(
+    a: &DotTileArgs,
+    sums: &[D::Sum; N],
+    bias: &[D::V; N],
+) -> [D::V; N] {
+    let mut row = *bias;
+    for n in 0..N {
+        // SAFETY: the caller's promise.
+        let value = unsafe { D::to_f32(sums[n], a.scale.wrapping_add(n * D::V::LANES)) };
+        row[n] = value.add(bias[n]);
+    }
+    row
+}
+
+/// Adds a row to the totals: row after row, so that they do not depend on how many rows a tile has.
+#[inline(always)]
+fn add_to<V: Vector, const N: usize>(totals: &mut [V; N], row: &[V; N]) {
+    for n in 0..N {
+        totals[n] = totals[n].add(row[n]);
     }
 }
 
