@@ -1,5 +1,6 @@
 //! `resnest validate`: timm's `validate.py` for this engine.
 
+mod agreement;
 pub mod args;
 mod results;
 mod stop;
@@ -12,8 +13,8 @@ use indicatif::ProgressBar;
 use resnest::dataset::{Dataset, path_text};
 use resnest::validate::report::{self, Pictures};
 use resnest::validate::{
-    Agreement, Answer, ClassMap, Evaluation, Header, Options, Outcome, OutcomesFile, RealLabels,
-    Targets, Validation, read_valid_labels,
+    Answer, ClassMap, Evaluation, Header, Options, Outcome, OutcomesFile, RealLabels, Targets,
+    Validation, read_valid_labels,
 };
 use resnest::{Classifier, precision_name};
 use serde_json::json;
@@ -21,6 +22,7 @@ use serde_json::json;
 use super::args::{ModelArgs, PrecisionChoice, TableFormat};
 use super::words::{self, shown, shown_lines, shown_path};
 use super::{Failure, Status, load, print, progress};
+use agreement::Firsts;
 pub use args::ValidateArgs;
 use results::Files;
 pub use stop::INTERRUPTED;
@@ -102,41 +104,6 @@ fn check_precisions(args: &ValidateArgs) -> Result<(), Failure> {
             Err(Failure::Usage(anyhow!(problem)))
         }
         _ => Ok(()),
-    }
-}
-
-/// The answers of a model in its first precision, which those of the others are compared with.
-#[derive(Default)]
-struct Firsts {
-    model: String,
-    precision: &'static str,
-    best: Vec<Option<usize>>,
-}
-
-impl Firsts {
-    /// How far `best` agrees with the model's first precision; `None`, and it is kept, if this is the first.
-    fn compare(
-        &mut self,
-        model: &str,
-        precision: &'static str,
-        best: Vec<Option<usize>>,
-    ) -> Option<Agreement> {
-        if self.model != model {
-            *self = Self {
-                model: model.to_owned(),
-                precision,
-                best,
-            };
-            return None;
-        }
-        let both = best.iter().zip(&self.best);
-        let both: Vec<bool> = both.filter_map(|(a, b)| Some((*a)? == (*b)?)).collect();
-        let equal = both.iter().filter(|equal| **equal).count();
-        Some(Agreement {
-            with: self.precision,
-            images: both.len(),
-            percent: (!both.is_empty()).then(|| 100.0 * equal as f64 / both.len() as f64),
-        })
     }
 }
 
