@@ -181,6 +181,29 @@ fn weights_come_from_folders_and_files_too() {
     );
 }
 
+fn says_what_other_numbers_of_threads_would_do(expected: &Value, layers: &[Value]) {
+    let list = |field: &str| expected[field].as_array().unwrap().clone();
+    assert_eq!(list("threads"), [1, 2, 4, 8, 16, 32, 64]);
+    let forward: Vec<f64> = list("forward_ms")
+        .iter()
+        .map(|ms| ms.as_f64().unwrap())
+        .collect();
+    let efficiency = list("efficiency");
+    assert_eq!((forward.len(), efficiency.len()), (7, 7));
+    assert_eq!(efficiency[0], 1.0);
+    assert!(forward.iter().all(|&ms| ms > number(expected, "serial_ms")));
+    assert!(list("measured_ms")[0].is_number() && list("measured_ms")[6].is_null());
+    let steps = list("steps");
+    assert_eq!(steps.len(), layers.len());
+    for (step, layer) in steps.iter().zip(layers) {
+        assert_eq!(step["path"], layer["path"]);
+        assert_eq!(step["ms"].as_array().unwrap().len(), 7);
+        // A step's longest task, and what is serial, are not shared out by any number of threads.
+        let alone = number(step, "serial_ms") + number(step, "longest_ms");
+        assert!(step["ms"][6].as_f64().unwrap() > 0.99 * alone, "{step}");
+    }
+}
+
 #[test]
 fn a_profile_adds_up_to_the_whole() {
     let base = [
@@ -220,13 +243,16 @@ fn a_profile_adds_up_to_the_whole() {
                 "{layer}"
             );
         }
+        let expected = &result["expected"];
+        assert_eq!(expected.is_object(), planned, "{expected}");
+        if planned {
+            says_what_other_numbers_of_threads_would_do(expected, layers);
+        }
     }
     let text = stdout(&bench(&base));
-    let last = text.lines().last().unwrap();
-    assert!(
-        last.starts_with(" sum") && last.ends_with("100.0%"),
-        "{text}"
-    );
+    let sums = |line: &&str| line.starts_with(" sum") && line.ends_with("100.0%");
+    assert_eq!(text.lines().filter(sums).count(), 1, "{text}");
+    assert!(text.lines().last().unwrap().starts_with(" measured"));
     assert!(
         text.contains("split attention over conv 3x3 groups 2"),
         "{text}"

@@ -27,7 +27,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", default=None, help="e.g. 1,8; without it: 1, and 8 too for resnest50d")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engines", nargs="+", choices=list(engines.BY_NAME), metavar="NAME", help=" ".join(engines.BY_NAME))
-    parser.add_argument("--baseline", default="resnest", help="the engine that ratios are taken to")
+    parser.add_argument("--baseline", choices=list(engines.BY_NAME), metavar="NAME", help="the engine that ratios are taken to; resnest")
+    parser.add_argument("--calibration", type=Path, metavar="DIR", help="photos for int8; without it those of the shared folder")
+    parser.add_argument("--export-only", action="store_true", help="make the files of every engine, measure nothing")
     parser.add_argument("--rounds", type=int, default=60, help="rounds a case")
     parser.add_argument("--seconds", type=float, default=240, help="of rounds a case, if --rounds are not done by then")
     parser.add_argument("--starts", type=int, default=5, help="fresh processes an engine for the time to the first answer")
@@ -47,18 +49,22 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.report_only:
         run(args)
-    write_report(args.out)
+    if not args.export_only:
+        write_report(args.out, args.baseline)
 
 
 def run(args: argparse.Namespace) -> None:
     """Builds, exports, measures; what is known is written after every case, so that a cut run keeps what it has."""
     chosen = [engines.BY_NAME[name] for name in args.engines or default_engines()]
+    plan = cases(args)
+    command = environment.build_command() if any(e.fmt == "resnest-int8" for e in chosen) else None
+    for case in plan:
+        export_case(case, sorted({e.fmt for e in chosen}), args.calibration, command)
+    if args.export_only:
+        return
     rust = environment.build_workers(WORK / "build", sorted({e.worker for e in chosen if e.is_rust}))
     logs = args.out / "logs"
     logs.mkdir(exist_ok=True)
-    plan = cases(args)
-    for case in plan:
-        export_case(case)
     settings = measure.Settings(
         args.rounds, args.seconds, args.starts, args.turn_ms, args.timeout, logs, rust, getattr(args, "set")
     )
@@ -87,10 +93,13 @@ def cases(args: argparse.Namespace) -> list[engines.Case]:
     return found
 
 
-def export_case(case: engines.Case) -> None:
-    """In a process of its own: converters are native code, and torch's memory must be gone before anything is timed."""
+def export_case(case: engines.Case, formats: list[str], calibration: Path | None, resnest: Path | str | None) -> None:
+    """The formats of the chosen engines. In a process of its own: converters are native code, and torch's memory must be gone before anything is timed."""
     print(f"exporting {case.label}", file=sys.stderr)
     command = [sys.executable, "-W", "ignore", "-m", "harness.export", case.model, str(case.batch), str(case.cache)]
+    command += ["--formats", *formats]
+    command += ["--calibration", str(calibration.resolve())] if calibration else []
+    command += ["--resnest", str(resnest)] if resnest else []
     env = os.environ | {"PYTHONPATH": str(environment.HERE)}
     done = subprocess.run(command, env=env, stdout=subprocess.DEVNULL)
     if not (export.folder(case.cache, case.model) / "facts.json").exists():
@@ -107,7 +116,7 @@ def preamble(args: argparse.Namespace) -> dict:
         "versions": environment.rust_versions() | environment.versions(),
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "command": shlex.join(["python3", "benches/peers/run.py", *sys.argv[1:]]),
-        "baseline": args.baseline,
+        "baseline": args.baseline or "resnest",
         "load_before": load(),
     }
 
@@ -116,10 +125,12 @@ def load() -> str:
     return " ".join(f"{value:.2f}" for value in os.getloadavg())
 
 
-def write_report(out: Path) -> None:
+def write_report(out: Path, baseline: str | None = None) -> None:
+    """Tables and plots of what was measured; ratios to the `baseline` that was asked for then, or to another."""
     from harness import plot
 
     results = json.loads((out / "results.json").read_text())
+    results["baseline"] = baseline or results["baseline"]
     (out / "results.md").write_text(report.markdown(results))
     plot.draw(results, out)
 

@@ -58,8 +58,26 @@ impl SimpleBackend for Kept {
     }
 }
 
+/// The weights of a file of `golden/full`.
+#[allow(
+    dead_code,
+    reason = "shared by #[path]; the family's files hold theirs otherwise"
+)]
+pub fn full_weights(fixture: &Fixture) -> Formula {
+    let names = fixture.json("norm_names");
+    let norms = fixture.tensors["norms"].to_vec2::<f32>().unwrap();
+    Formula {
+        norms: (names.as_array().unwrap().iter())
+            .map(|name| name.as_str().unwrap().to_owned())
+            .zip(norms.iter().map(|stats| (stats[0], stats[1])))
+            .collect(),
+        head_scale: fixture.values("head_scale")[0] as f32,
+        ..Formula::standard()
+    }
+}
+
 /// The `count` values that the scripts record of a stage.
-fn sample(stage: &Tensor, count: usize) -> Vec<f64> {
+pub fn sample(stage: &Tensor, count: usize) -> Vec<f64> {
     let all = values(stage);
     (0..count).map(|i| all[i * all.len() / count]).collect()
 }

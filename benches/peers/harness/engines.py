@@ -20,6 +20,7 @@ class Engine:
     worker: str
     package: str  # whose version the table states
     options: dict[str, str] = field(default_factory=dict)
+    precision: str = "f32"  # f32, bf16 or int8: what it may compute in, and so how far its logits may be from torch's
 
     @property
     def is_rust(self) -> bool:
@@ -29,9 +30,14 @@ class Engine:
 ENGINES = [
     Engine("resnest", "resnest", "safetensors", "resnest", "resnest"),
     Engine("resnest-exact", "resnest, exact", "safetensors", "resnest", "resnest", {"precision": "exact"}),
+    Engine("resnest-bf16", "resnest, bf16", "safetensors", "resnest", "resnest", {"precision": "bf16"}, "bf16"),
+    Engine("resnest-int8", "resnest, int8", "resnest-int8", "resnest", "resnest", {"precision": "int8"}, "int8"),
     Engine("candle", "plain candle", "safetensors", "resnest", "candle-core", {"path": "plain"}),
     Engine("onnxruntime", "ONNX Runtime", "onnx", "onnxruntime_worker.py", "onnxruntime"),
+    Engine("onnxruntime-int8", "ONNX Runtime, int8", "onnx-int8", "onnxruntime_worker.py", "onnxruntime", {}, "int8"),
     Engine("openvino", "OpenVINO", "openvino", "openvino_worker.py", "openvino"),
+    Engine("openvino-default", "OpenVINO, default", "openvino", "openvino_worker.py", "openvino", {"precision": "default"}, "bf16"),
+    Engine("openvino-int8", "OpenVINO, int8", "openvino-int8", "openvino_worker.py", "openvino", {"precision": "default"}, "int8"),
     Engine("ncnn", "ncnn", "ncnn", "ncnn_worker.py", "ncnn"),
     Engine("mnn", "MNN", "mnn", "mnn_worker.py", "MNN"),
     Engine("torch-eager", "torch, eager", "safetensors", "torch_worker.py", "torch", {"mode": "eager"}),

@@ -61,6 +61,14 @@ def build_workers(target: Path, engines: list[str]) -> dict[str, Path | str]:
     return built
 
 
+def build_command() -> Path | str:
+    """The project's command, which quantises checkpoints; the compiler's words where it does not build."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    command = ["cargo", "build", "--release", "--locked", "--workspace", "--bin", "resnest", "--target-dir", str(target)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return target / "release" / "resnest" if done.returncode == 0 else f"cargo build failed: {done.stderr[-2000:]}"
+
+
 def rust_versions() -> dict[str, str]:
     """Versions of the crates measured, from the worker's lock file, and the compiler's."""
     wanted = ("resnest", "candle-core", "tract-onnx", "rten", "mimalloc")
@@ -83,7 +91,7 @@ def machine() -> dict[str, str]:
         key, _, value = line.partition(":")
         cpu[key.strip()] = value.strip()
     flags = cpu.get("Flags", "").split()
-    simd = [f for f in ("avx2", "fma", "avx512f", "avx512_vnni", "asimd") if f in flags]
+    simd = [f for f in ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "asimd") if f in flags]
     return {
         "cpu": f"{cpu.get('Model name', platform.processor())} (family {cpu.get('CPU family')}, model {cpu.get('Model')})",
         "cores": str(os.cpu_count()),

@@ -1,4 +1,4 @@
-"""Writes one network in every peer's format, once; run as `python -m harness.export MODEL BATCH CACHE`.
+"""Writes one network in every peer's format, once; run as `python -m harness.export MODEL BATCH CACHE --formats …`.
 
 A process of its own, so that a converter that crashes costs its own engine and nothing else. What failed is kept as text
 beside the files (`<file>.error`) and ends in the report.
@@ -6,13 +6,15 @@ beside the files (`<file>.error`) and ends in the report.
 
 from __future__ import annotations
 
+import argparse
 import json
+import shutil
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 
-from harness import environment, models
+from harness import environment, models, quantise
 
 RECIPE = 1  # raise it when what is exported changes, so that cached files are made anew
 
@@ -31,7 +33,14 @@ def artifact(cache: Path, name: str, batch: int, fmt: str) -> Path:
         "openvino": base / f"b{batch}.openvino.xml",
         "ncnn": base / "b1.ncnn.param",  # ncnn has no batch dimension: images go through one by one
         "mnn": base / f"b{batch}.mnn",
+        "onnx-int8": base / f"b{batch}.int8.onnx",
+        "openvino-int8": base / f"b{batch}.int8.openvino.xml",
+        "resnest-int8": base / "hub-int8" / "model.safetensors",
     }[fmt]
+
+
+# What a format is made from.
+MADE_FROM = {"openvino": "onnx", "mnn": "onnx", "onnx-int8": "onnx", "openvino-int8": "openvino", "ncnn": "torchscript"}
 
 
 def error_of(cache: Path, name: str, batch: int, fmt: str) -> str | None:
@@ -125,6 +134,16 @@ def to_mnn(onnx: Path, path: Path) -> None:
     run([str(tool), "-f", "ONNX", "--modelFile", str(onnx), "--MNNModel", str(path), "--bizCode", "peers"])
 
 
+def to_resnest_int8(hub: Path, photos: Path, command: str, path: Path) -> None:
+    """The project's own quantised checkpoint, in a folder that loads as the unquantised one does."""
+    if not Path(command).is_file():
+        raise RuntimeError(command)
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(hub / "config.json", path.parent)
+    words = [command, "quantize", f"local-dir:{hub}", "--images", str(photos), "--samples", str(quantise.SAMPLES)]
+    run([*words, "--out", str(path)])
+
+
 def run(command: list[str]) -> None:
     """A converter's command; its output becomes the error's text when it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
@@ -147,24 +166,48 @@ def attempt(path: Path, make) -> None:
         note.write_text(traceback.format_exc()[-4000:])
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("batch", type=int)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--formats", nargs="+", required=True, help="keys of `artifact`")
+    parser.add_argument("--calibration", type=Path, help="photos for int8; without it those of the shared folder")
+    parser.add_argument("--resnest", default="the project's command was not built", help="it, or why there is none")
+    return parser.parse_args()
+
+
 def main() -> None:
-    name, batch_size, cache = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    args = arguments()
+    name, batch_size, cache = args.model, args.batch, args.cache
     model = models.all_models(environment.ROOT)[name]
     base = folder(cache, name)
     at = lambda fmt, b=batch_size: artifact(cache, name, b, fmt)  # noqa: E731
-    wanted = [at("safetensors"), at("onnx"), at("torchscript"), at("torchscript", 1), at("openvino"), at("ncnn"), at("mnn")]
-    if all(path.exists() for path in wanted) and (base / "facts.json").exists():
+    if all(at(fmt).exists() for fmt in args.formats) and (base / "facts.json").exists():
         return
+    wanted = set(args.formats) | {MADE_FROM[fmt] for fmt in args.formats if fmt in MADE_FROM}
+    wanted |= {MADE_FROM[fmt] for fmt in wanted if fmt in MADE_FROM}
     if not (base / "facts.json").exists():
         write_weights(models.build(model), model, base)
     net = models.load(base / "hub")
     batch = models.images(model, models.IMAGES, models.SEED + 3)[:batch_size]
-    attempt(at("onnx"), lambda: to_onnx(net, batch, at("onnx")))
-    attempt(at("torchscript"), lambda: to_torchscript(net, batch, at("torchscript")))
-    attempt(at("torchscript", 1), lambda: to_torchscript(net, batch[:1], at("torchscript", 1)))
-    attempt(at("openvino"), lambda: to_openvino(at("onnx"), at("openvino")))
-    attempt(at("mnn"), lambda: to_mnn(at("onnx"), at("mnn")))
-    attempt(at("ncnn"), lambda: to_ncnn(at("torchscript", 1), (1, 3, model.size, model.size), at("ncnn")))
+    photos = quantise.calibration_folder(model, args.calibration)
+    data = lambda: quantise.batches(base / "hub", photos, batch_size)  # noqa: E731
+    makers = {
+        "onnx": lambda path: to_onnx(net, batch, path),
+        "torchscript": lambda path: to_torchscript(net, batch, path),
+        "openvino": lambda path: to_openvino(at("onnx"), path),
+        "mnn": lambda path: to_mnn(at("onnx"), path),
+        "ncnn": lambda path: to_ncnn(at("torchscript", 1), (1, 3, model.size, model.size), path),
+        "onnx-int8": lambda path: quantise.to_onnx_int8(at("onnx"), data(), path),
+        "openvino-int8": lambda path: quantise.to_openvino_int8(at("openvino"), data(), path),
+        "resnest-int8": lambda path: to_resnest_int8(base / "hub", photos, args.resnest, path),
+    }
+    if "ncnn" in wanted:
+        attempt(at("torchscript", 1), lambda: to_torchscript(net, batch[:1], at("torchscript", 1)))
+    for fmt, make in makers.items():
+        if fmt in wanted:
+            attempt(at(fmt), lambda make=make, fmt=fmt: make(at(fmt)))
 
 
 if __name__ == "__main__":

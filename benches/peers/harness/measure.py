@@ -93,7 +93,8 @@ class Contestant:
         self.record["slowest_start_ms"] = max(self.record.get("slowest_start_ms", 0), session.first_answer_ms)
         if attempt:
             self.record["starts_ms"].append(session.first_answer_ms)
-            self.record["start_parts_ms"] = session.loading | {"first_forward_ms": session.first_forward_ms}
+            loading = {key: value for key, value in session.loading.items() if key.endswith("_ms")}
+            self.record["start_parts_ms"] = loading | {"first_forward_ms": session.first_forward_ms}
             self.record["first_answer_rss"] = session.ask("rss")
         self.leave()
 
@@ -101,7 +102,8 @@ class Contestant:
         """Starts the process that stays for the rounds, and compares its logits with torch's."""
         self.session = self.start()
         logits = self.session.ask("logits")["logits"]
-        self.record |= distance(logits, reference(self.case))
+        self.record |= distance(logits, reference(self.case), self.case.batch)
+        self.record["computes_in"] = self.session.loading.get("computes_in")
         self.record["warm_ms"] = min(self.session.ask("run 3")["times_ms"])
 
     def plan(self, fastest_ms: float) -> None:
@@ -134,14 +136,18 @@ def reference(case: engines.Case) -> list[float]:
     return values[: len(values) // export.models.IMAGES * case.batch].tolist()
 
 
-def distance(logits: list[float], wanted: list[float]) -> dict:
-    """The largest |Δlogit| from torch, and in proportion to the largest |logit|."""
+def distance(logits: list[float], wanted: list[float], batch: int) -> dict:
+    """The largest |Δlogit| from torch, in proportion to the largest |logit| of all, and so of the median image."""
     if len(logits) != len(wanted):
         raise EngineFailed(f"{len(logits)} logits came back, {len(wanted)} were expected")
     worst = max(abs(a - b) for a, b in zip(logits, wanted))
     if not math.isfinite(worst):
         raise EngineFailed("the logits are not finite")
-    return {"max_abs_diff": worst, "max_rel_diff": worst / max(abs(v) for v in wanted)}
+    classes, largest = len(wanted) // batch, max(abs(v) for v in wanted)
+    starts = range(0, len(wanted), classes)
+    image = lambda at: max(abs(a - b) for a, b in zip(logits[at : at + classes], wanted[at : at + classes]))  # noqa: E731
+    median = statistics.median(image(at) for at in starts)
+    return {"max_abs_diff": worst, "max_rel_diff": worst / largest, "median_image_rel_diff": median / largest}
 
 
 def measure(case: engines.Case, chosen: list[engines.Engine], settings: Settings) -> dict:

@@ -53,7 +53,7 @@ def bars(cases: list[dict], results: dict, path: Path) -> Path:
     memory = [rows[0][n]["peak_bytes"] / MIB for n in names]
     bar(axes[-1], names, memory, f"peak memory, MB, batch {cases[0]['batch']}")
     case = cases[0]
-    figure.suptitle(f"{case['model']} @{case['size']}, f32, {case['threads']} threads, {results['machine']['cpu']}", fontsize=9)
+    figure.suptitle(f"{case['model']} @{case['size']}, {case['threads']} threads, {results['machine']['cpu']}", fontsize=9)
     return save(figure, path)
 
 

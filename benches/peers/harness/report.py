@@ -6,7 +6,9 @@ from harness import stats
 from harness.engines import BY_NAME
 
 MIB = 2**20
-WRONG = 1e-2  # of the largest |logit|: beyond rounding of any f32 algorithm, so another function was computed
+# Of the largest |logit|: beyond rounding of any algorithm in this precision, so another function was computed. In int8 an
+# image that exceeds the ranges of the calibration is clipped: single ones are half of the largest logit away.
+WRONG = {"f32": 1e-2, "bf16": 3e-2, "int8": 7e-1}
 
 
 def markdown(results: dict) -> str:
@@ -73,7 +75,36 @@ def case_table(case: dict, baseline: str, results: dict) -> list[str]:
         f"torch's own f32 is {facts['torch_f32_against_f64']:.1e} from its f64 here; the largest |logit| is "
         f"{facts['max_abs_logit']:.1f}."
     )
-    return lines + failed + ["", f"{case['rounds']} rounds. {scale}"]
+    return lines + failed + ["", f"{case['rounds']} rounds. {scale}"] + low_precision(case)
+
+
+def low_precision(case: dict) -> list[str]:
+    """What ours in bf16 and int8 are measured by: peers of the same precision, ours in f32, and the memory of that."""
+    lines = []
+    for ours, precision in (("resnest-bf16", "bf16"), ("resnest-int8", "int8")):
+        rows = stats.summary(case, ours)
+        if "error" in rows.get(ours, {"error": "absent"}):
+            continue
+        for name in (n for n in rows if n != ours and (n == "resnest" or engine_precision(n) == precision)):
+            row = rows[name]
+            if "paired" in row:
+                memory = f"{rows[ours]['peak_bytes'] / row['peak_bytes']:.2f}"
+                ratio = f"{row['paired']:.2f} | {row['of_medians']:.2f} / {row['of_minima']:.2f}"
+                lines.append(f"| {title(ours)} | {called(name, row)} | {ratio} | {memory} |")
+    if not lines:
+        return []
+    heading = "| faster | than | paired | of medians / minima | peak memory, share of that one's |"
+    return ["", heading, "|---|---|---:|---:|---:|", *lines]
+
+
+def engine_precision(name: str) -> str:
+    return BY_NAME[name].precision if name in BY_NAME else "f32"
+
+
+def called(name: str, row: dict) -> str:
+    """The engine's title, and the precision that it says it computes in where it chose that itself."""
+    chose = row.get("computes_in") if name in BY_NAME and BY_NAME[name].options.get("precision") == "default" else None
+    return f"{title(name)} ({chose})" if chose else title(name)
 
 
 def case_row(name: str, row: dict) -> str:
@@ -82,9 +113,12 @@ def case_row(name: str, row: dict) -> str:
     if "paired" in row:
         ratio = f"{row['paired']:.2f} [{row['paired_q1']:.2f}–{row['paired_q3']:.2f}]"
         medians = f"{row['of_medians']:.2f} / {row['of_minima']:.2f}"
-    cells = [title(name), number(row["median_ms"]), number(row["min_ms"]), ratio, medians, str(row["forwards"])]
-    wrong = " **wrong**" if row["max_rel_diff"] > WRONG else ""
-    cells += [f"{row['peak_bytes'] / MIB:.0f}", start, f"{row['max_abs_diff']:.1e} ({row['max_rel_diff']:.0e}){wrong}"]
+    cells = [called(name, row), number(row["median_ms"]), number(row["min_ms"]), ratio, medians, str(row["forwards"])]
+    wrong = " **wrong**" if row["max_rel_diff"] > WRONG[engine_precision(name)] else ""
+    median = row.get("median_image_rel_diff")
+    typical = f"; median image {median:.0e}" if median is not None and engine_precision(name) == "int8" else ""
+    away = f"{row['max_abs_diff']:.1e} ({row['max_rel_diff']:.0e}{typical}){wrong}"
+    cells += [f"{row['peak_bytes'] / MIB:.0f}", start, away]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -105,7 +139,10 @@ def method(results: dict) -> list[str]:
         "Peak MB is VmHWM of the engine's process at the end, Python and its libraries included where there is Python; "
         "the start is the median of fresh processes with the files in the page cache, from before the process is made "
         "to the first logits (imports, loading, one forward). Weights are random and conditioned, the same for all; "
-        "times are of f32 from a ready NCHW input to logits. ncnn has no batch dimension and shares the images of a batch out among its threads.",
+        "times are from a ready NCHW input in f32 to logits in f32; all compute in f32 whose name does not say otherwise. "
+        "An engine is called wrong whose logits are further from torch's than "
+        + ", ".join(f"{most:.0e} in {precision}" for precision, most in WRONG.items())
+        + " of the largest. ncnn has no batch dimension and shares the images of a batch out among its threads.",
     ]
 
 
@@ -122,6 +159,6 @@ def number(ms: float) -> str:
 
 
 def short(error: str) -> str:
-    """The last line of an error, fit for a table."""
-    lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
-    return (lines[-1] if lines else "no reason given").replace("|", "/")[:200]
+    """The line of an error that says so, or the last one, fit for a table."""
+    lines = [line.strip() for line in error.strip().splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in reversed(lines) if "error:" in line.lower()), lines[-1]).replace("|", "/")[:200]

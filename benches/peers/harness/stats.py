@@ -24,7 +24,9 @@ def engine(record: dict, base: dict) -> dict:
         "first_answer_ms": statistics.median(record["starts_ms"]) if record["starts_ms"] else None,
         "max_abs_diff": record["max_abs_diff"],
         "max_rel_diff": record["max_rel_diff"],
+        "median_image_rel_diff": record.get("median_image_rel_diff"),
         "parked_cpu_share": record["parked_cpu_share"],
+        "computes_in": record.get("computes_in"),
     }
     return found | ratios(record, base)
 

@@ -1,7 +1,7 @@
 """What every Python worker says and hears; the Rust workers speak the same (worker/src/protocol.rs).
 
 The driver writes one command a line, the worker answers with one JSON object a line:
-    load     builds the engine           {"import_ms", "load_ms"}
+    load     builds the engine           {"import_ms", "load_ms"}, and what the engine says of itself, as "computes_in"
     run N    N forwards, one after another  {"times_ms": [...]}
     logits   of the last forward         {"logits": [...]}
     rss      peak resident memory so far {"peak_bytes", "before_load_bytes"}
@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="options of one engine")
     args = parser.parse_args()
     args.options = dict(pair.split("=", 1) for pair in args.set)
+    args.facts = {}  # what `build` finds worth telling
     return args
 
 
@@ -64,7 +65,8 @@ class Worker:
         imported = time.perf_counter()
         self.before_load = peak_bytes()
         self.forward = self.build(self.args)
-        return {"import_ms": 1e3 * (imported - start), "load_ms": 1e3 * (time.perf_counter() - imported)}
+        times = {"import_ms": 1e3 * (imported - start), "load_ms": 1e3 * (time.perf_counter() - imported)}
+        return times | self.args.facts
 
     def run(self, count: int) -> dict:
         times = []

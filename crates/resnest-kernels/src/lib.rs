@@ -72,7 +72,7 @@ pub use fold::{BatchNorm, all_finite, fold_batch_norm};
 pub use memory::allocator::{keep_freed_memory, share_freed_memory};
 pub use memory::buffer::settle_weights;
 pub use memory::map::Map;
-pub use plan::{Precision, choose};
+pub use plan::{Precision, choose, choose_int8, cost};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use quantise::InputScale;
 pub use shape::{ConvSpec, Nhwc};

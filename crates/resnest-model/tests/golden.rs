@@ -20,7 +20,8 @@ mod small_model;
 use fixture::{Fixture, first_departure, folder, max_abs, max_diff, values};
 use formula::Formula;
 use modes::{
-    MODES, TAPS, TOLERANCE, assert_conditioned_like_a_trained_network, check_in_mode, kept,
+    MODES, TAPS, TOLERANCE, assert_conditioned_like_a_trained_network, check_in_mode, full_weights,
+    kept,
 };
 use small_model::{config, small_model};
 
@@ -232,21 +233,11 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 fn full(name: &str) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::read(&folder("full").join(format!("{name}.safetensors")));
-    let names = fixture.json("norm_names");
-    let norms = fixture.tensors["norms"].to_vec2::<f32>().unwrap();
-    let weights = Formula {
-        norms: (names.as_array().unwrap().iter())
-            .map(|name| name.as_str().unwrap().to_owned())
-            .zip(norms.iter().map(|stats| (stats[0], stats[1])))
-            .collect(),
-        head_scale: fixture.values("head_scale")[0] as f32,
-        ..Formula::standard()
-    };
     let config = ResNetConfig::by_name(name).unwrap();
     let size = fixture.json("input_size");
     let size = |i: usize| size[i].as_u64().unwrap() as usize;
     let x = formula::image(size(0), size(1), size(2)).unwrap();
-    let weights = kept(weights);
+    let weights = kept(full_weights(&fixture));
     assert_conditioned_like_a_trained_network(&fixture);
     for mode in MODES {
         let model = ResNet::new(&config, weights.clone()).unwrap();

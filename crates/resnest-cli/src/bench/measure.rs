@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
 use super::args::BenchArgs;
+use super::cores::{Cores, Expected};
 use super::memory::peak_rss_bytes;
 use super::subject::Subject;
 
@@ -53,6 +54,8 @@ pub struct Profile {
     /// The sum of the steps' medians.
     pub layers_ms: f64,
     pub layers: Vec<Layer>,
+    /// What other numbers of threads would make of it; none of a network that is not fused.
+    pub expected: Option<Expected>,
 }
 
 /// One step of a forward.
@@ -100,7 +103,7 @@ fn report(
         load_ms: milliseconds(subject.load),
         peak_rss_bytes: peak_rss_bytes(),
         gmacs: gmacs(model.config(), subject.size)?,
-        profile: (args.profile).then(|| profile(times.profiles, model.plan())),
+        profile: (args.profile).then(|| profile(times.profiles, times.cores, model.plan())),
     })
 }
 
@@ -125,6 +128,8 @@ fn input(subject: &Subject, batch: usize) -> Result<Tensor, Error> {
 struct Times {
     forwards: Vec<f64>,
     profiles: Vec<Vec<TimedStep>>,
+    /// For a fused network that is profiled.
+    cores: Option<Cores>,
 }
 
 /// Warms up, then measures until the time is over; a profiled run follows each measured one.
@@ -136,12 +141,16 @@ fn run(subject: &Subject, x: &Tensor, args: &BenchArgs) -> Result<Times, Error> 
     let mut times = Times {
         forwards: Vec::new(),
         profiles: Vec::new(),
+        cores: (args.profile && subject.model.is_fused()).then(Cores::default),
     };
     let start = Instant::now();
     while start.elapsed() < args.duration || times.forwards.len() < LEAST_RUNS {
         times.forwards.push(forward(subject, x)?);
         if args.profile {
             times.profiles.push(subject.model.profile(x)?.1);
+        }
+        if let Some(cores) = &mut times.cores {
+            cores.observe(&subject.model, x)?;
         }
     }
     Ok(times)
@@ -157,7 +166,7 @@ fn forward(subject: &Subject, x: &Tensor) -> Result<f64, Error> {
 }
 
 /// Medians of each step over all profiled runs.
-fn profile(runs: Vec<Vec<TimedStep>>, plan: &[PlannedLayer]) -> Profile {
+fn profile(runs: Vec<Vec<TimedStep>>, cores: Option<Cores>, plan: &[PlannedLayer]) -> Profile {
     let steps = runs.first().map_or(0, Vec::len);
     let medians: Vec<f64> = (0..steps)
         .map(|i| {
@@ -182,6 +191,7 @@ fn profile(runs: Vec<Vec<TimedStep>>, plan: &[PlannedLayer]) -> Profile {
     Profile {
         layers_ms,
         layers: first.into_iter().zip(medians).map(layer).collect(),
+        expected: cores.map(Cores::expected),
     }
 }
 
@@ -195,12 +205,12 @@ fn algorithm(layers: &[String], plan: &[PlannedLayer]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
 /// Sorts the values; the middle one, or the mean of the two.
-fn median(values: &mut [f64]) -> f64 {
+pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     match (values.len() / 2, values.len() % 2) {
         (0, 0) => f64::NAN,

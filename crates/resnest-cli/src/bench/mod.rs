@@ -4,6 +4,7 @@
 //! its own, and one that the system kills takes no other's result along.
 
 mod args;
+mod cores;
 mod measure;
 mod memory;
 mod report;
@@ -119,6 +120,13 @@ fn write(args: &BenchArgs, outcomes: &[Outcome]) -> Result<Status, Failure> {
                         "{}, step by step:\n{}",
                         m.model,
                         report::profile(profile)
+                    ));
+                }
+                if let Some(expected) = m.profile.as_ref().and_then(|p| p.expected.as_ref()) {
+                    parts.push(format!(
+                        "{} on other numbers of threads, by calculation from the tasks' times on one, ms:\n{}",
+                        m.model,
+                        report::expected(expected)
                     ));
                 }
             }

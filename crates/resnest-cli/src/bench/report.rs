@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::cores::Expected;
 use super::measure::{Measured, Profile};
 
 /// One row a model.
@@ -66,6 +67,50 @@ pub fn profile(profile: &Profile) -> String {
     let sum = format!("{:.3}", profile.layers_ms);
     table.add_row(["sum", "", "", &sum, "100.0%", ""]);
     aligned(table, &[3, 4, 5])
+}
+
+/// One row a step: tasks, the longest, what is serial, then milliseconds on each number of threads; the sums; the forward
+/// as always, its efficiency, and what was measured.
+pub fn expected(expected: &Expected) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let words = ["layer", "tasks", "longest", "serial"].map(str::to_owned);
+    let counts = expected.threads.iter().map(ToString::to_string);
+    table.set_header(words.into_iter().chain(counts));
+    let ms = |ms: f64| format!("{ms:.3}");
+    for step in &expected.steps {
+        let first = [
+            step.path.clone(),
+            step.tasks.to_string(),
+            ms(step.longest_ms),
+            ms(step.serial_ms),
+        ];
+        table.add_row(first.into_iter().chain(step.ms.iter().copied().map(ms)));
+    }
+    let of_all = |place: usize| expected.steps.iter().map(|step| step.ms[place]).sum();
+    let sums = (0..expected.threads.len()).map(|place| ms(of_all(place)));
+    let serial = expected.steps.iter().map(|step| step.serial_ms).sum();
+    let first = ["sum", "", "", &ms(serial)].map(str::to_owned);
+    table.add_row(first.into_iter().chain(sums));
+    let alone = ms(expected.serial_ms);
+    let mut row = |name: &str, cells: Vec<String>| {
+        let serial = if name == "forward" { &alone } else { "" };
+        let first = [name, "", "", serial].map(str::to_owned);
+        table.add_row(first.into_iter().chain(cells));
+    };
+    row(
+        "forward",
+        expected.forward_ms.iter().copied().map(ms).collect(),
+    );
+    let percent = |share: &f64| format!("{:.0}%", 100.0 * share);
+    row(
+        "efficiency",
+        expected.efficiency.iter().map(percent).collect(),
+    );
+    let seen = |seen: &Option<f64>| seen.map_or(String::new(), ms);
+    row("measured", expected.measured_ms.iter().map(seen).collect());
+    let numbers: Vec<_> = (1..expected.threads.len() + 4).collect();
+    aligned(table, &numbers)
 }
 
 fn aligned(mut table: Table, numbers: &[usize]) -> String {

@@ -13,9 +13,11 @@ mod job;
 mod limit;
 pub(crate) mod parallel;
 mod pool;
+mod record;
 #[cfg(test)]
 mod tests;
 
 pub use limit::{current_threads, default_threads, with_threads};
 pub use parallel::parallel_map;
 pub use pool::oversubscribe;
+pub use record::{RecordedLoop, RecordedTask, record_loops};

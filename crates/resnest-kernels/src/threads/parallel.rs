@@ -3,6 +3,7 @@
 use super::job::{End, Job, lock};
 use super::limit::{current_threads, limit};
 use super::pool::pool;
+use super::record;
 use crate::tuning::WORK_PER_THREAD;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +27,16 @@ pub(crate) fn parallel_for_with_next(
     task: &(dyn Fn(usize, Option<usize>) + Sync),
 ) {
     let paying = (work / WORK_PER_THREAD).saturating_add(1);
-    let wanted = current_threads().min(tasks).min(paying);
+    let most = paying.min(tasks);
+    if record::is_on() {
+        return record::recorded(tasks, most, task, |task| run(tasks, most, task));
+    }
+    run(tasks, most, task);
+}
+
+/// The loop itself, on `most` threads or fewer.
+fn run(tasks: usize, most: usize, task: &(dyn Fn(usize, Option<usize>) + Sync)) {
+    let wanted = current_threads().min(most);
     let helpers = match wanted {
         0 | 1 => 0,
         _ => pool().grow(wanted - 1),

@@ -4,6 +4,7 @@ use super::job::lock;
 use super::limit::{current_threads, limit, with_threads};
 use super::parallel::{parallel_for, parallel_map};
 use super::pool::{Pool, RETRY, oversubscribe};
+use super::record::record_loops;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
@@ -197,4 +198,44 @@ fn a_system_that_starts_no_more_threads_is_asked_again_later() {
     lock(&pool.state).refused = Instant::now().checked_sub(2 * RETRY);
     assert_eq!(pool.grow(4), 2);
     assert_eq!(ASKED.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn recorded_loops_are_the_callers_with_each_of_their_tasks() {
+    oversubscribe();
+    let pause = Duration::from_millis(1);
+    for threads in [1, 2, 5] {
+        let (answer, loops) = with_threads(threads, || {
+            record_loops(|| {
+                parallel_for(9, usize::MAX, &|_| std::thread::sleep(pause));
+                // Another thread's loops are not the caller's, nor those inside a task.
+                std::thread::scope(|scope| {
+                    scope.spawn(|| parallel_for(3, usize::MAX, &|_| ()));
+                });
+                parallel_for(4, 0, &|_| parallel_for(2, usize::MAX, &|_| ()));
+                7
+            })
+        });
+        assert_eq!(answer, 7);
+        let counts: Vec<_> = loops.iter().map(|l| l.tasks.len()).collect();
+        assert_eq!(counts, [9, 4]);
+        assert_eq!([loops[0].most_threads, loops[1].most_threads], [9, 1]);
+        assert!(loops[0].begin + loops[0].duration <= loops[1].begin);
+        assert!(loops[0].tasks.iter().all(|task| task.duration >= pause));
+        let ends = loops[0].tasks.iter().map(|task| task.begin + task.duration);
+        assert!(ends.max().unwrap() <= loops[0].duration);
+        assert!(threads > 1 || !loops[0].tasks.iter().any(|task| task.helped));
+        assert!(!loops[1].tasks.iter().any(|task| task.helped));
+    }
+}
+
+#[test]
+fn recording_ends_with_its_function_by_panic_too() {
+    let panics = || record_loops(|| parallel_for(2, 0, &|_| panic!("on purpose")));
+    let caught = catch_unwind(AssertUnwindSafe(panics));
+    assert!(caught.is_err());
+    parallel_for(2, 0, &|_| ());
+    let ((), loops) = record_loops(|| parallel_for(3, 0, &|_| ()));
+    assert_eq!(loops.len(), 1);
+    assert_eq!(loops[0].tasks.len(), 3);
 }

@@ -45,18 +45,21 @@ fn plain(args: &Args) -> Result<ResNet> {
     Ok(load_checkpoint(&checkpoint, &resolved, &Device::Cpu, DType::F32)?.model)
 }
 
-/// The fused network in the precision of `--set precision=fast|exact`.
+/// The fused network in the precision of `--set precision=fast|exact|bf16|int8`; int8 wants a checkpoint that
+/// `resnest quantize` made.
 fn fused(args: &Args) -> Result<ResNet> {
     let precision = match args.options.get("precision").map_or("fast", String::as_str) {
         "fast" => Precision::Fast,
         "exact" => Precision::Exact,
-        other => bail!("precision={other}: `fast` or `exact`"),
+        "bf16" => Precision::Bf16,
+        "int8" => Precision::Int8,
+        other => bail!("precision={other}: `fast`, `exact`, `bf16` or `int8`"),
     };
     let (resolved, checkpoint) = opened(args)?;
     let mut options = FuseOptions::default();
-options.precision = precision;
-options.input_size = (args.size, args.size);
-options.batch = args.batch;
+    options.precision = precision;
+    options.input_size = (args.size, args.size);
+    options.batch = args.batch;
     let loaded = with_threads(args.threads, || {
         load_fused(&checkpoint, &resolved, &options)
     })?;

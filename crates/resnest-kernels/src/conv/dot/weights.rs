@@ -133,42 +133,65 @@ impl DotConv {
         let columns = self.columns(group, index..index + 1);
         let (width, rows) = (columns.len(), self.k * self.taps);
         let first = group * spec.group_out() + panel.first;
-        let per_channel = self.channels * self.taps;
-        let bits = 32 / self.values;
-        for column in 0..panel.cols {
-            let channel = &weight[(first + column) * per_channel..][..per_channel];
-            let at = columns.start + column;
-            let mut round: Box<dyn FnMut(f32) -> u32> = match algorithm {
-                Algorithm::DirectInt8(input) => {
-                    let largest = channel.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
-                    let step = largest / MOST_WEIGHT;
-                    self.scale.as_mut_slice()[at] = step * input.scale;
-                    let inverse = if step > 0.0 {
-                        MOST_WEIGHT / largest
-                    } else {
-                        0.0
-                    };
-                    let whole = move |w: f32| (w * inverse).round_ties_even() as i32;
-                    let sum: i32 = channel.iter().map(|&w| whole(w)).sum();
-                    let start = -i32::from(input.zero_point) * sum;
-                    self.start.as_mut_words()[at] = start as u32;
-                    let mask = u32::MAX >> (32 - bits);
-                    Box::new(move |w| whole(w) as u32 & mask)
+        let per_channel = spec.group_in() * spec.taps();
+        // In the order of words: tap after tap, each filled up with zeros.
+        let row = self.taps * self.k * self.values;
+        let mut rounded = vec![0_u16; LINE * row];
+        for some in (0..panel.cols).step_by(LINE) {
+            let count = LINE.min(panel.cols - some);
+            for (column, rounded) in rounded.chunks_exact_mut(row).enumerate().take(count) {
+                let channel = &weight[(first + some + column) * per_channel..][..per_channel];
+                let at = columns.start + some + column;
+                match algorithm {
+                    Algorithm::DirectInt8(input) => {
+                        let (step, sum) =
+                            self.place(spec, channel, rounded, whole_weights(channel));
+                        self.scale.as_mut_slice()[at] = step * input.scale;
+                        self.start.as_mut_words()[at] = (-i32::from(input.zero_point) * sum) as u32;
+                    }
+                    _ => {
+                        self.place(spec, channel, rounded, (1.0, bf16_bits));
+                    }
                 }
-                _ => Box::new(|w| bf16_bits(w).into()),
-            };
+            }
             let words = &mut self.weights.as_mut_words()[columns.start * rows..columns.end * rows];
-            for (i, taps) in channel.chunks_exact(spec.taps()).enumerate() {
-                for (tap, &w) in taps.iter().enumerate() {
-                    let (tap, i) = match self.joined {
-                        true => (tap / spec.kernel, tap % spec.kernel * spec.in_channels + i),
-                        false => (tap, i),
+            for (at, words) in words.chunks_exact_mut(width).enumerate() {
+                for (column, word) in words[some..some + count].iter_mut().enumerate() {
+                    let values = &rounded[column * row + at * self.values..][..self.values];
+                    *word = match *values {
+                        [a, b] => u32::from(a) | u32::from(b) << 16,
+                        [a, b, c, d] => u32::from_le_bytes([a, b, c, d].map(|q| q as u8)),
+                        _ => unreachable!("a word has two or four values"),
                     };
-                    let (k, shift) = (i / self.values, i % self.values * bits);
-                    words[(tap * self.k + k) * width + column] |= round(w) << shift;
                 }
             }
         }
+    }
+
+    /// Writes an output channel's weights, each as `round` makes it, in the order of words; gives back the step, and the sum
+    /// of the weights taken for integers.
+    fn place(
+        &self,
+        spec: &ConvSpec,
+        channel: &[f32],
+        rounded: &mut [u16],
+        (step, round): (f32, impl Fn(f32) -> u16),
+    ) -> (f32, i32) {
+        let (taps, c) = (spec.taps(), spec.group_in());
+        let tap_len = self.k * self.values;
+        let mut sum = 0;
+        for (i, weights) in channel.chunks_exact(taps).enumerate() {
+            for (tap, &w) in weights.iter().enumerate() {
+                let at = match self.joined {
+                    true => tap / spec.kernel * tap_len + tap % spec.kernel * c + i,
+                    false => tap * tap_len + i,
+                };
+                let q = round(w);
+                sum += i32::from(q as i16);
+                rounded[at] = q;
+            }
+        }
+        (step, sum)
     }
 
     /// Words of a pixel of a rounded map.
@@ -240,6 +263,24 @@ impl DotConv {
         let values = [&self.weights, &self.start, &self.scale, &self.bias];
         values.map(Aligned::len).iter().sum::<usize>() * size_of::<f32>()
     }
+}
+
+/// The step of an output channel's weights as integers, and what makes them so: the largest becomes 127 or -127.
+fn whole_weights(channel: &[f32]) -> (f32, impl Fn(f32) -> u16) {
+    let largest = channel.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+    let step = largest / MOST_WEIGHT;
+    let inverse = match step > 0.0 {
+        true => MOST_WEIGHT / largest,
+        false => 0.0,
+    };
+    // Of numbers so small, adding this leaves the nearest integer, ties to even, in the lowest bits.
+    const SHIFT: f32 = 12_582_912.0;
+    let whole = move |w: f32| {
+        (w * inverse + SHIFT)
+            .to_bits()
+            .wrapping_sub(SHIFT.to_bits()) as u16
+    };
+    (step, whole)
 }
 
 /// From one row of so many words to the next: rows a multiple of 4 KB apart would meet in the same sets of the L1
