@@ -99,8 +99,9 @@ pub fn cost(spec: &ConvSpec, input: Nhwc, algorithm: Algorithm) -> f64 {
     let Some(form) = algorithm.form(spec) else {
         let weights = spec.weight_len() as f64;
         let macs = output.pixels() as f64 * weights;
-        // Each tap of a tile begins with its rows' places: as long as some words of k.
-        let words = k / at_once;
+        // Each tap of a tile, or all of a row of the kernel, begins with its pixels' places: as long as some words of k.
+        let as_one = if spec.dilation == 1 { spec.kernel } else { 1 };
+        let words = k / at_once * as_one as f64;
         let begin = if at_once > 1.0 {
             TAP_WORDS / words
         } else {

@@ -78,8 +78,11 @@ pub(crate) const NARROW_BLOCK_VALUES: usize = 12 * 1024;
 /// Rows of the output that are worth packing two more rows of input than they have.
 pub(crate) const NARROW_FEWEST_ROWS: usize = 4;
 
-/// What a tap of a tile of low precision costs before its first product, in words of k: 3x3 of 32 channels in integers
-/// took 1.6 times what their products alone do, of 64 1.3 times (Zen 5).
+/// Words of a tap up to which the input of low precision is put into a frame, so that the taps of a row of the kernel are one:
+/// of more the beginning of a tap does not show.
+pub(crate) const FRAME_WORDS: usize = 64;
+/// What a tap of a tile of low precision costs before its first product, in words of k. (3x3 of 32 channels in integers, each
+/// tap alone: 1.6 times what the products alone take; the taps of a row as one: 1.2 times. Zen 5.)
 pub(crate) const TAP_WORDS: f64 = 4.0;
 
 // Winograd's algorithm.

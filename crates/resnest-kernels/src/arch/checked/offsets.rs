@@ -12,6 +12,11 @@ pub(crate) struct OffsetTable {
 }
 
 impl OffsetTable {
+    /// Taps, those that are read as one counted once.
+    pub fn taps(&self) -> usize {
+        self.taps
+    }
+
     /// Refills the table: `push(tap, offsets)` appends each pixel's element offset, or a negative
     /// number.
     pub fn fill(&mut self, taps: usize, pixels: usize, push: impl Fn(usize, &mut Vec<isize>)) {

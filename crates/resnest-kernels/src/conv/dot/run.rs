@@ -14,7 +14,7 @@ use crate::memory::buffer::{with_scratch, words, words_mut};
 use crate::memory::rows::{RowLayout, for_each_share};
 use crate::memory::share::SharedMut;
 use crate::threads::parallel::parallel_for_with_next;
-use crate::tuning::SPLIT_PIXELS_FROM;
+use crate::tuning::{FRAME_WORDS, SPLIT_PIXELS_FROM};
 
 /// Tasks that round an input.
 const ROUND_TASKS: usize = 16;
@@ -26,7 +26,7 @@ enum Input<'a> {
     Values(Source<'a>),
     /// All of the input, rounded.
     Words(&'a [u32]),
-    /// The same in a frame of zeros.
+    /// The same in a frame of its padding.
     Framed(&'a [u32]),
 }
 
@@ -41,10 +41,10 @@ impl DotConv {
         sums: Option<&mut [f32]>,
     ) {
         match source {
-            Source::Map(x) if self.joined => {
-                let frame = Frame::new(g);
-                with_scratch(frame.words(), |values| {
-                    frame.round(g, self, x, values);
+            Source::Map(_) | Source::Words(_) if self.reads_frame(g) => {
+                let frame = Frame::new(g, self);
+                with_scratch(frame.words(g), |values| {
+                    frame.fill(g, self, source, values);
                     self.run_tasks(g, Input::Framed(words(values)), out, epilogue, sums);
                 });
             }
@@ -57,6 +57,12 @@ impl DotConv {
             Source::Words(x) => self.run_tasks(g, Input::Words(x), out, epilogue, sums),
             _ => self.run_tasks(g, Input::Values(source), out, epilogue, sums),
         }
+    }
+
+    /// Whether the taps of a row of the kernel are read as one.
+    fn reads_frame(&self, g: &Geometry) -> bool {
+        let rows = g.spec.kernel > 1 && g.spec.dilation == 1 && self.k <= FRAME_WORDS;
+        self.joined || rows
     }
 
     /// Whether each pixel of the input is read by one task.
@@ -161,10 +167,12 @@ impl Run<'_> {
                 self.panels((x, task.group * conv.k), &table.offsets, task, next_weights);
             }
             Input::Framed(x) => {
+                let frame = Frame::new(g, conv);
                 table.of(self.id, &task.pixels, |offsets| {
-                    Frame::new(g).fill_table(g, offsets, task.pixels.clone())
+                    frame.fill_table(g, offsets, task.pixels.clone())
                 });
-                self.panels((x, 0), &table.offsets, task, next_weights);
+                let x_start = task.group * frame.group_words(g);
+                self.panels((x, x_start), &table.offsets, task, next_weights);
             }
             Input::Values(source) => {
                 let row = row_words(conv.k);
@@ -254,7 +262,8 @@ impl Run<'_> {
                     true => next_weights,
                     false => packed.weights(task.group, left.start..left.start + 1),
                 },
-                k: packed.k,
+                // Taps that are read as one have the words of all.
+                k: packed.k * packed.taps / table.taps(),
                 registers: shape.registers,
                 cols: shape.cols,
                 integers: packed.integers(task.group, panels.clone()),

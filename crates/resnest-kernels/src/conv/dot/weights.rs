@@ -29,7 +29,7 @@ pub(crate) struct DotConv {
     pub(super) values: usize,
     /// Groups.
     groups: usize,
-    taps: usize,
+    pub(super) taps: usize,
     lanes: usize,
     /// Padded output channels of a group.
     width: usize,
@@ -38,7 +38,7 @@ pub(crate) struct DotConv {
     start: Aligned,
     scale: Aligned,
     bias: Aligned,
-    /// A pixel in the padding.
+    /// Pixels in the padding, as many as a row of the kernel has.
     pub(super) padding: Vec<u32>,
 }
 
@@ -105,7 +105,7 @@ impl DotConv {
             start: Aligned::zeros(integers),
             scale: Aligned::zeros(integers),
             bias: Aligned::zeros(columns),
-            padding: vec![padding; k],
+            padding: vec![padding; k * spec.kernel],
         };
         for group in 0..spec.groups {
             for index in 0..packed.list.len() {
