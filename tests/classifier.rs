@@ -68,7 +68,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     let photos = photos();
     for precision in [Precision::Fast, Precision::Exact] {
         let mut model = on_cpu();
-        model.precision = precision;
+        model.precision = Some(precision);
         let expected = answers(&demo(model.clone(), Some(1)), &photos);
         for threads in [2, 3] {
             // Packed on as many threads as it computes on, or on others.
@@ -210,7 +210,7 @@ fn a_model_is_fused_where_it_can_be_and_as_it_was_asked() {
         let fast = create_model(name, &options).unwrap();
         assert_eq!(fast.plan()[0].input_size, (64, 80));
         let mut exact = options.clone();
-        exact.precision = Precision::Exact;
+        exact.precision = Some(Precision::Exact);
         let exact = create_model(name, &exact).unwrap();
         assert!(
             exact

@@ -279,6 +279,7 @@ fn the_json_has_all_that_the_readme_says() {
         "mistakes",
         "model",
         "param_count",
+        "precision",
         "timing",
         "top1",
         "top1_err",

@@ -1,6 +1,5 @@
 //! Groups of options that several commands share, and how their values are read; each command owns its others.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -50,7 +49,7 @@ pub struct ComputeArgs {
     #[arg(long, default_value = "auto", value_parser = parse::<DeviceChoice>)]
     pub device: DeviceChoice,
     /// How exact the CPU's convolutions are; on other devices it makes no difference
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value = "auto")]
     pub precision: PrecisionChoice,
     /// Threads for decoding and computing [default: RAYON_NUM_THREADS, else all cores]
     #[arg(long, value_name = "N", value_parser = threads)]
@@ -69,10 +68,13 @@ pub struct ReadArgs {
 /// [`Precision`] as an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PrecisionChoice {
-    /// Winograd's algorithms where they are faster: logits within 1e-4 of the largest
+    /// int8 for a checkpoint that `resnest quantize` made, fast for any other
     #[default]
+    Auto,
+    /// f32, with Winograd's algorithms where they are faster: logits within 1e-4 of the largest
+    #[value(alias = "f32")]
     Fast,
-    /// By their definition, rounding as little as PyTorch does
+    /// f32, convolutions by their definition, rounding as little as PyTorch does
     Exact,
     /// Weights and products in bf16, sums in f32: half the memory, fastest on CPUs with AVX512_BF16
     Bf16,
@@ -80,25 +82,16 @@ pub enum PrecisionChoice {
     Int8,
 }
 
-impl fmt::Display for PrecisionChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PrecisionChoice::Fast => "fast",
-            PrecisionChoice::Exact => "exact",
-            PrecisionChoice::Bf16 => "bf16",
-            PrecisionChoice::Int8 => "int8",
-        })
-    }
-}
-
-impl From<PrecisionChoice> for Precision {
-    fn from(choice: PrecisionChoice) -> Self {
-        match choice {
+impl PrecisionChoice {
+    /// What was asked for, unless it is left to the checkpoint.
+    pub fn asked(self) -> Option<Precision> {
+        Some(match self {
+            PrecisionChoice::Auto => return None,
             PrecisionChoice::Fast => Precision::Fast,
             PrecisionChoice::Exact => Precision::Exact,
             PrecisionChoice::Bf16 => Precision::Bf16,
             PrecisionChoice::Int8 => Precision::Int8,
-        }
+        })
     }
 }
 

@@ -1,16 +1,20 @@
 //! `resnest info`: everything about a model or a checkpoint, without running it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Error};
 use clap::Args;
 use resnest::dataset::path_text;
-use resnest::loader::{Checkpoint, CheckpointFormat, Loader, Resolved, StrictReport, check};
-use resnest::model::{Step, gmacs, parameter_count, trace_shapes};
+use resnest::loader::{
+    Checkpoint, CheckpointFormat, Error as LoadError, Loader, Resolved, StrictReport, check,
+};
+use resnest::model::{InputScale, Step, gmacs, parameter_count, trace_shapes};
 use resnest::{ModelSource, demo};
 use serde_json::{Value, json};
 
-use super::args::{HubArgs, TableFormat, input_size};
+use super::args::{HubArgs, PrecisionChoice, TableFormat, input_size};
 use super::plan::{Plan, PlanArgs};
 use super::words::shown_lines;
 use super::{Failure, Status, load, network, print};
@@ -70,6 +74,10 @@ struct Checked {
     wrapper: Option<String>,
     keys: Vec<Value>,
     strict: StrictReport,
+    /// The inputs of the layers in int8, of a quantised checkpoint.
+    quantization: Option<Arc<BTreeMap<String, InputScale>>>,
+    /// Images that it was calibrated on, as it says.
+    calibration_images: Option<String>,
 }
 
 /// Shows what is known; status 1 if the checkpoint does not fit.
@@ -78,7 +86,15 @@ pub fn run(args: &InfoArgs) -> Result<Status, Failure> {
     let mut facts =
         gather(&loader, args).map_err(|e| Failure::Model(e.context(args.target.clone())))?;
     if args.plan {
-        let plan = Plan::new(&facts.resolved.config, facts.size, &args.planning);
+        let inputs = match &facts.weights {
+            Weights::Here(checked) => checked.quantization.as_ref(),
+            Weights::Absent { .. } => None,
+        };
+        if args.planning.precision == PrecisionChoice::Int8 && inputs.is_none() {
+            let origin = facts.resolved.name.clone();
+            return Err(Failure::Usage(LoadError::NotQuantized { origin }.into()));
+        }
+        let plan = Plan::new(&facts.resolved.config, facts.size, inputs, &args.planning);
         facts.plan = Some(plan.map_err(|error| Failure::Usage(error.into()))?);
     }
     load::warn(&facts.resolved.warnings, args.hub.quiet);
@@ -186,6 +202,8 @@ fn weights(loader: &Loader, resolved: &Resolved, args: &InfoArgs) -> Result<Weig
         wrapper: checkpoint.wrapper().map(str::to_owned),
         keys: checkpoint.tensors().map(key).collect(),
         strict: check(&checkpoint, &resolved.config)?,
+        quantization: checkpoint.quantization().cloned(),
+        calibration_images: checkpoint.metadata().get("calibration_images").cloned(),
     })))
 }
 
@@ -247,6 +265,8 @@ fn weights_lines(checked: &Checked, with_keys: bool) -> Vec<String> {
         wrapper,
         keys,
         strict,
+        quantization,
+        calibration_images,
     } = checked;
     let wrapper = wrapper
         .as_ref()
@@ -264,6 +284,16 @@ fn weights_lines(checked: &Checked, with_keys: bool) -> Vec<String> {
         line("weights", &format!("{place} ({about})")),
         line("strict load", &verdict),
     ];
+    if let Some(inputs) = quantization {
+        let images = calibration_images
+            .as_deref()
+            .unwrap_or("an unknown number of");
+        let layers = inputs.len();
+        lines.push(line(
+            "int8",
+            &format!("{layers} convolutions, calibrated on {images} images"),
+        ));
+    }
     if with_keys {
         lines.push(String::new());
         lines.extend(keys.iter().map(key_line));
@@ -335,8 +365,16 @@ fn checked_object(checked: &Checked, with_keys: bool) -> Value {
         wrapper,
         keys,
         strict,
+        quantization,
+        ..
     } = checked;
+    let input = |(path, input): (&String, &InputScale)| {
+        let described = json!({"scale": input.scale, "zero_point": input.zero_point});
+        (path.clone(), described)
+    };
+    let inputs = quantization.as_ref().map(|inputs| inputs.iter().map(input));
     json!({
+        "int8": inputs.map(|inputs| inputs.collect::<serde_json::Map<_, _>>()),
         "file": place,
         "format": format.to_string(),
         "wrapper": wrapper,

@@ -17,6 +17,7 @@ mod output;
 mod overlays;
 mod plan;
 mod progress;
+mod quantize;
 #[cfg(feature = "serve")]
 mod serve;
 mod validate;
@@ -35,6 +36,7 @@ use explain::ExplainArgs;
 use features::FeaturesArgs;
 use info::InfoArgs;
 use models::ModelsArgs;
+use quantize::QuantizeArgs;
 #[cfg(feature = "serve")]
 use serve::ServeArgs;
 use validate::ValidateArgs;
@@ -76,6 +78,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Measure accuracy on labelled images: timm's validate.py, per-class results, calibration, an HTML report
     Validate(ValidateArgs),
+    /// Turn a model into 8-bit integers, calibrated on images: a checkpoint for --precision int8
+    Quantize(QuantizeArgs),
     /// Write embeddings or maps of many images to one file
     Features(FeaturesArgs),
     /// Hold a model against what timm computed, stage by stage
@@ -178,6 +182,7 @@ fn run(command: &Command) -> Result<Status, Failure> {
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args),
         Command::Validate(args) => validate::run(args),
+        Command::Quantize(args) => quantize::run(args),
         Command::Features(args) => features::run(args),
         Command::Verify(args) => verify::run(args),
     }

@@ -23,7 +23,7 @@ pub fn options(
     let mut options = ClassifierOptions::default();
     options.model = model_options(&model.hub)?;
     options.model.device = compute.device;
-    options.model.precision = compute.precision.into();
+    options.model.precision = compute.precision.asked();
     options.model.batch_hint = batch;
     options.model.overrides = overrides(&model.hub, model.num_classes);
     options.transform = transform_overrides(transform);
@@ -150,7 +150,9 @@ pub fn failure(name: &str, error: resnest::Error) -> Failure {
         | E::DeviceFailed { .. }
         | E::Preprocessing(_)
         | E::Threads { .. }
-        | E::TooManyThreads { .. } => Failure::Usage(error.into()),
+        | E::TooManyThreads { .. }
+        | E::NotQuantized(_)
+        | E::QuantizedAlready { .. } => Failure::Usage(error.into()),
         error => Failure::Model(Error::from(error).context(format!("model {name}"))),
     }
 }

@@ -1,11 +1,12 @@
 //! `resnest info --plan`: how each layer would be computed, and what its packed weights take.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use resnest::ResNetConfig;
-use resnest::model::{Algorithm, Error, FuseOptions, Isa, PlannedLayer, plan};
+use resnest::model::{Algorithm, Error, FuseOptions, InputScale, Isa, PlannedLayer, plan};
+use resnest::{Precision, ResNetConfig, precision_name};
 use serde_json::{Value, json};
 
 use super::args::{PrecisionChoice, at_least_one, layer_algorithm};
@@ -17,7 +18,7 @@ pub struct PlanArgs {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one, requires = "plan")]
     pub batch_size: usize,
     /// How exact convolutions are, for --plan
-    #[arg(long, value_enum, default_value_t, requires = "plan")]
+    #[arg(long, value_enum, default_value = "auto", requires = "plan")]
     pub precision: PrecisionChoice,
     /// Another algorithm for a layer than the cost model's, such as layer1.0.conv2.conv=direct, for --plan (repeatable)
     #[arg(long, value_name = "LAYER=NAME", value_parser = layer_algorithm, requires = "plan")]
@@ -28,21 +29,28 @@ pub struct PlanArgs {
 pub struct Plan {
     layers: Vec<PlannedLayer>,
     isa: &'static str,
-    precision: PrecisionChoice,
+    precision: Precision,
     input_size: (usize, usize),
     batch_size: usize,
 }
 
 impl Plan {
-    /// Plans for images of `input_size` (height, width).
+    /// Plans for images of `input_size` (height, width); `inputs` are those of a quantised checkpoint.
     pub fn new(
         config: &ResNetConfig,
         input_size: (usize, usize),
+        inputs: Option<&Arc<BTreeMap<String, InputScale>>>,
         args: &PlanArgs,
     ) -> Result<Self, Error> {
         let isa = Isa::detect().map_err(candle_core::Error::from)?;
+        let unasked = match inputs {
+            Some(_) => Precision::Int8,
+            None => Precision::default(),
+        };
+        let precision = args.precision.asked().unwrap_or(unasked);
         let mut options = FuseOptions::default();
-        options.precision = args.precision.into();
+        options.precision = precision;
+        options.quantization = inputs.map(Arc::clone).unwrap_or_default();
         options.input_size = input_size;
         options.batch = args.batch_size;
         options.isa = Some(isa);
@@ -50,7 +58,7 @@ impl Plan {
         Ok(Self {
             layers: plan(config, &options)?,
             isa: isa.kind().name(),
-            precision: args.precision,
+            precision,
             input_size,
             batch_size: args.batch_size,
         })
@@ -82,7 +90,7 @@ impl Plan {
         format!(
             "  planned for {}, {}, {}x{}, batch {}\n{}\n  packed weights {} bytes",
             self.isa,
-            self.precision,
+            precision_name(Some(self.precision)),
             self.input_size.0,
             self.input_size.1,
             self.batch_size,
@@ -104,7 +112,7 @@ impl Plan {
         };
         json!({
             "isa": self.isa,
-            "precision": self.precision.to_string(),
+            "precision": precision_name(Some(self.precision)),
             "input_size": [self.input_size.0, self.input_size.1],
             "batch_size": self.batch_size,
             "bytes": self.bytes(),

@@ -117,7 +117,7 @@ impl Plan {
                 .get(name)
                 .map(|t| t.shape())
                 .filter(|s| stem_shape(config).matches(s));
-            if kernel.is_some_and(|_| checkpoint.get(name).is_some_and(|t| t.dtype().is_weight())) {
+            if kernel.is_some_and(|_| checkpoint.get(name).is_some_and(|t| t.is_weight())) {
                 replaced.insert(name.clone());
             }
         }

@@ -182,6 +182,15 @@ pub enum Error {
         /// The same for the second.
         second: String,
     },
+    /// int8 was asked for, and the checkpoint has no 8-bit weights.
+    #[error(
+        "{origin} is not quantised and cannot be computed in int8: make a quantised checkpoint of it with `resnest quantize`, \
+         or take another precision, such as bf16"
+    )]
+    NotQuantized {
+        /// The file.
+        origin: String,
+    },
     /// A checkpoint that does not fit the network; every difference is in the report.
     #[error("{0}")]
     Strict(Box<StrictReport>),

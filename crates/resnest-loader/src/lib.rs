@@ -45,6 +45,7 @@ mod source;
 mod strict;
 
 pub use adapt::HeadPolicy;
+pub use checkpoint::quantized::{FORMAT as INT8_FORMAT, VERSION as INT8_VERSION};
 pub use checkpoint::{Checkpoint, CheckpointFormat, ElementType, Stray, TensorEntry};
 pub use config::{Labels, ModelConfig, PretrainedCfg};
 pub use error::{Error, Result};

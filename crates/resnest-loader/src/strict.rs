@@ -190,7 +190,7 @@ fn judge(report: &mut StrictReport, checkpoint: &Checkpoint, spec: &TensorSpec) 
             found,
         });
     }
-    if !tensor.dtype().is_weight() {
+    if !tensor.is_weight() {
         report.wrong_type.push(WrongType {
             name: name.clone(),
             found: tensor.dtype(),

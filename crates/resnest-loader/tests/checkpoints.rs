@@ -8,6 +8,7 @@ mod checkpoints {
     mod formats;
     mod malformed;
     mod mutations;
+    pub mod quantized;
     mod reading;
     mod reference;
     mod sources;

@@ -72,9 +72,9 @@ pub use network::{FeatureInfo, ResNet, SplitWeights};
 pub use recorder::TensorSpec;
 pub use resnest_kernels::threads::{RecordedLoop, RecordedTask, record_loops};
 pub use resnest_kernels::{
-    Algorithm, InputScale, Isa, IsaKind, Precision, current_threads, keep_freed_memory,
+    Algorithm, ConvSpec, InputScale, Isa, IsaKind, Precision, current_threads, keep_freed_memory,
     share_freed_memory, with_threads,
 };
 pub use spec::{arbitrary_scales, expected_tensors, gmacs, parameter_count, plan, trace_shapes};
 pub use test_time_pool::TestTimePoolHead;
-pub use trace::{Step, TimedStep};
+pub use trace::{Step, TimedStep, Watch};

@@ -1,6 +1,8 @@
 //! A walk through the network: every step of a forward with the shape it puts out, and the time it took.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::{Result, Tensor};
@@ -41,11 +43,23 @@ pub struct TimedStep {
     pub duration: Duration,
 }
 
+/// Sees what enters the convolutions of a network that is not fused, in the order they run: what a calibration measures,
+/// and where a quantised network is simulated.
+pub trait Watch: Debug + Send + Sync {
+    /// The convolution of this name and shape is about to compute from `x` (N, C, H, W). What is returned is taken in place
+    /// of `x`: a map of the same shape.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being looked at; the forward ends with it.
+    fn input(&self, path: &str, spec: &ConvSpec, x: &Tensor) -> Result<Option<Tensor>>;
+}
+
 /// Where the layers of a forward report their steps; off in ordinary use, where a report costs one
 /// branch. Recorded without a clock, shapes and multiply-accumulates are those of one image, whatever batch ran.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     recording: Option<Recording>,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +90,30 @@ impl Trace {
     pub(crate) fn recording() -> Self {
         Self {
             recording: Some(Recording::default()),
+            watch: None,
         }
+    }
+
+    /// Records nothing, and shows `watch` what enters every convolution.
+    pub(crate) fn watched(watch: Arc<dyn Watch>) -> Self {
+        Self {
+            recording: None,
+            watch: Some(watch),
+        }
+    }
+
+    /// What a convolution computes from: `x`, or what somebody who watches puts in its place.
+    pub(crate) fn seen(
+        &self,
+        path: &str,
+        spec: impl FnOnce() -> ConvSpec,
+        x: &Tensor,
+    ) -> Result<Tensor> {
+        let replaced = match &self.watch {
+            Some(watch) => watch.input(path, &spec(), x)?,
+            None => None,
+        };
+        Ok(replaced.unwrap_or_else(|| x.clone()))
     }
 
     /// Records the time from each step to the next; the clock runs from now.
@@ -90,6 +127,7 @@ impl Trace {
                 clock: Some(clock),
                 ..Recording::default()
             }),
+            watch: None,
         }
     }
 
@@ -100,6 +138,7 @@ impl Trace {
                 attention: Some(Vec::new()),
                 ..Recording::default()
             }),
+            watch: None,
         }
     }
 

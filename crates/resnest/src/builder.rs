@@ -97,9 +97,10 @@ impl ClassifierBuilder {
         self
     }
 
-    /// How exact the CPU's convolutions are; by default [`Precision::Fast`].
+    /// How exact the CPU's convolutions are; by default [`Precision::Int8`] for a checkpoint that `resnest quantize` made,
+    /// [`Precision::Fast`] for any other.
     pub fn precision(mut self, precision: Precision) -> Self {
-        self.options.model.precision = precision;
+        self.options.model.precision = Some(precision);
         self
     }
 

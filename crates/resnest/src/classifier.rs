@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use candle_core::{DType, Device, Tensor};
 use resnest_image::{Image, Limits, Transform};
 use resnest_loader::{Loaded, ModelSource, PretrainedCfg, Resolved};
-use resnest_model::{ResNet, TestTimePoolHead, current_threads, with_threads};
+use resnest_model::{Precision, ResNet, TestTimePoolHead, current_threads, with_threads};
 
 use crate::create::Opened;
 use crate::error::contained;
@@ -89,6 +89,7 @@ pub struct Classifier {
     labels: Labels,
     device: Device,
     dtype: DType,
+    precision: Option<Precision>,
     limits: Limits,
     /// Images computed at once.
     batch_size: usize,
@@ -125,7 +126,7 @@ impl Classifier {
         Self::assemble(Opened::source(source, &options.model)?, options)
     }
 
-    fn assemble(opened: Opened, options: &ClassifierOptions) -> Result<Self, Error> {
+    pub(crate) fn assemble(opened: Opened, options: &ClassifierOptions) -> Result<Self, Error> {
         let Resolved {
             name,
             config,
@@ -149,6 +150,7 @@ impl Classifier {
         let asked = options.test_time_pool;
         let this = Self {
             labels: create::labels(&opened.resolved, config.num_classes)?,
+            precision: opened.precision(&options.model, report.dtype),
             dtype: report.dtype,
             network: Network::new(model, pretrained, asked, &mut transform)?,
             transform,
@@ -423,6 +425,11 @@ impl Classifier {
     /// Where it computes.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// How exact the kernels are that it computes with; `None` where the convolutions are candle's.
+    pub fn precision(&self) -> Option<Precision> {
+        self.precision
     }
 
     /// Threads it computes on.

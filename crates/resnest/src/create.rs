@@ -54,8 +54,9 @@ fn untrained(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
     let dtype = options.dtype.unwrap_or(DType::F32);
     let weights = random_weights(0, dtype, &device);
     Ok(if fuses(options, &device, dtype) {
-        let mut fuse = fuse_options(options, size);
-        if fuse.precision == Precision::Int8 {
+        let precision = options.precision.unwrap_or_default();
+        let mut fuse = fuse_options(options, precision, size);
+        if precision == Precision::Int8 {
             fuse.quantization = Arc::new(arbitrary_scales(&config, size)?);
         }
         ResNet::fused(&config, weights, &fuse)?
@@ -97,12 +98,25 @@ fn fuses(options: &ModelOptions, device: &Device, dtype: DType) -> bool {
     options.fuse && device.is_cpu() && dtype == DType::F32
 }
 
-fn fuse_options(options: &ModelOptions, input_size: (usize, usize)) -> FuseOptions {
+fn fuse_options(
+    options: &ModelOptions,
+    precision: Precision,
+    input_size: (usize, usize),
+) -> FuseOptions {
     let mut made = FuseOptions::default();
-    made.precision = options.precision;
+    made.precision = precision;
     made.input_size = input_size;
     made.batch = options.batch_hint;
     made
+}
+
+/// How a checkpoint is computed where nobody says: in 8-bit integers if `resnest quantize` made it, else as
+/// [`Precision::Fast`].
+pub fn default_precision(checkpoint: &Checkpoint) -> Precision {
+    match checkpoint.quantization() {
+        Some(_) => Precision::Int8,
+        None => Precision::default(),
+    }
 }
 
 /// The loader that `options` describe.
@@ -156,6 +170,23 @@ impl Opened {
         })
     }
 
+    /// How exact the fused network is: what was asked for, else what goes with the checkpoint; `None` if it is not fused.
+    pub(crate) fn precision(&self, options: &ModelOptions, dtype: DType) -> Option<Precision> {
+        if !fuses(options, &self.device, dtype) {
+            return None;
+        }
+        Some(
+            options
+                .precision
+                .unwrap_or_else(|| default_precision(&self.checkpoint)),
+        )
+    }
+
+    /// Its weights as they are in the file.
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
     /// Builds the network, fused for images of this height and width where it can be.
     pub(crate) fn load(
         &self,
@@ -168,8 +199,9 @@ impl Opened {
             device,
         } = self;
         let dtype = compute_type(device, options.dtype.unwrap_or(DType::F32))?;
-        Ok(if fuses(options, device, dtype) {
-            load_fused(checkpoint, resolved, &fuse_options(options, input_size))?
+        Ok(if let Some(precision) = self.precision(options, dtype) {
+            let options = fuse_options(options, precision, input_size);
+            load_fused(checkpoint, resolved, &options)?
         } else {
             load_checkpoint(checkpoint, resolved, device, dtype)?
         })

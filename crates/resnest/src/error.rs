@@ -25,6 +25,9 @@ pub enum Error {
     /// The model could not be had for another reason: a setting, a configuration, the system.
     #[error(transparent)]
     Load(Box<resnest_loader::Error>),
+    /// int8 was asked for, and the checkpoint is not quantised.
+    #[error(transparent)]
+    NotQuantized(Box<resnest_loader::Error>),
     /// The model refused its configuration or its input.
     #[error(transparent)]
     Model(#[from] resnest_model::Error),
@@ -132,6 +135,21 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A model that is to be quantised, and is.
+    #[error("{model} is quantised already: quantise the checkpoint that it was made from")]
+    QuantizedAlready {
+        /// Its name.
+        model: String,
+    },
+    /// A layer that was to be left in f32 is none of the network's convolutions.
+    #[error("no convolution is called {layer:?}; `resnest info MODEL --plan` lists them")]
+    NoSuchLayer {
+        /// The name.
+        layer: String,
+    },
+    /// Not one image to calibrate with could be read.
+    #[error("no image could be read, and a network is quantised by what images make of it")]
+    NothingToCalibrate,
     /// A recorded reference that cannot be read, or is of another network.
     #[error("reference {name}: {reason}")]
     Reference {
@@ -204,6 +222,7 @@ impl From<resnest_loader::Error> for Error {
             error if error.is_unknown_model() => Self::UnknownModel(error.into()),
             error if error.is_unreachable() => Self::Unreachable(error.into()),
             error if error.is_not_found() => Self::NotFound(error.into()),
+            error @ resnest_loader::Error::NotQuantized { .. } => Self::NotQuantized(error.into()),
             error if error.is_bad_checkpoint() => Self::Checkpoint(error.into()),
             error => Self::Load(error.into()),
         }

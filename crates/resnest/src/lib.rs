@@ -90,6 +90,7 @@
 //! - [`Classifier::cam`]: where in a photo a class was seen, exactly and without gradients; [`Classifier::split_weights`]: how
 //!   each block weighed its splits. [`explain`] draws both.
 //! - [`validate`]: accuracy on labelled images, as timm's `validate.py` counts it, over a [`dataset`].
+//! - [`quantize`](mod@quantize): 8-bit integers in place of f32, calibrated on images.
 //! - [`verify`](mod@verify): a network held against what timm computed, stage by stage.
 //! - [`create_model`]: the network alone, timm's `create_model`; [`ResNetConfig`] for one of your own.
 //!
@@ -163,14 +164,15 @@ mod options;
 mod picture;
 pub mod pipeline;
 mod prediction;
+pub mod quantize;
 
 pub use builder::{ClassifierBuilder, InputSize};
 pub use classifier::{Classifier, MOST_THREADS, Pixels};
-pub use create::{create_model, loader as model_loader};
+pub use create::{create_model, default_precision, loader as model_loader};
 pub use device::{DeviceChoice, device_name};
 pub use error::{Error, with_causes};
 pub use labels::Labels;
-pub use options::{ClassifierOptions, ModelOptions, TransformOverrides};
+pub use options::{ClassifierOptions, ModelOptions, TransformOverrides, precision_name};
 pub use picture::Picture;
 pub use pipeline::{Answered, Logits, Output, Outputs, Pipeline, Task, TopK};
 pub use prediction::{Prediction, top_k};

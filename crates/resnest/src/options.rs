@@ -20,9 +20,10 @@ pub struct ModelOptions {
     pub opened_device: Option<Device>,
     /// What it computes in; by default f32. The CPU computes f16 and bf16 checkpoints in f32 too.
     pub dtype: Option<DType>,
-    /// How exact the fused kernels are; by default `Fast`. It makes no difference to networks that are not fused
-    /// (another device or type, `fuse: false`): their convolutions are candle's.
-    pub precision: Precision,
+    /// How exact the fused kernels are; by default `Int8` for a checkpoint that `resnest quantize` made, `Fast` for any other.
+    /// It makes no difference to networks that are not fused (another device or type, `fuse: false`): their convolutions
+    /// are candle's.
+    pub precision: Option<Precision>,
     /// Run on the fused kernels of `resnest-kernels`, on the CPU in f32 (the default). `false` is the reference path:
     /// candle's own operations, many times slower, which the kernels are held to.
     pub fuse: bool,
@@ -58,7 +59,7 @@ impl Default for ModelOptions {
             device: DeviceChoice::Auto,
             opened_device: None,
             dtype: None,
-            precision: Precision::default(),
+            precision: None,
             fuse: true,
             size_hint: None,
             batch_hint: 1,
@@ -67,6 +68,17 @@ impl Default for ModelOptions {
             manifests: Vec::new(),
             hub: None,
         }
+    }
+}
+
+/// What a precision is called: `fast`, `exact`, `bf16`, `int8`, and `unfused` where the convolutions are candle's.
+pub fn precision_name(precision: Option<Precision>) -> &'static str {
+    match precision {
+        None => "unfused",
+        Some(Precision::Fast) => "fast",
+        Some(Precision::Exact) => "exact",
+        Some(Precision::Bf16) => "bf16",
+        Some(Precision::Int8) => "int8",
     }
 }
 

@@ -6,8 +6,8 @@ use anyhow::{Error, anyhow};
 use candle_core::{Device, Tensor};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use resnest::device_name;
 use resnest::model::{PlannedLayer, TimedStep, current_threads, gmacs};
+use resnest::{device_name, precision_name};
 use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
@@ -88,10 +88,6 @@ fn report(
     mut times: Times,
 ) -> Result<Measured, Error> {
     let (model, (height, width)) = (&subject.model, subject.size);
-    let precision = match model.is_fused() {
-        true => args.compute.precision.to_string(),
-        false => "unfused".to_owned(),
-    };
     let median_ms = median(&mut times.forwards);
     Ok(Measured {
         model: name.to_owned(),
@@ -99,7 +95,7 @@ fn report(
         input_size: [model.config().in_chans, height, width],
         threads: current_threads(),
         device: device_name(&subject.device).to_owned(),
-        precision,
+        precision: precision_name(subject.precision).to_owned(),
         median_ms,
         min_ms: times.forwards.first().copied().unwrap_or(f64::NAN),
         images_per_second: args.batch_size as f64 * 1e3 / median_ms,

@@ -1,15 +1,16 @@
 //! From a model's name to a network ready to be measured.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
 use candle_core::{DType, Device};
-use resnest::loader::{Checkpoint, Loader, Resolved, Weights, load_checkpoint, load_fused};
+use resnest::loader::{
+    Checkpoint, Error as LoadError, Loader, Resolved, load_checkpoint, load_fused,
+};
 use resnest::model::{FuseOptions, arbitrary_scales, keep_freed_memory, plan, random_weights};
-use resnest::{ModelSource, Precision, ResNet, ResNetConfig, demo};
+use resnest::{ModelSource, Precision, ResNet, ResNetConfig, default_precision, demo};
 
 use super::super::{Failure, load};
 use super::args::BenchArgs;
@@ -23,6 +24,8 @@ pub struct Subject {
     /// Height and width of its images.
     pub size: (usize, usize),
     pub device: Device,
+    /// `None` if it is not fused.
+    pub precision: Option<Precision>,
     /// Reading (or drawing) weights, building and fusing; without the download.
     pub load: Duration,
 }
@@ -32,7 +35,7 @@ struct Described {
     config: ResNetConfig,
     size: (usize, usize),
     /// Where weights come from, unless they are drawn.
-    from: Option<(Box<Resolved>, Option<PathBuf>)>,
+    from: Option<(Box<Resolved>, Checkpoint)>,
 }
 
 impl Subject {
@@ -49,13 +52,15 @@ impl Subject {
         let size = args
             .input_size
             .map_or(described.size, |(h, w)| (h as usize, w as usize));
-        let fuse = (device.is_cpu() && !args.unfused).then(|| fuse_options(args, size));
-        if let Some(options) = &fuse {
-            // An --algorithm that cannot be is wrong usage: found before the weights are read.
-            plan(&described.config, options).map_err(|error| Failure::Usage(error.into()))?;
+        let mut fuse = None;
+        if device.is_cpu() && !args.unfused {
+            // What cannot be is wrong usage: found before the weights are read.
+            let options = described.fuse_options(args, size)?;
+            plan(&described.config, &options).map_err(|error| Failure::Usage(error.into()))?;
+            fuse = Some(options);
         }
         let start = Instant::now();
-        let built = described.build(&loader, &device, fuse.as_ref());
+        let built = described.build(&device, fuse.as_ref());
         let model = built.map_err(Failure::Model)?;
         let load = start.elapsed();
         keep_freed_memory();
@@ -63,6 +68,7 @@ impl Subject {
             model,
             size,
             device,
+            precision: fuse.map(|options| options.precision),
             load,
         })
     }
@@ -84,10 +90,9 @@ fn describe(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Described, 
     let config = resolved.config.clone();
     let from = match &resolved.weights {
         _ if args.random_weights => None,
-        Weights::Memory { .. } => Some((Box::new(resolved), None)),
         _ => {
-            let path = loader.download(&resolved)?;
-            Some((Box::new(resolved), Some(path)))
+            let checkpoint = loader.open(&resolved)?;
+            Some((Box::new(resolved), checkpoint))
         }
     };
     Ok(Described {
@@ -111,43 +116,48 @@ fn resolve(name: &str, loader: &Loader, args: &BenchArgs) -> Result<Resolved, Er
 }
 
 impl Described {
-    fn build(
+    /// How the network is fused; drawn weights have drawn scales.
+    fn fuse_options(
         &self,
-        loader: &Loader,
-        device: &Device,
-        fuse: Option<&FuseOptions>,
-    ) -> Result<ResNet, Error> {
-        let Some((resolved, path)) = &self.from else {
+        args: &BenchArgs,
+        input_size: (usize, usize),
+    ) -> Result<FuseOptions, Failure> {
+        let checkpoint = self.from.as_ref().map(|(_, checkpoint)| checkpoint);
+        let unasked = checkpoint.map(default_precision).unwrap_or_default();
+        let mut options = FuseOptions::default();
+        options.precision = args.compute.precision.asked().unwrap_or(unasked);
+        options.input_size = input_size;
+        options.batch = args.batch_size;
+        options.algorithms = BTreeMap::from_iter(args.algorithm.iter().cloned());
+        if options.precision == Precision::Int8 {
+            options.quantization = match checkpoint {
+                Some(checkpoint) => {
+                    let inputs = checkpoint.quantization().map(Arc::clone);
+                    let origin = checkpoint.origin().to_owned();
+                    inputs
+                        .ok_or_else(|| Failure::Usage(LoadError::NotQuantized { origin }.into()))?
+                }
+                None => Arc::new(
+                    arbitrary_scales(&self.config, input_size)
+                        .map_err(|error| Failure::Other(error.into()))?,
+                ),
+            };
+        }
+        Ok(options)
+    }
+
+    fn build(&self, device: &Device, fuse: Option<&FuseOptions>) -> Result<ResNet, Error> {
+        let Some((resolved, checkpoint)) = &self.from else {
             let weights = random_weights(SEED, DType::F32, device);
             return Ok(match fuse {
-                Some(options) => {
-                    let mut options = options.clone();
-                    if options.precision == Precision::Int8 {
-                        let scales = arbitrary_scales(&self.config, options.input_size)?;
-                        options.quantization = Arc::new(scales);
-                    }
-                    ResNet::fused(&self.config, weights, &options)?
-                }
+                Some(options) => ResNet::fused(&self.config, weights, options)?,
                 None => ResNet::new(&self.config, weights)?,
             });
         };
-        let checkpoint = match path {
-            Some(path) => Checkpoint::open(path)?,
-            None => loader.open(resolved)?,
-        };
         let loaded = match fuse {
-            Some(options) => load_fused(&checkpoint, resolved, options)?,
-            None => load_checkpoint(&checkpoint, resolved, device, DType::F32)?,
+            Some(options) => load_fused(checkpoint, resolved, options)?,
+            None => load_checkpoint(checkpoint, resolved, device, DType::F32)?,
         };
         Ok(loaded.model)
     }
-}
-
-fn fuse_options(args: &BenchArgs, input_size: (usize, usize)) -> FuseOptions {
-    let mut options = FuseOptions::default();
-    options.precision = args.compute.precision.into();
-    options.input_size = input_size;
-    options.batch = args.batch_size;
-    options.algorithms = BTreeMap::from_iter(args.algorithm.iter().cloned());
-    options
 }

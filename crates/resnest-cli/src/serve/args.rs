@@ -41,7 +41,7 @@ pub struct ServeArgs {
     #[arg(long, default_value = "auto", value_parser = parse::<DeviceChoice>, env = "RESNEST_DEVICE")]
     pub device: DeviceChoice,
     /// How exact the CPU's convolutions are; on other devices it makes no difference
-    #[arg(long, value_enum, default_value_t, env = "RESNEST_PRECISION")]
+    #[arg(long, value_enum, default_value = "auto", env = "RESNEST_PRECISION")]
     pub precision: PrecisionChoice,
     /// Threads that compute, and as many that decode [default: the CPUs that the container or the affinity leaves]
     #[arg(long, value_name = "N", value_parser = threads, env = "RESNEST_THREADS")]

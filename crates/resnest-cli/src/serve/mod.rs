@@ -222,7 +222,7 @@ fn options(args: &ServeArgs) -> Result<Options, Failure> {
     let mut classifier = ClassifierOptions::default();
     classifier.model = model_options(&args.hub)?;
     classifier.model.device = args.device;
-    classifier.model.precision = args.precision.into();
+    classifier.model.precision = args.precision.asked();
     classifier.model.overrides = overrides(&args.hub, None);
     classifier.threads = Some(threads);
     classifier.limits.max_bytes = args.max_body;

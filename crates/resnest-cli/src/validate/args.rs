@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use resnest::DeviceChoice;
+
 use super::super::args::{
-    ComputeArgs, HubArgs, ReadArgs, TableFormat, TransformArgs, at_least_one, threads,
+    ComputeArgs, HubArgs, PrecisionChoice, ReadArgs, TableFormat, TransformArgs, at_least_one,
+    parse, threads,
 };
 
 #[derive(Debug, Args)]
@@ -37,8 +40,16 @@ pub struct ValidateArgs {
     /// Threads that read, decode and resize beside the network [default: as many as --threads]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub workers: Option<usize>,
-    #[command(flatten)]
-    pub compute: ComputeArgs,
+    /// Where to compute: auto, cpu, cuda[:N] or metal
+    #[arg(long, default_value = "auto", value_parser = parse::<DeviceChoice>)]
+    pub device: DeviceChoice,
+    /// How exact the CPU's convolutions are; several, such as f32,bf16,int8, are validated one after the other and compared
+    /// with the first. On other devices it makes no difference
+    #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., default_value = "auto")]
+    pub precision: Vec<PrecisionChoice>,
+    /// Threads for decoding and computing [default: RAYON_NUM_THREADS, else all cores]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
     #[command(flatten)]
     pub reading: ReadArgs,
     /// Stop at the first image that cannot be read
@@ -51,6 +62,17 @@ pub struct ValidateArgs {
     pub files: FileArgs,
     #[command(flatten)]
     pub hub: HubArgs,
+}
+
+impl ValidateArgs {
+    /// Where and how one of the precisions is computed.
+    pub fn compute(&self, precision: PrecisionChoice) -> ComputeArgs {
+        ComputeArgs {
+            device: self.device,
+            precision,
+            threads: self.threads,
+        }
+    }
 }
 
 /// What the images show.

@@ -1,5 +1,6 @@
 //! `resnest validate`: timm's `validate.py` for this engine.
 
+mod agreement;
 pub mod args;
 mod results;
 mod stop;
@@ -9,18 +10,19 @@ use std::ops::ControlFlow;
 
 use anyhow::{Error, anyhow};
 use indicatif::ProgressBar;
-use resnest::Classifier;
 use resnest::dataset::{Dataset, path_text};
 use resnest::validate::report::{self, Pictures};
 use resnest::validate::{
     Answer, ClassMap, Evaluation, Header, Options, Outcome, OutcomesFile, RealLabels, Targets,
     Validation, read_valid_labels,
 };
+use resnest::{Classifier, precision_name};
 use serde_json::json;
 
-use super::args::{ModelArgs, TableFormat};
+use super::args::{ModelArgs, PrecisionChoice, TableFormat};
 use super::words::{self, shown, shown_lines, shown_path};
 use super::{Failure, Status, load, print, progress};
+use agreement::Firsts;
 pub use args::ValidateArgs;
 use results::Files;
 pub use stop::INTERRUPTED;
@@ -42,14 +44,17 @@ type Done = (Validation, Vec<Pictures>);
 /// Validates each model; one that fails does not keep the others from it.
 pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
     let models = expand(args)?;
+    check_precisions(args)?;
     let job = Job::new(args).map_err(Failure::Usage)?;
     let files = Files::open(&args.files).map_err(Failure::Other)?;
     let mut outcomes = job.outcomes_file()?;
     let (mut all, mut failed) = (Vec::new(), None);
-    for name in &models {
-        match job.validate(name, &mut outcomes) {
+    let mut firsts = Firsts::default();
+    let runs = models.len() * args.precision.len();
+    for (name, precision) in pairs(&models, &args.precision) {
+        match job.validate(name, precision, &mut outcomes, &mut firsts) {
             Ok(done) => all.push(done),
-            Err(failure) if models.len() == 1 => return Err(failure),
+            Err(failure) if runs == 1 => return Err(failure),
             Err(failure) => {
                 eprintln!(
                     "error: {}: {}",
@@ -72,6 +77,33 @@ pub fn run(args: &ValidateArgs) -> Result<Status, Failure> {
         (false, Some(failure)) if all.is_empty() => Err(failure),
         (false, None) if !unread && !problems => Ok(Status::Done),
         (false, _) => Ok(Status::SomeFailed),
+    }
+}
+
+/// Each model in each precision.
+fn pairs<'a>(
+    models: &'a [String],
+    precisions: &'a [PrecisionChoice],
+) -> impl Iterator<Item = (&'a String, PrecisionChoice)> {
+    let each = |model| precisions.iter().map(move |&precision| (model, precision));
+    models.iter().flat_map(each)
+}
+
+/// Several precisions are compared on standard output; a file holds the results of one.
+fn check_precisions(args: &ValidateArgs) -> Result<(), Failure> {
+    let files = &args.files;
+    let named = [
+        ("--outcomes", &files.outcomes),
+        ("--results-file", &files.results_file),
+        ("--report", &files.report),
+    ];
+    let named = named.iter().find(|(_, path)| path.is_some());
+    match (args.precision.len(), named) {
+        (2.., Some((option, _))) => {
+            let problem = format!("{option} goes with one --precision, whose results it holds");
+            Err(Failure::Usage(anyhow!(problem)))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -158,8 +190,14 @@ impl<'a> Job<'a> {
 
     /// One model on all images. Outcomes that cannot be written any more are said and given up: the result is worth more
     /// than the way to go on to it.
-    fn validate(&self, name: &str, outcomes: &mut Option<OutcomesFile>) -> Result<Done, Failure> {
-        let classifier = self.classifier(name)?;
+    fn validate(
+        &self,
+        name: &str,
+        precision: PrecisionChoice,
+        outcomes: &mut Option<OutcomesFile>,
+        firsts: &mut Firsts,
+    ) -> Result<Done, Failure> {
+        let classifier = self.classifier(name, precision)?;
         let valid = self.valid.clone();
         let labels = classifier.labels();
         let targets =
@@ -172,7 +210,12 @@ impl<'a> Job<'a> {
         }
         let total = self.dataset.samples().len();
         let bar = progress::images(name, total, evaluation.done(), self.args.hub.quiet);
+        let mut best = Vec::new();
         let validation = evaluation.run(|outcome| {
+            best.push(match &outcome.answer {
+                Answer::Scored(scored) => scored.top.first().copied(),
+                Answer::Failed { .. } => None,
+            });
             if let Some(Err(error)) = outcomes.as_mut().map(|file| file.add(outcome)) {
                 let error = anyhow!(error).context("cannot write outcomes, goes on without");
                 bar.suspend(|| eprintln!("error: {}", shown(&format!("{error:#}"))));
@@ -185,7 +228,10 @@ impl<'a> Job<'a> {
             }
         });
         bar.finish_and_clear();
-        let validation = validation.map_err(other)?;
+        let mut validation = validation.map_err(other)?;
+        if self.args.precision.len() > 1 {
+            validation.agreement = firsts.compare(name, validation.precision, best);
+        }
         let pictures = match self.args.files.report {
             Some(_) => report::pictures(&classifier, &self.dataset, &validation),
             None => Vec::new(),
@@ -203,7 +249,7 @@ impl<'a> Job<'a> {
         options
     }
 
-    fn classifier(&self, name: &str) -> Result<Classifier, Failure> {
+    fn classifier(&self, name: &str, precision: PrecisionChoice) -> Result<Classifier, Failure> {
         let args = self.args;
         let model = ModelArgs {
             model: name.to_owned(),
@@ -212,7 +258,7 @@ impl<'a> Job<'a> {
             hub: args.hub.clone(),
         };
         let batch = args.batch_size.min(self.dataset.samples().len());
-        let mut options = load::options(&model, &args.compute, &args.transform, batch)?;
+        let mut options = load::options(&model, &args.compute(precision), &args.transform, batch)?;
         options.test_time_pool = args.test_pool;
         load::open(&model, &load::reading(options, &args.reading))
     }
@@ -226,7 +272,7 @@ impl<'a> Job<'a> {
             "class_map": args.labels.class_map.as_ref().map(path_text),
             "valid_labels": args.labels.valid_labels.as_ref().map(path_text),
             "test_pool": args.test_pool,
-            "precision": args.compute.precision.to_string(),
+            "precision": precision_name(classifier.precision()),
         });
         Header::new(classifier, settings)
     }

@@ -1,7 +1,7 @@
 //! The summary on standard output.
 
 use comfy_table::{CellAlignment, Table, presets};
-use resnest::validate::{ClassResult, Validation};
+use resnest::validate::{Agreement, ClassResult, Validation};
 
 /// Classes and pairs that are named.
 const NAMED: usize = 5;
@@ -16,8 +16,13 @@ pub fn summary(all: &[&Validation]) -> String {
 fn table(all: &[&Validation]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header([
-        "model",
+    // A model in several precisions, one below the other.
+    let several = all.iter().any(|v| v.agreement.is_some());
+    let mut header = vec!["model"];
+    if several {
+        header.extend(["precision", "agreement"]);
+    }
+    header.extend([
         "top1",
         "top1_err",
         "top5",
@@ -27,8 +32,15 @@ fn table(all: &[&Validation]) -> String {
         "crop_pct",
         "interpolation",
     ]);
-    for Validation { row, .. } in all {
+    table.set_header(header);
+    for v in all {
+        let row = &v.row;
         let mut cells = vec![row.model.clone()];
+        if several {
+            let agreement = v.agreement.as_ref().and_then(|a| a.percent);
+            cells.push(v.precision.to_owned());
+            cells.push(agreement.map_or("-".to_owned(), |p| format!("{p:.3}")));
+        }
         let percents = [row.top1, row.top1_err, row.top5, row.top5_err];
         cells.extend(percents.map(|p| p.map_or("-".to_owned(), |p| format!("{p:.3}"))));
         cells.push(format!("{:.2}", row.param_count));
@@ -43,7 +55,7 @@ fn table(all: &[&Validation]) -> String {
 }
 
 fn details(v: &Validation) -> String {
-    let mut lines = vec![format!("{}: {}", v.row.model, counted(v))];
+    let mut lines = vec![format!("{}: {}", called(v), counted(v))];
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<15}{text}"));
     if let Some(own) = v.own_labels {
         let percent = |p: Option<f64>| p.map_or("-".to_owned(), |p| format!("{p:.3}%"));
@@ -56,10 +68,30 @@ fn details(v: &Validation) -> String {
             format!("{loss:.4}; expected calibration error {ece:.4}"),
         );
     }
+    if let Some(Agreement {
+        with,
+        images,
+        percent,
+    }) = &v.agreement
+    {
+        let percent = percent.map_or("-".to_owned(), |p| format!("{p:.3}%"));
+        line(
+            "agreement",
+            format!("{percent} of {images} images have the best class of {with}"),
+        );
+    }
     line("worst classes", worst(v));
     line("most confused", confused(v));
     line("time", time(v));
     lines.join("\n")
+}
+
+/// The model, and where it matters the precision.
+fn called(v: &Validation) -> String {
+    match &v.agreement {
+        Some(_) => format!("{} in {}", v.row.model, v.precision),
+        None => v.row.model.clone(),
+    }
 }
 
 fn counted(v: &Validation) -> String {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Error, anyhow};
 use clap::Args;
 use resnest::verify::{Bars, Reference, Report, verify};
-use resnest::{Classifier, ClassifierOptions, device_name};
+use resnest::{Classifier, ClassifierOptions, device_name, precision_name};
 use serde_json::json;
 
 use super::args::{
@@ -70,7 +70,7 @@ pub fn run(args: &VerifyArgs) -> Result<Status, Failure> {
             return Err(Failure::Usage(anyhow!(problem)));
         }
     };
-    let bars = bars(args, &classifier);
+    let bars = bars(&classifier);
     let report = verify(&classifier, &reference, &bars).map_err(refused)?;
     write(args, &classifier, &report)?;
     Ok(match report.passed() {
@@ -103,25 +103,18 @@ fn options(args: &VerifyArgs, images: usize) -> Result<ClassifierOptions, Failur
     Ok(load::reading(options, &args.reading))
 }
 
-/// Only Winograd's algorithms need the wider bars.
-fn bars(args: &VerifyArgs, classifier: &Classifier) -> Bars {
-    match classifier.model().is_fused() || !classifier.device().is_cpu() {
-        true => Bars::of(args.compute.precision.into()),
-        false => Bars::EXACT,
-    }
-}
-
-/// How the network ran, in a word.
-fn mode(args: &VerifyArgs, classifier: &Classifier) -> String {
-    match classifier.model().is_fused() {
-        true => args.compute.precision.to_string(),
-        false => "unfused".to_owned(),
+/// Those of the precision; other devices than the CPU are held to those of `fast`.
+fn bars(classifier: &Classifier) -> Bars {
+    match classifier.precision() {
+        Some(precision) => Bars::of(precision),
+        None if classifier.device().is_cpu() => Bars::EXACT,
+        None => Bars::FAST,
     }
 }
 
 fn write(args: &VerifyArgs, classifier: &Classifier, report: &Report) -> Result<Status, Failure> {
     let device = device_name(classifier.device());
-    let mode = mode(args, classifier);
+    let mode = precision_name(classifier.precision());
     let text = match args.format {
         TableFormat::Text => {
             let (model, against) = (&report.model, &report.against);

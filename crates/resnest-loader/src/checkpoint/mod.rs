@@ -11,6 +11,7 @@
 
 mod legacy;
 mod pickle;
+pub(crate) mod quantized;
 mod safetensors;
 mod shards;
 mod store;
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use resnest_model::InputScale;
 pub(crate) use shards::{count as shard_count, files as shard_files};
 use store::Store;
 pub use tensor::{ElementType, TensorEntry};
@@ -82,6 +84,7 @@ pub struct Checkpoint {
     wrapper: Option<String>,
     prefixed: bool,
     metadata: HashMap<String, String>,
+    quantization: Option<quantized::InputScales>,
 }
 
 impl Checkpoint {
@@ -134,6 +137,7 @@ impl Checkpoint {
             metadata,
             ..
         } = content;
+        let quantization = quantized::take(&origin, format, &metadata, &mut tensors)?;
         Ok(Self {
             origin,
             format,
@@ -142,6 +146,7 @@ impl Checkpoint {
             wrapper,
             prefixed,
             metadata,
+            quantization,
         })
     }
 
@@ -168,6 +173,18 @@ impl Checkpoint {
     /// A safetensors file's `__metadata__`.
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
+    }
+
+    /// How the inputs of convolutions are quantised, under the convolutions' names, in a checkpoint that `resnest quantize`
+    /// made; `None` in any other. Its 8-bit weights are among the [tensors](Self::tensors), their scales are not.
+    pub fn quantization(&self) -> Option<&Arc<BTreeMap<String, InputScale>>> {
+        self.quantization.as_ref()
+    }
+
+    /// The `config.json` that a checkpoint made by `resnest quantize` brings along.
+    pub(crate) fn own_config(&self) -> Option<&str> {
+        self.quantization.as_ref()?;
+        self.metadata.get("config").map(String::as_str)
     }
 
     /// All tensors, by name in order.
@@ -256,6 +273,7 @@ fn from_header(header: safetensors::Header, store: Arc<Store>) -> Content {
             strides: None,
             start: t.start,
             store: Arc::clone(&store),
+            scales: None,
         })
         .collect();
     Content {

@@ -66,6 +66,8 @@ pub struct TensorEntry {
     /// First byte of element 0 within `store`.
     pub(crate) start: usize,
     pub(crate) store: Arc<Store>,
+    /// Of an 8-bit weight: what the elements of each output channel, the first axis, are multiplied with.
+    pub(crate) scales: Option<Arc<[f32]>>,
 }
 
 /// Which values a tensor may have.
@@ -98,6 +100,11 @@ impl TensorEntry {
     /// The type of its elements in the file.
     pub fn dtype(&self) -> ElementType {
         self.dtype
+    }
+
+    /// Whether it can be a weight: of a floating type, or of 8-bit integers with a scale for each output channel.
+    pub fn is_weight(&self) -> bool {
+        self.dtype.is_weight() || self.scales.is_some()
     }
 
     /// Its shape.
@@ -178,8 +185,34 @@ impl TensorEntry {
                 let wide = self.gather(f64::from_le_bytes, |v| fits(v as f32))?;
                 Ok(wide.into_iter().map(|v| v as f32).collect())
             }
+            ElementType::I8 if self.scales.is_some() => self.scaled(fits),
             other => Err(self.error(format!("{other} is not a floating-point type"))),
         }
+    }
+
+    /// An 8-bit weight as f32: every element times the scale of its output channel.
+    fn scaled(&self, fits: impl Fn(f32) -> bool) -> Result<Vec<f32>> {
+        let scales = self.scales.as_deref().unwrap_or_default();
+        let q = self.gather(i8::from_le_bytes, |q| q != i8::MIN)?;
+        let channel = (q.len() / scales.len().max(1)).max(1);
+        let mut out = self.store.reserved(q.len(), &self.name)?;
+        for ((at, q), scale) in q.chunks(channel).enumerate().zip(scales) {
+            let largest = q.iter().map(|q| q.unsigned_abs()).max();
+            if !matches!(largest, None | Some(0 | 127)) {
+                let problem = "the largest of a channel of 8-bit weights is 127; the file is damaged: make it again with \
+                               `resnest quantize`";
+                let value = largest.unwrap_or_default().into();
+                return Err(self.bad_value(at * channel, value, problem));
+            }
+            out.extend(q.iter().map(|&q| f32::from(q) * scale));
+        }
+        self.check(&out, 0, &fits)?;
+        Ok(out)
+    }
+
+    /// The elements of a tensor of bytes.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
+        self.gather(u8::from_le_bytes, |_| true)
     }
 
     /// Reads every element with `read`, walking the strides where there are any; each must fit.
@@ -276,6 +309,9 @@ impl TensorEntry {
         wrong.map_or(Ok(()), |(at, value)| {
             let value = (*value).into();
             let problem = match value.is_finite() {
+                true if self.dtype == ElementType::I8 => {
+                    "8-bit weights are -127 to 127; the file is damaged: make it again with `resnest quantize`"
+                }
                 true => "too large for the type it is to be computed with; load it as f32",
                 false => {
                     "not a finite number, and no answer of a network that has it can be; the file is damaged, \
@@ -342,6 +378,7 @@ mod tests {
             strides,
             start: 0,
             store: Arc::new(Store::memory(bytes.into(), "test")),
+            scales: None,
         }
     }
 

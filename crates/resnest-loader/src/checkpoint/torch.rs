@@ -216,6 +216,7 @@ impl StateDict<'_, '_> {
             strides,
             start,
             store: Arc::clone(self.store),
+            scales: None,
         })
     }
 

@@ -1,10 +1,11 @@
 //! From a checkpoint to a network.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
-use resnest_model::{FuseOptions, ResNet, ResNetConfig};
+use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig};
 
 use super::resolve::{apply, from_config};
 use super::{Loader, Overrides, Resolved, Weights};
@@ -81,16 +82,28 @@ pub fn load_checkpoint(
 /// The same for the CPU in f32, with a network that is [fused](ResNet::fused) block by block as it
 /// is read: all weights are in memory once, packed.
 ///
+/// With [`Precision::Int8`] the scales of the layers' inputs are the checkpoint's; `options.quantization` is not looked at.
+///
 /// # Errors
-/// As [`Loader::load`].
+/// As [`Loader::load`]; [`Error::NotQuantized`] for `Int8` of a checkpoint that `resnest quantize` has not made.
 pub fn load_fused(
     checkpoint: &Checkpoint,
     resolved: &Resolved,
     options: &FuseOptions,
 ) -> Result<Loaded> {
+    let mut options = options.clone();
+    options.quantization = match (options.precision, checkpoint.quantization()) {
+        (Precision::Int8, Some(inputs)) => Arc::clone(inputs),
+        (Precision::Int8, None) => {
+            return Err(Error::NotQuantized {
+                origin: checkpoint.origin().to_owned(),
+            });
+        }
+        _ => Arc::default(),
+    };
     let (device, dtype) = (Device::Cpu, DType::F32);
     build(checkpoint, resolved, &device, dtype, |config, weights| {
-        ResNet::fused(config, weights, options)
+        ResNet::fused(config, weights, &options)
     })
 }
 

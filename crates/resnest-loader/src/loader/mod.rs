@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use resnest_model::{PoolType, ResNetConfig};
+use serde_json::{Map, Value, json};
 
 pub(crate) use resolve::read_limited;
 
@@ -114,6 +115,8 @@ pub struct Resolved {
     pub name: String,
     /// timm's name of the network, without tag.
     pub architecture: String,
+    /// Constructor arguments over the architecture's own, as in `config.json`, before any overrides.
+    pub model_args: Map<String, Value>,
     /// The network, overrides applied.
     pub config: ResNetConfig,
     /// What goes with the weights. `input_size[0]` and `num_classes` are the checkpoint's, not the overrides'.
@@ -128,6 +131,32 @@ pub struct Resolved {
     pub warnings: Vec<String>,
     /// The `config.json` the model came with, if any.
     pub model_config: Option<ModelConfig>,
+}
+
+impl Resolved {
+    /// A `config.json` that describes the model, without overrides, in timm's schema.
+    pub fn to_config(&self) -> Value {
+        if let Some(config) = &self.model_config {
+            return config.to_json();
+        }
+        let mut root = json!({
+            "architecture": self.architecture,
+            "num_classes": self.pretrained.num_classes,
+        });
+        if !self.model_args.is_empty() {
+            root["model_args"] = Value::Object(self.model_args.clone());
+        }
+        root["pretrained_cfg"] = json!(self.pretrained);
+        root
+    }
+
+    /// `arch.tag`, or the architecture alone where there is no tag.
+    fn tagged_name(&self) -> String {
+        match &self.pretrained.tag {
+            Some(tag) => format!("{}.{tag}", self.architecture),
+            None => self.architecture.clone(),
+        }
+    }
 }
 
 /// Names, hub and manifests in one place.

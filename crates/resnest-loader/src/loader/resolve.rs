@@ -9,6 +9,7 @@ use serde_json::Map;
 use super::fetch::in_cache;
 use super::{HUB_FILES, Loader, Overrides, Resolved, Weights};
 use crate::adapt::HeadPolicy;
+use crate::checkpoint::Checkpoint;
 use crate::config::{ModelConfig, PretrainedCfg, architecture, check_network};
 use crate::error::{Error, Result};
 use crate::fields::{Fields, Owner};
@@ -69,13 +70,19 @@ impl Loader {
         Ok(resolved)
     }
 
-    /// A checkpoint file. `name`, of any source's grammar, gives everything but the weights.
+    /// A checkpoint file. `name`, of any source's grammar, gives everything but the weights, unless the file is one of
+    /// `resnest quantize`, which describes itself.
     pub(super) fn file(
         &self,
         path: &Path,
         name: Option<&str>,
         overrides: &Overrides,
     ) -> Result<Resolved> {
+        // A quantised checkpoint knows its network, and what was quantised; only a config of the user's goes before that.
+        let elsewhere = name.is_some_and(|name| name.contains(':'));
+        if !elsewhere && let Some(resolved) = described_by_itself(path)? {
+            return Ok(resolved);
+        }
         let official = self
             .manifest
             .official(path)
@@ -106,6 +113,28 @@ impl Loader {
     }
 }
 
+/// What a checkpoint of `resnest quantize` says of itself; `None` for any other, and for what cannot be opened: that is an
+/// error when it is to be read.
+fn described_by_itself(path: &Path) -> Result<Option<Resolved>> {
+    if path
+        .extension()
+        .is_none_or(|ending| ending != "safetensors")
+    {
+        return Ok(None);
+    }
+    let Ok(checkpoint) = Checkpoint::open(path) else {
+        return Ok(None);
+    };
+    let Some(text) = checkpoint.own_config() else {
+        return Ok(None);
+    };
+    let place = path.display().to_string();
+    let config = ModelConfig::parse(text, &format!("{place}: its metadata's config"))?;
+    let mut resolved = from_config(config, place, Weights::File(path.to_path_buf()))?;
+    resolved.name = resolved.tagged_name();
+    Ok(Some(resolved))
+}
+
 /// An architecture that exists but has no entry needs a checkpoint, not another spelling.
 fn without_weights(name: &str, error: Error) -> Error {
     match (&error, ResNetConfig::by_name(name)) {
@@ -131,6 +160,7 @@ fn from_entry(entry: &Entry) -> Result<Resolved> {
     Ok(Resolved {
         name: entry.name.clone(),
         architecture: entry.architecture.clone(),
+        model_args: entry.model_args.clone(),
         config: entry.network()?,
         pretrained: entry.pretrained.clone(),
         labels: None,
@@ -150,6 +180,7 @@ fn bare(name: &str) -> Result<Resolved> {
     Ok(Resolved {
         name: name.to_string(),
         architecture: name.to_string(),
+        model_args: Map::new(),
         config: architecture(name)?,
         pretrained,
         labels: None,
@@ -165,6 +196,7 @@ pub(super) fn from_config(config: ModelConfig, name: String, weights: Weights) -
     Ok(Resolved {
         name,
         architecture: config.architecture.clone(),
+        model_args: config.model_args.clone(),
         config: config.network()?,
         pretrained: config.pretrained.clone(),
         labels: config.labels.clone(),

@@ -4,6 +4,7 @@
 use resnest_loader::{Checkpoint, ModelConfig, fuzz};
 
 use super::common::fixture;
+use super::quantized;
 
 const FILES: [&str; 7] = [
     "mini.safetensors",
@@ -14,6 +15,13 @@ const FILES: [&str; 7] = [
     "wrap_views.pth",
     "views_legacy.pth",
 ];
+
+/// Each of them, and one of 8-bit integers.
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let fixtures = FILES.map(|name| (name, std::fs::read(fixture(name)).unwrap()));
+    let quantized = ("quantized", quantized::small());
+    fixtures.into_iter().chain([quantized]).collect()
+}
 
 /// Opens and reads everything; whether it could be opened.
 fn exercise(bytes: Vec<u8>) -> bool {
@@ -28,8 +36,7 @@ fn exercise(bytes: Vec<u8>) -> bool {
 
 #[test]
 fn no_truncated_file_is_read() {
-    for name in FILES {
-        let good = std::fs::read(fixture(name)).unwrap();
+    for (name, good) in files() {
         assert!(exercise(good.clone()), "{name}");
         for length in 0..good.len() {
             assert!(
@@ -43,8 +50,7 @@ fn no_truncated_file_is_read() {
 
 #[test]
 fn no_flipped_byte_panics() {
-    for name in FILES {
-        let good = std::fs::read(fixture(name)).unwrap();
+    for (name, good) in files() {
         let (mut read, mut all) = (0, 0);
         for at in 0..good.len() {
             for change in [0x01, 0x80, 0xff] {

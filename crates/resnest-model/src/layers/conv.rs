@@ -192,7 +192,7 @@ impl Conv2d {
         trace.input(&self.path, || self.spec(), x);
         let y = match &self.weights {
             Weights::Packed(kernel) => kernel.forward(x, None, false)?,
-            Weights::Plain { weight, bias } => self.compute(weight, bias.as_ref(), x)?,
+            Weights::Plain { weight, bias } => self.compute(weight, bias.as_ref(), x, trace)?,
         };
         self.report(&y, "", trace);
         Ok(y)
@@ -222,6 +222,7 @@ impl Conv2d {
         weight: &Tensor,
         bias: Option<&Tensor>,
         x: &Tensor,
+        trace: &Trace,
     ) -> Result<Tensor> {
         let Conv2dConfig {
             stride,
@@ -233,6 +234,7 @@ impl Conv2d {
         if x.dim(0)? == 0 {
             return self.of_no_images(x);
         }
+        let x = trace.seen(&self.path, || self.spec(), x)?;
         let y = x.conv2d(weight, padding, stride, dilation, groups)?;
         match bias {
             Some(bias) => y.broadcast_add(bias),

@@ -36,7 +36,7 @@ pub(crate) fn conv_norm_act(
         }
         Weights::Packed(kernel) => act.apply(norm.forward(kernel.forward(x, None, false)?)?)?,
         Weights::Plain { weight, bias } => {
-            act.apply(norm.forward(conv.compute(weight, bias.as_ref(), x)?)?)?
+            act.apply(norm.forward(conv.compute(weight, bias.as_ref(), x, trace)?)?)?
         }
     };
     conv.report(&y, act.after_norm(), trace);
@@ -60,7 +60,7 @@ pub(crate) fn conv_norm_add_act(
             relu(&(norm.forward(kernel.forward(x, None, false)?)? + &*shortcut)?)?
         }
         Weights::Plain { weight, bias } => {
-            let y = norm.forward(conv.compute(weight, bias.as_ref(), x)?)?;
+            let y = norm.forward(conv.compute(weight, bias.as_ref(), x, trace)?)?;
             relu(&(y + &*shortcut)?)?
         }
     };
@@ -73,7 +73,9 @@ pub(crate) fn conv_act(conv: &Conv2d, act: Act, x: &Tensor, trace: &mut Trace) -
     trace.input(conv.path(), || conv.spec(), x);
     let y = match conv.weights() {
         Weights::Packed(kernel) => kernel.forward(x, None, act == Act::Relu)?,
-        Weights::Plain { weight, bias } => act.apply(conv.compute(weight, bias.as_ref(), x)?)?,
+        Weights::Plain { weight, bias } => {
+            act.apply(conv.compute(weight, bias.as_ref(), x, trace)?)?
+        }
     };
     let suffix = if act == Act::Relu { ", relu" } else { "" };
     conv.report(&y, suffix, trace);

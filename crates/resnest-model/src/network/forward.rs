@@ -1,14 +1,16 @@
 //! The ways through a network: logits, features, the head alone, timed steps.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use resnest_kernels::{Residual, join_images, parallel_map};
+use resnest_kernels::{Algorithm, Residual, all_finite, join_images, parallel_map};
 
 use super::ResNet;
 use super::features;
 use crate::error::{Error, Result as ModelResult};
-use crate::trace::{TimedStep, Trace};
+use crate::fuse::{PlannedLayer, with_values};
+use crate::trace::{TimedStep, Trace, Watch};
 
 /// Bytes of the first stage's map to compute at once: several such maps stay in a last-level cache of 16 MB. With
 /// fewer images at once the weights would be read more often, with more the maps would go through memory.
@@ -89,6 +91,20 @@ impl ResNet {
         Ok((y, trace.into_timed_steps()))
     }
 
+    /// [`forward`](Self::forward) of a network that is not fused, while `watch` sees what enters its convolutions and may
+    /// put other maps in their place.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another shape; [`Error::Fuse`] if it is fused, where kernels of several layers hide what is
+    /// between them; what `watch` gives.
+    pub fn forward_watched(&self, x: &Tensor, watch: Arc<dyn Watch>) -> ModelResult<Tensor> {
+        if self.is_fused() {
+            let reason = "it is fused, and what enters its layers cannot be seen; load it unfused";
+            return Err(Error::fuse("", reason));
+        }
+        self.run(x, &mut Trace::watched(watch))
+    }
+
     pub(crate) fn run(&self, x: &Tensor, trace: &mut Trace) -> ModelResult<Tensor> {
         self.begin(x)?;
         let x = self.last_map(x, trace)?;
@@ -98,6 +114,10 @@ impl ResNet {
     /// Stem and all stages. The fused network computes stem and first stages, whose maps are large
     /// and whose weights are few, in parts of a few images, unless steps are recorded.
     fn last_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
+        self.spoiled(x, self.computed_map(x, trace)?)
+    }
+
+    fn computed_map(&self, x: &Tensor, trace: &mut Trace) -> Result<Tensor> {
         let no_tap = &mut |_: usize, _: &Tensor| {};
         let at_once = self.at_once(x)?;
         let n = x.dim(0)?;
@@ -112,6 +132,28 @@ impl ResNet {
         });
         let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
         self.stages(join_images(&parts)?, trace, PARTED_STAGES..4, no_tap)
+    }
+
+    /// `map`, with NaN everywhere in that of an image with a value that is not finite: 8-bit integers have none to pass on.
+    fn spoiled(&self, x: &Tensor, map: Tensor) -> Result<Tensor> {
+        let in_integers =
+            |layer: &PlannedLayer| matches!(layer.algorithm, Algorithm::DirectInt8(_));
+        if !self.plan().iter().any(in_integers) || map.dim(0)? == 0 {
+            return Ok(map);
+        }
+        let each = (x.elem_count() / map.dim(0)?).max(1);
+        let passed_on = |image: &[f32]| match all_finite(image) {
+            true => 0.0,
+            false => f32::NAN,
+        };
+        let spoil: Vec<f32> = with_values(x, |images| {
+            Ok::<_, candle_core::Error>(images.chunks(each).map(passed_on).collect())
+        })?;
+        if all_finite(&spoil) {
+            return Ok(map);
+        }
+        let count = spoil.len();
+        map.broadcast_add(&Tensor::from_vec(spoil, (count, 1, 1, 1), map.device())?)
     }
 
     /// How many images to compute at once: as many as have [`MAP_BYTES`] in their maps of the first stage.
@@ -136,7 +178,8 @@ impl ResNet {
             }
         };
         let last = self.features(x, &mut Trace::off(), stages, &mut take)?;
-        Ok((last, taken))
+        let taken = taken.into_iter().map(|map| self.spoiled(x, map));
+        Ok((self.spoiled(x, last)?, taken.collect::<Result<_>>()?))
     }
 
     /// Stem and the first `stages` stages; `tap` sees the stem as 0 and stage n as n.

@@ -48,4 +48,4 @@ pub use outcome::{Answer, Outcome, Scored, TOP};
 pub use outcomes_file::{Header, OutcomesFile};
 pub use real::RealLabels;
 pub use targets::{ClassMap, Targets, read_valid_labels};
-pub use validation::{ClassResult, Failure, Mistake, Own, Row, Timing, Validation};
+pub use validation::{Agreement, ClassResult, Failure, Mistake, Own, Row, Timing, Validation};

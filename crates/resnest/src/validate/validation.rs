@@ -6,8 +6,8 @@ use super::calibration::CalibrationBin;
 use super::outcome::Scored;
 use super::tally::{Counts, Tally};
 use super::{Error, Targets};
-use crate::Classifier;
 use crate::dataset::Dataset;
+use crate::{Classifier, precision_name};
 
 /// One model's result in the fields of timm's `validate.py`, rounded as there; no percentages where no image counted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,6 +44,11 @@ pub struct Validation {
     pub crop_mode: String,
     /// The input's height and width.
     pub input_size: (u32, u32),
+    /// How exact the network was: `fast`, `exact`, `bf16`, `int8`, or `unfused`.
+    pub precision: &'static str,
+    /// How far its answers are those of another precision, if they were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
     /// Images of the data set.
@@ -73,6 +78,17 @@ pub struct Validation {
     pub failures: Vec<Failure>,
     /// Where the time went.
     pub timing: Timing,
+}
+
+/// How far two precisions of a model agree.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Agreement {
+    /// The other precision.
+    pub with: &'static str,
+    /// Images that both have an answer for.
+    pub images: usize,
+    /// Percent of them of which both name the same class first; none without any.
+    pub percent: Option<f64>,
 }
 
 /// Percentages by the data set's own labels.
@@ -169,6 +185,8 @@ impl Validation {
             data: dataset.source().to_owned(),
             crop_mode: classifier.transform().crop_mode.to_string(),
             input_size: classifier.transform().size,
+            precision: precision_name(classifier.precision()),
+            agreement: None,
             interrupted,
             total: dataset.samples().len(),
             images,
