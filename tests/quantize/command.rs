@@ -195,7 +195,6 @@ fn validate_puts_precisions_side_by_side() {
     let path = path.display().to_string();
     let base = [
         "validate",
-        &data,
         "--model",
         "demo",
         "--checkpoint",
@@ -206,6 +205,8 @@ fn validate_puts_precisions_side_by_side() {
         base.iter()
             .map(ToString::to_string)
             .chain(more.iter().map(ToString::to_string))
+            // The folder after the precisions: it is none of them.
+            .chain([data.clone()])
             .collect()
     };
     let run = |status, arguments: Vec<String>| {

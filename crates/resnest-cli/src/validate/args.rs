@@ -45,7 +45,7 @@ pub struct ValidateArgs {
     pub device: DeviceChoice,
     /// How exact the CPU's convolutions are; several, such as f32,bf16,int8, are validated one after the other and compared
     /// with the first. On other devices it makes no difference
-    #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., default_value = "auto")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
     pub precision: Vec<PrecisionChoice>,
     /// Threads for decoding and computing [default: RAYON_NUM_THREADS, else all cores]
     #[arg(long, value_name = "N", value_parser = threads)]
