@@ -66,6 +66,7 @@ pub use arch::{Isa, IsaKind};
 pub use attention::{PackedSplitAttention, SplitAttentionWeights};
 pub use conv::{
     Algorithm, ConvInput, ConvOutput, ConvPair, Epilogue, MapChannels, PackedConv, WeightedSplits,
+    WordFormat,
 };
 pub use error::Error;
 pub use fold::{BatchNorm, all_finite, fold_batch_norm};

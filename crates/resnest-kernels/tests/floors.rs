@@ -17,6 +17,7 @@ const FLOORS: [Floor; 11] = [
             "shape.rs",
             "tuning.rs",
             "partition.rs",
+            "quantise.rs",
             "fold.rs",
         ],
     ),
@@ -26,6 +27,7 @@ const FLOORS: [Floor; 11] = [
         "kernels",
         &[
             "arch/vector.rs",
+            "arch/dot.rs",
             "arch/form.rs",
             "arch/prefetch.rs",
             "arch/kernels",

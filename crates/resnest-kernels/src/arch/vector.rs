@@ -32,16 +32,17 @@ pub(crate) trait Vector: Copy {
     /// The CPU has the instruction set; `p` must be valid for reading `LANES` words.
     #[inline(always)]
     unsafe fn load_halves(p: *const u32) -> [Self; 2] {
-        let mut halves = [[0.0; 16]; 2];
+        let [mut first, mut second] = [[0.0; 16]; 2];
         debug_assert!(Self::LANES <= 16);
-        for i in 0..Self::LANES {
+        let lanes = first.iter_mut().zip(&mut second).take(Self::LANES);
+        for (i, (first, second)) in lanes.enumerate() {
             // SAFETY: the caller's promise.
             let word = unsafe { p.add(i).read() };
-            halves[0][i] = f32::from_bits(word << 16);
-            halves[1][i] = f32::from_bits(word & 0xffff_0000);
+            *first = f32::from_bits(word << 16);
+            *second = f32::from_bits(word & 0xffff_0000);
         }
         // SAFETY: 16 values hold a register; the caller grants the instruction set.
-        halves.map(|half| unsafe { Self::load(half.as_ptr()) })
+        [first, second].map(|half| unsafe { Self::load(half.as_ptr()) })
     }
 
     /// # Safety

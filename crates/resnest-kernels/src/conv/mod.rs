@@ -34,6 +34,6 @@ mod table;
 mod winograd;
 
 pub use algorithm::Algorithm;
-pub use operands::{ConvInput, ConvOutput, Epilogue, MapChannels, WeightedSplits};
+pub use operands::{ConvInput, ConvOutput, Epilogue, MapChannels, WeightedSplits, WordFormat};
 pub use packed::PackedConv;
 pub use pair::ConvPair;

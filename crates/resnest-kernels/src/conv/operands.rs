@@ -2,7 +2,7 @@
 
 use crate::arch::Isa;
 use crate::arch::checked::rows::weighted;
-use crate::arch::dot::Rounding;
+use crate::arch::dot::{Element, Rounding};
 use crate::error::{Error, check_len};
 use crate::memory::map::Map;
 use crate::memory::rows::{RowLayout, Rows, for_each_share};
@@ -106,10 +106,27 @@ pub enum ConvOutput<'a> {
     /// residual, and a map less to read. Only where
     /// [`PackedConv::adds_in_place`](super::PackedConv::adds_in_place).
     AddTo(&'a mut [f32]),
-    /// A new map of words, rounded as this convolution reads them: the same values as if it rounded them itself, of a
-    /// half or a quarter of the memory. Only where [`PackedConv::rounds_for`](super::PackedConv::rounds_for) it, and without
-    /// a residual.
-    For(&'a super::PackedConv),
+    /// A new map of words, rounded as the convolution of this format reads them: the same values as if it rounded them
+    /// itself, of a half or a quarter of the memory. Only where
+    /// [`PackedConv::rounds_for`](super::PackedConv::rounds_for) it, and without a residual.
+    For(WordFormat),
+}
+
+/// How a convolution of bf16 or of integers reads a map that another one has rounded for it.
+#[derive(Clone, Copy, Debug)]
+pub struct WordFormat {
+    pub(super) element: Element,
+    pub(super) rounding: Rounding,
+    /// Channels, and how many of them are a word.
+    pub(super) channels: usize,
+    pub(super) values: usize,
+}
+
+impl WordFormat {
+    /// Words of a pixel.
+    pub fn pixel_words(self) -> usize {
+        self.channels / self.values
+    }
 }
 
 /// Some neighbouring channels of every pixel of a map, to be written: as many as the convolution puts out.

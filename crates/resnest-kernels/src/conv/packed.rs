@@ -6,6 +6,7 @@ use super::direct::Direct;
 use super::dot::DotConv;
 use super::geometry::Geometry;
 use super::narrow::Narrow;
+use super::operands::WordFormat;
 use super::winograd::Winograd;
 use crate::arch::Isa;
 use crate::error::{Error, check_len};
@@ -120,30 +121,27 @@ impl PackedConv {
         }
     }
 
-    /// Whether it can round what it puts out as `next` would ([`ConvOutput::For`](super::ConvOutput::For)): both compute in
-    /// bf16 or both in integers, by the definition.
-    pub fn rounds_for(&self, next: &PackedConv) -> bool {
-        self.dots(next).is_some()
-    }
-
-    /// Words of a pixel that it reads of a rounded map, if it reads such.
-    pub fn pixel_words(&self) -> Option<usize> {
+    /// How it reads a map that another convolution has rounded for it, if it reads such: in bf16 or in integers, by the
+    /// definition, with whole words of every group's channels.
+    pub fn word_format(&self) -> Option<WordFormat> {
         match &self.packed {
-            Packed::Dot(dot) if dot.reads_words(&self.spec) => Some(dot.pixel_words()),
+            Packed::Dot(dot) => dot.word_format(&self.spec),
             _ => None,
         }
     }
 
-    /// The two, if one rounds for the other.
-    pub(super) fn dots<'a>(&'a self, next: &'a PackedConv) -> Option<[&'a DotConv; 2]> {
-        match (&self.packed, &next.packed) {
-            (Packed::Dot(first), Packed::Dot(second)) => {
-                let fits = self.spec.out_channels == next.spec.in_channels
-                    && first.writes_words(&self.spec)
-                    && second.reads_words(&next.spec);
-                (fits && first.element == second.element).then_some([first, second])
-            }
-            _ => None,
+    /// Whether it can round what it puts out as `next` would ([`ConvOutput::For`](super::ConvOutput::For)): both compute in
+    /// bf16 or both in integers, by the definition.
+    pub fn rounds_for(&self, next: &PackedConv) -> bool {
+        let format = next.word_format();
+        format.is_some_and(|format| self.writes_words(format))
+    }
+
+    /// The same of a format.
+    pub(super) fn writes_words(&self, format: WordFormat) -> bool {
+        match &self.packed {
+            Packed::Dot(dot) => dot.writes_words(&self.spec, format),
+            _ => false,
         }
     }
 

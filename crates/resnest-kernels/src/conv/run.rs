@@ -50,14 +50,13 @@ impl PackedConv {
                 let channels = Channels { first, of: shape.c };
                 self.run_map((map, channels), read, output, epilogue)
             }
-            ConvInput::Words(x, shape) => match &self.packed {
-                Packed::Dot(dot) if dot.reads_words(self.spec()) => {
-                    let g = self.geometry(shape, dot.pixel_words(), self.spec().out_channels)?;
-                    check_len("input", x.len(), shape.pixels() * dot.pixel_words())?;
-                    self.write(Source::Words(x), g, output, epilogue)
-                }
-                _ => Err(Error::spec("input", NO_WORDS)),
-            },
+            ConvInput::Words(x, shape) => {
+                let format = self.word_format();
+                let format = format.ok_or_else(|| Error::spec("input", NO_WORDS))?;
+                let g = self.geometry(shape, format.pixel_words(), self.spec().out_channels)?;
+                check_len("input", x.len(), shape.pixels() * format.pixel_words())?;
+                self.write(Source::Words(x), g, output, epilogue)
+            }
             ConvInput::WeightedSplits(splits) => {
                 splits.check()?;
                 if self.makes_weighted_sums(splits.shape) {
@@ -133,15 +132,15 @@ impl PackedConv {
                     .run(source, &g, &mut out, How::default(), epilogue)?;
                 Ok(Map::default())
             }
-            ConvOutput::For(next) => {
-                let Some([_, second]) = self.dots(next) else {
+            ConvOutput::For(format) => {
+                if !self.writes_words(format) {
                     return Err(Error::spec("output", NO_WORDS));
-                };
+                }
                 if epilogue.residual.is_some() {
                     return Err(Error::spec("residual", "there is none to words"));
                 }
-                g.out_pixel = second.pixel_words();
-                let rounding = Some(second.rounding);
+                g.out_pixel = format.pixel_words();
+                let rounding = Some(format.rounding);
                 // SAFETY: every pixel's words are written: they hold whole panels, and nothing else.
                 unsafe {
                     Map::written_by(g.output.pixels() * g.out_pixel, |out| {

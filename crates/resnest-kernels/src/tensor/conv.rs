@@ -2,7 +2,7 @@
 
 use super::op::{InWords, add_to, apply, apply_in, apply_with};
 use super::storage::is_apart;
-use crate::conv::{ConvInput, ConvOutput, ConvPair, Epilogue, PackedConv};
+use crate::conv::{ConvInput, ConvOutput, ConvPair, Epilogue, PackedConv, WordFormat};
 use crate::error::Error;
 use crate::memory::buffer::words;
 use crate::shape::Nhwc;
@@ -54,7 +54,7 @@ impl PackedConv {
     /// How it reads `x`: words, if another convolution has [rounded it](Self::forward_for), else values.
     pub(super) fn reads(&self, x: &Tensor) -> InWords {
         InWords {
-            input: x.dtype() == DType::U32 && self.pixel_words().is_some(),
+            input: x.dtype() == DType::U32 && self.word_format().is_some(),
             output: false,
         }
     }
@@ -70,7 +70,8 @@ impl PackedConv {
             return (ConvInput::Map(x, shape), shape);
         }
         // Other numbers of words are refused: they are not those of so many channels.
-        let c = match self.pixel_words() == Some(shape.c) {
+        let words_of_pixel = self.word_format().map(WordFormat::pixel_words);
+        let c = match words_of_pixel == Some(shape.c) {
             true => self.spec().in_channels,
             false => 0,
         };
@@ -85,9 +86,9 @@ impl PackedConv {
     /// # Errors
     /// As `forward`.
     pub fn forward_for(&self, x: &Tensor, relu: bool, next: &PackedConv) -> Result<Tensor> {
-        if !self.rounds_for(next) {
+        let Some(format) = next.word_format().filter(|_| self.rounds_for(next)) else {
             return self.forward(x, None, relu);
-        }
+        };
         let read = InWords {
             output: true,
             ..self.reads(x)
@@ -98,9 +99,9 @@ impl PackedConv {
                 relu,
                 ..Epilogue::default()
             };
-            let y = self.run(input, ConvOutput::For(next), epilogue)?;
+            let y = self.run(input, ConvOutput::For(format), epilogue)?;
             let output = self.spec().output(shape)?;
-            let c = next.pixel_words().unwrap_or(output.c);
+            let c = format.pixel_words();
             Ok((y, Nhwc { c, ..output }))
         })
     }

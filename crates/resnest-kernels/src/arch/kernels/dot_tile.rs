@@ -88,6 +88,7 @@ pub(crate) unsafe fn dot_tile<D: Dot, const M: usize, const N: usize, const ROUN
         unsafe {
             let mut sums = [[D::zero(); N]; M];
             if !a.start.is_null() {
+                #[expect(clippy::needless_range_loop, reason = "`each_row` needs the number")]
                 for n in 0..N {
                     let start = D::start(a.start.add(n * D::V::LANES));
                     each_row!(M, m => sums[m][n] = start);

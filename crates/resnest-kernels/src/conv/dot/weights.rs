@@ -5,6 +5,7 @@ use crate::arch::dot::{Element, Rounding, bf16_bits};
 use crate::conv::algorithm::{Algorithm, joins_rows};
 use crate::conv::direct::Cut;
 use crate::conv::geometry::Geometry;
+use crate::conv::operands::WordFormat;
 use crate::conv::panel::{PanelShape, equal_panels};
 use crate::error::Error;
 use crate::memory::buffer::Aligned;
@@ -199,15 +200,23 @@ impl DotConv {
         row_words(self.groups * self.k)
     }
 
-    /// Whether it can read a rounded map that another convolution wrote, channel after channel.
-    pub fn reads_words(&self, spec: &ConvSpec) -> bool {
+    /// How it reads a rounded map that another convolution wrote, channel after channel.
+    pub fn word_format(&self, spec: &ConvSpec) -> Option<WordFormat> {
         let whole = self.channels.is_multiple_of(self.values);
-        !self.joined && whole && self.pixel_words() == spec.in_channels / self.values
+        let fits = !self.joined && whole && self.pixel_words() == spec.in_channels / self.values;
+        fits.then_some(WordFormat {
+            element: self.element,
+            rounding: self.rounding,
+            channels: spec.in_channels,
+            values: self.values,
+        })
     }
 
     /// Whether it can write one: each panel ends with a whole word.
-    pub fn writes_words(&self, spec: &ConvSpec) -> bool {
-        spec.group_out().is_multiple_of(self.values)
+    pub fn writes_words(&self, spec: &ConvSpec, format: WordFormat) -> bool {
+        let alike = (format.element, format.values) == (self.element, self.values);
+        let fits = format.channels == spec.out_channels;
+        alike && fits && spec.group_out().is_multiple_of(self.values)
     }
 
     /// The first of some panels and those after it that have its shape.
