@@ -64,7 +64,7 @@ fn bf16_equals_the_definition_on_random_shapes() {
 fn bf16_of_few_channels_equals_the_definition() {
     let mut rng = Rng::new(27);
     for _ in 0..cases(60) {
-        let channels = *rng.pick(&[1, 2, 3, 3, 4, 5]);
+        let channels: usize = *rng.pick(&[1, 2, 3, 3, 4, 5]);
         let stride = if channels.is_multiple_of(2) {
             1 + rng.below(3)
         } else {
