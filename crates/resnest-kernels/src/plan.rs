@@ -4,7 +4,9 @@ use crate::arch::dot::Element;
 use crate::conv::Algorithm;
 use crate::quantise::InputScale;
 use crate::shape::{ConvSpec, Nhwc};
-use crate::tuning::{MACS_PER_BYTE, MACS_PER_BYTE_KEPT, TAP_WORDS, WINOGRAD_TRANSFORM_MACS};
+use crate::tuning::{
+    LOW_MACS_PER_BYTE, MACS_PER_BYTE, MACS_PER_BYTE_KEPT, TAP_WORDS, WINOGRAD_TRANSFORM_MACS,
+};
 
 /// How exact results must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -91,7 +93,11 @@ pub fn cost(spec: &ConvSpec, input: Nhwc, algorithm: Algorithm) -> f64 {
     };
     let with_weights = |macs: f64, values: f64| {
         let (macs, bytes) = (macs / at_once, values * 4.0 / at_once);
-        macs.max(bytes * MACS_PER_BYTE) + bytes * MACS_PER_BYTE_KEPT
+        let per_byte = match at_once > 1.0 {
+            true => LOW_MACS_PER_BYTE,
+            false => MACS_PER_BYTE,
+        };
+        macs.max(bytes * per_byte) + bytes * MACS_PER_BYTE_KEPT
     };
     if !algorithm.supports(spec) {
         return f64::INFINITY;

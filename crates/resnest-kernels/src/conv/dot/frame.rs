@@ -144,12 +144,12 @@ impl Frame {
     /// Where each output pixel's rows of the kernel begin in its group.
     pub fn fill_table(&self, g: &Geometry, table: &mut OffsetTable, pixels: Range<usize>) {
         let rows = g.rows(pixels.clone());
-        let step = g.spec.stride * self.column;
-        let per_word = if self.in_pairs { 2 } else { 1 };
+        // Of few channels every window begins with a whole word.
+        let step = g.spec.stride * self.column / if self.in_pairs { 2 } else { 1 };
         table.fill(g.spec.kernel, pixels.len(), |tap, offsets| {
             for (image, oy, columns) in &rows {
                 let first = (image * self.rows + oy * g.spec.stride + tap) * self.row;
-                let place = |ox: usize| (first + ox * step / per_word) as isize;
+                let place = |ox: usize| (first + ox * step) as isize;
                 offsets.extend(columns.clone().map(place));
             }
         });
