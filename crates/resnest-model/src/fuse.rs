@@ -287,10 +287,10 @@ fn check_choice(path: &str, algorithm: Algorithm, layer: Option<&LayerInput>) ->
     let reason = match layer {
         None => "no layer has this name; those of `plan` do".to_owned(),
         Some(layer) if !algorithm.supports(&layer.spec) => format!(
-            "{} cannot compute a {}; only 3x3 convolutions whose stride divides their dilation, \
-             F(2x2) and F(4x4) also those of stride 2 without dilation",
+            "{} cannot compute a {}; it needs {}",
             algorithm.name(),
-            layer.spec
+            layer.spec,
+            algorithm.needs()
         ),
         Some(_) => return Ok(()),
     };

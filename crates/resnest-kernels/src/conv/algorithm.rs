@@ -73,6 +73,29 @@ impl Algorithm {
         }
     }
 
+    /// Which convolutions it can compute, in words: "a 3x3 kernel whose stride divides its dilation".
+    pub fn needs(self) -> &'static str {
+        match self {
+            Algorithm::Direct => "any convolution",
+            Algorithm::WinogradF2 | Algorithm::WinogradF4 => {
+                "a 3x3 kernel whose stride divides its dilation, or of stride 2 without dilation"
+            }
+            Algorithm::WinogradF5 | Algorithm::WinogradF6 => {
+                "a 3x3 kernel whose stride divides its dilation"
+            }
+            Algorithm::DirectBf16 => {
+                "groups of more than 16 input channels, one group of 8 or more, or a first layer whose windows begin an even \
+                 number of values apart"
+            }
+            Algorithm::DirectInt8(_) => {
+                "groups of more than 16 input channels, or one group of 8 or more"
+            }
+            Algorithm::WinogradF2Bf16 | Algorithm::WinogradF4Bf16 => {
+                "a 3x3 kernel whose stride divides its dilation, of groups of more than 16 input channels or one of 8 or more"
+            }
+        }
+    }
+
     /// In what its factors are given, if they are not f32.
     pub(crate) fn element(self) -> Option<Element> {
         match self {

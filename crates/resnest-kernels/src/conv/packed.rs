@@ -58,8 +58,7 @@ impl PackedConv {
         }
         let packed = match algorithm.form(&spec) {
             _ if !algorithm.supports(&spec) => {
-                let problem = "Winograd's algorithm needs a 3x3 kernel whose stride divides its dilation, \
-                     F(2x2) and F(4x4) also one of stride 2; low precision needs groups of more than 16 channels, or one of 8 or more";
+                let problem = format!("{} needs {}", algorithm.name(), algorithm.needs());
                 return Err(Error::spec("algorithm", problem));
             }
             Some(form) => {

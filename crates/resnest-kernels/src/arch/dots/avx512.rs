@@ -7,40 +7,47 @@ use crate::arch::dot::{Bf16Dot, Dot, Rounding};
 use crate::arch::vector::Vector;
 use std::arch::x86_64::*;
 
+/// What both kinds of words share: registers of 512 bits.
+macro_rules! registers {
+    ($sum:ty, $values:literal, $zero:ident, $start:expr) => {
+        type V = F32x16;
+        type Sum = $sum;
+        type Words = __m512i;
+        const VALUES: usize = $values;
+
+        #[inline(always)]
+        unsafe fn zero() -> $sum {
+            // SAFETY: see the impl.
+            unsafe { $zero() }
+        }
+
+        #[inline(always)]
+        unsafe fn start(p: *const u32) -> $sum {
+            // SAFETY: see the impl.
+            unsafe { $start(p.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const u32) -> __m512i {
+            // SAFETY: see the impl.
+            unsafe { _mm512_loadu_si512(p.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn spread(p: *const u32) -> __m512i {
+            // SAFETY: see the impl.
+            unsafe { _mm512_set1_epi32(p.read() as i32) }
+        }
+    };
+}
+
 /// Two bf16 by two, in one instruction.
 #[derive(Clone, Copy)]
 pub(crate) struct Bf16;
 
 // SAFETY (for every intrinsic): the caller grants the instruction set and the memory (`Dot`).
 impl Dot for Bf16 {
-    type V = F32x16;
-    type Sum = __m512;
-    type Words = __m512i;
-    const VALUES: usize = 2;
-
-    #[inline(always)]
-    unsafe fn zero() -> __m512 {
-        // SAFETY: see the impl.
-        unsafe { _mm512_setzero_ps() }
-    }
-
-    #[inline(always)]
-    unsafe fn start(p: *const u32) -> __m512 {
-        // SAFETY: see the impl.
-        unsafe { _mm512_loadu_ps(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(p: *const u32) -> __m512i {
-        // SAFETY: see the impl.
-        unsafe { _mm512_loadu_si512(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn spread(p: *const u32) -> __m512i {
-        // SAFETY: see the impl.
-        unsafe { _mm512_set1_epi32(p.read() as i32) }
-    }
+    registers!(__m512, 2, _mm512_setzero_ps, _mm512_loadu_ps);
 
     #[inline(always)]
     unsafe fn dot(sum: __m512, x: __m512i, w: __m512i) -> __m512 {
@@ -83,34 +90,7 @@ pub(crate) struct Vnni;
 
 // SAFETY (for every intrinsic): as above.
 impl Dot for Vnni {
-    type V = F32x16;
-    type Sum = __m512i;
-    type Words = __m512i;
-    const VALUES: usize = 4;
-
-    #[inline(always)]
-    unsafe fn zero() -> __m512i {
-        // SAFETY: see the impl.
-        unsafe { _mm512_setzero_si512() }
-    }
-
-    #[inline(always)]
-    unsafe fn start(p: *const u32) -> __m512i {
-        // SAFETY: see the impl.
-        unsafe { _mm512_loadu_si512(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(p: *const u32) -> __m512i {
-        // SAFETY: see the impl.
-        unsafe { _mm512_loadu_si512(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn spread(p: *const u32) -> __m512i {
-        // SAFETY: see the impl.
-        unsafe { _mm512_set1_epi32(p.read() as i32) }
-    }
+    registers!(__m512i, 4, _mm512_setzero_si512, _mm512_loadu_si512);
 
     #[inline(always)]
     unsafe fn dot(sum: __m512i, x: __m512i, w: __m512i) -> __m512i {

@@ -7,7 +7,7 @@ use crate::arch::checked::offsets::OffsetTable;
 use crate::arch::checked::tile::{OutputPrefetch, Panel};
 use crate::conv::geometry::Geometry;
 use crate::conv::operands::{Source, TileEpilogue};
-use crate::conv::sums::add_parts;
+use crate::conv::sums::{by_parts, with_columns};
 use crate::conv::table::{TABLE, new_loop};
 use crate::memory::buffer::with_scratch;
 use crate::memory::share::SharedMut;
@@ -63,18 +63,12 @@ impl Direct {
             epilogue,
             partial_sums: None,
         };
-        let Some(total) = sums else {
-            return run.all(&tasks);
-        };
-        let parts = tasks.iter().map(|t| t.part + 1).max().unwrap_or(0);
-        with_scratch(parts * g.output.c, |partial| {
-            let partial_sums = Some(&SharedMut::new(partial));
+        by_parts(sums, &tasks, g.output.c, |partial_sums| {
             Run {
                 partial_sums,
                 ..run
             }
             .all(&tasks);
-            add_parts(total, partial, g.output.c, parts);
         });
     }
 }
@@ -184,21 +178,15 @@ impl Run<'_> {
                 relu: self.epilogue.relu,
                 prefetch_output: OutputPrefetch::default(),
             };
-            let Some(sums) = self.partial_sums else {
-                // SAFETY: tasks differ in pixels or in channels, so no two write the same values.
-                unsafe { panel.run(g.isa, None) };
-                continue;
-            };
-            with_scratch(panels.len() * width, |columns| {
-                columns.fill(0.0);
-                let valid = (panels.len() - 1) * width + shape.cols;
-                // SAFETY: as above; each task's part of the sums is its own too.
-                unsafe {
-                    panel.run(g.isa, Some(columns));
-                    sums.slice(task.part * g.output.c + channel, valid)
-                        .copy_from_slice(&columns[..valid]);
-                }
-            });
+            let place = (task.part * g.output.c + channel, shape.cols);
+            let columns = (panels.len(), width);
+            // SAFETY: tasks differ in pixels or in channels, so no two write the same values; each task's part of the sums is
+            // its own too.
+            unsafe {
+                with_columns(self.partial_sums, place, columns, |sums| {
+                    panel.run(g.isa, sums)
+                });
+            }
         }
     }
 }
