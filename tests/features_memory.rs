@@ -1,5 +1,5 @@
 //! Memory does not grow with the number of images. Alone in its file: the system counts the largest of all children,
-//! whoever started them.
+//! whoever started them, and for each of them what its parent had when it was started.
 #![cfg(unix)]
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -55,54 +55,4 @@ fn six_times_the_images_take_no_more_memory() {
         // Room for the names and the allocator's moods: a third of some 25 MB, where 25 MB more are written.
         assert!(many < few + few / 3, "{ending}: {few} to {many}");
     }
-}
-
-/// The most memory that this process has had, in bytes.
-#[cfg(target_os = "linux")]
-fn own_peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes: u64 = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kilobytes << 10
-}
-
-/// In a process of its own where the tests run one at a time; beside the other one, which only waits for children.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_batch_of_the_library_is_computed_in_parts() {
-    use resnest::features::Layer;
-    let builder = resnest::Classifier::builder("demo");
-    let classifier = builder.input_size(192).threads(2).load().unwrap();
-    let photo = std::fs::read(common::demo().join("photos/horse.png")).unwrap();
-    let image = classifier.decode(&photo).unwrap();
-    let (photos, images) = (vec![&photo[..]; 256], vec![image; 256]);
-    classifier.classify_batch(&photos[..8], 5);
-    let before = own_peak();
-    assert!(
-        classifier
-            .classify_batch(&photos, 5)
-            .iter()
-            .all(Result::is_ok)
-    );
-    assert!(
-        classifier
-            .classify_images(&images, 5)
-            .iter()
-            .all(Result::is_ok)
-    );
-    assert!(
-        classifier
-            .features(&photos, Layer::PreLogits)
-            .iter()
-            .all(Result::is_ok)
-    );
-    let grown = own_peak() - before;
-    println!("256 images took {} MB more than 8", grown >> 20);
-    // Their pixels alone are 108 MB, their largest map 288.
-    assert!(grown < 80 << 20, "{grown}");
 }
