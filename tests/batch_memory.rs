@@ -5,7 +5,6 @@
 use resnest::features::Layer;
 use resnest::model::share_freed_memory;
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
 /// The most memory that this process has had, in bytes.
