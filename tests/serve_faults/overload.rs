@@ -219,7 +219,7 @@ fn by_hand_twice_too_much_for_a_minute() {
 #[test]
 fn a_request_has_its_time() {
     let _alone = alone();
-    let server = Server::start(&["--request-timeout", "0.05", "--threads", "1"]);
+    let server = Server::start(&["--request-timeout", "0.005", "--threads", "1"]);
     let answer = server.ask(&post(
         "/classify",
         &[],
