@@ -24,6 +24,7 @@ mod validate;
 mod verify;
 mod words;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -154,19 +155,31 @@ pub fn command() -> clap::Command {
 
 /// Reads the options, runs the command, reports on standard error and returns the exit status.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    ExitCode::from(run_with(std::env::args_os()))
+}
+
+/// The same with these arguments, the first of them the program's name; the exit status as a number.
+pub fn run_with(arguments: impl IntoIterator<Item: Into<OsString> + Clone>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help too; where nobody reads, there is nobody to tell.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
     // The last resort: what panics on this thread is said like any other error.
     let ended = contain(|| run(&cli.command)).unwrap_or_else(|detail| {
         let problem = anyhow::anyhow!("{detail}: this should not have happened, please report it");
         Err(Failure::Other(problem))
     });
     match ended {
-        Ok(Status::Done) => ExitCode::SUCCESS,
-        Ok(Status::SomeFailed) => ExitCode::from(1),
-        Ok(Status::Interrupted) => ExitCode::from(validate::INTERRUPTED),
+        Ok(Status::Done) => 0,
+        Ok(Status::SomeFailed) => 1,
+        Ok(Status::Interrupted) => validate::INTERRUPTED,
         Err(failure) => {
             eprintln!("error: {}", shown_lines(&failure.message()));
-            ExitCode::from(failure.status())
+            failure.status()
         }
     }
 }

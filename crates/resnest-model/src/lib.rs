@@ -70,7 +70,7 @@ pub use fuse::{FuseOptions, PlannedLayer};
 pub use init::random_weights;
 pub use network::{FeatureInfo, ResNet, SplitWeights};
 pub use recorder::TensorSpec;
-pub use resnest_kernels::threads::{RecordedLoop, RecordedTask, record_loops};
+pub use resnest_kernels::threads::{PerProcess, RecordedLoop, RecordedTask, forks, record_loops};
 pub use resnest_kernels::{
     Algorithm, ConvSpec, InputScale, Isa, IsaKind, Precision, current_threads, keep_freed_memory,
     share_freed_memory, with_threads,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use candle_core::{DType, Device, Tensor};
 use resnest_image::{Image, Limits, Transform};
 use resnest_loader::{Loaded, ModelSource, PretrainedCfg, Resolved};
-use resnest_model::{Precision, ResNet, TestTimePoolHead, current_threads, with_threads};
+use resnest_model::{Precision, ResNet, TestTimePoolHead, with_threads};
 
 use crate::create::Opened;
 use crate::error::contained;
@@ -14,7 +14,7 @@ use crate::options::ClassifierOptions;
 use crate::picture::Picture;
 use crate::pipeline::{BATCH, Logits, Outputs, Task, TopK};
 use crate::prediction::{Prediction, top_k};
-use crate::{ClassifierBuilder, Error, Labels, create};
+use crate::{ClassifierBuilder, Error, Labels, Threads, create};
 
 /// One prepared image: normalised, (C, H, W) in a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,9 +26,6 @@ impl Pixels {
         &self.0
     }
 }
-
-/// More threads than this are a slip of the keyboard: no machine gains by them, and to start them takes long.
-pub const MOST_THREADS: usize = 1024;
 
 /// The model's output as f32 on the CPU.
 pub(crate) fn from_model(y: &Tensor) -> Result<Tensor, Error> {
@@ -93,7 +90,7 @@ pub struct Classifier {
     limits: Limits,
     /// Images computed at once.
     batch_size: usize,
-    pool: Option<rayon::ThreadPool>,
+    threads: Threads,
     warnings: Vec<String>,
 }
 
@@ -156,7 +153,7 @@ impl Classifier {
             transform,
             limits: options.limits,
             batch_size: options.model.batch_hint.max(BATCH),
-            pool: None,
+            threads: Threads::default(),
             name: opened.resolved.name,
             device: opened.device,
             warnings: [opened.resolved.warnings, report.warnings].concat(),
@@ -172,19 +169,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::Threads`] if they cannot be started; [`Error::TooManyThreads`].
     pub fn with_threads(mut self, threads: usize) -> Result<Self, Error> {
-        if threads > MOST_THREADS {
-            let most = MOST_THREADS;
-            return Err(Error::TooManyThreads { threads, most });
-        }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("resnest-{i}"))
-            .build()
-            .map_err(|e| Error::Threads {
-                threads,
-                source: Box::new(e),
-            })?;
-        self.pool = Some(pool);
+        self.threads = Threads::new(threads)?;
         Ok(self)
     }
 
@@ -434,10 +419,7 @@ impl Classifier {
 
     /// Threads it computes on.
     pub fn threads(&self) -> usize {
-        match &self.pool {
-            Some(pool) => pool.current_num_threads(),
-            None => current_threads(),
-        }
+        self.threads.count()
     }
 
     /// What one image may cost.
@@ -464,9 +446,9 @@ impl Classifier {
         self.batch_size
     }
 
-    /// The classifier's own pool, if it was given a number of threads.
-    pub(crate) fn pool(&self) -> Option<&rayon::ThreadPool> {
-        self.pool.as_ref()
+    /// Whether images are prepared on several threads.
+    pub(crate) fn prepares_in_parallel(&self) -> bool {
+        self.threads.has_pool()
     }
 
     /// A computation on the classifier's threads; a panic in it is an error.
@@ -477,14 +459,8 @@ impl Classifier {
         self.on_threads(|| contained(work))
     }
 
-    /// Sets both pools: rayon's, which decodes, and the kernels' own.
+    /// See [`Threads::run`].
     pub(crate) fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match &self.pool {
-            Some(pool) => {
-                let threads = pool.current_num_threads();
-                pool.install(|| with_threads(threads, work))
-            }
-            None => work(),
-        }
+        self.threads.run(work)
     }
 }

@@ -36,24 +36,70 @@ use crate::{Error, Labels, demo};
 /// # Errors
 /// An unknown name, a failed download, weights that do not fit (every difference listed), an absent device.
 pub fn create_model(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
-    if !options.pretrained {
-        return untrained(name, options);
+    Ok(Created::new(name, options)?.model)
+}
+
+/// A network and what goes with it: what [`create_model`] gives, and timm's `model.pretrained_cfg`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Created {
+    /// The network.
+    pub model: ResNet,
+    /// The name to show, such as `resnest50d.in1k`.
+    pub name: String,
+    /// How images are prepared for it.
+    pub pretrained: PretrainedCfg,
+    /// Where it is.
+    pub device: Device,
+    /// What the user should know about the way it was loaded.
+    pub warnings: Vec<String>,
+}
+
+impl Created {
+    /// Builds and loads it, as [`create_model`] does.
+    ///
+    /// # Errors
+    /// As [`create_model`].
+    pub fn new(name: &str, options: &ModelOptions) -> Result<Self, Error> {
+        if !options.pretrained {
+            return untrained(name, options);
+        }
+        let opened = match name {
+            demo::NAME => Opened::demo(options)?,
+            _ => Opened::source(&name.parse()?, options)?,
+        };
+        Self::loaded(opened, options)
     }
-    let opened = match name {
-        demo::NAME => Opened::demo(options)?,
-        _ => Opened::source(&name.parse()?, options)?,
-    };
-    let size = hinted(options, &opened.resolved.pretrained);
-    Ok(opened.load(options, size)?.model)
+
+    /// The same from where [`ModelSource`] says, a checkpoint file included.
+    ///
+    /// # Errors
+    /// As [`create_model`].
+    pub fn from_source(source: &ModelSource, options: &ModelOptions) -> Result<Self, Error> {
+        Self::loaded(Opened::source(source, options)?, options)
+    }
+
+    fn loaded(opened: Opened, options: &ModelOptions) -> Result<Self, Error> {
+        let size = hinted(options, &opened.resolved.pretrained);
+        let Loaded { model, report } = opened.load(options, size)?;
+        Ok(Self {
+            model,
+            name: opened.resolved.name,
+            pretrained: opened.resolved.pretrained,
+            device: opened.device,
+            warnings: [opened.resolved.warnings, report.warnings].concat(),
+        })
+    }
 }
 
 /// A network with made-up weights: by any name that `create_model` takes, or that of an architecture.
-fn untrained(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
-    let (device, _) = options.open_device()?;
-    let (config, size) = untrained_config(name, options)?;
+fn untrained(name: &str, options: &ModelOptions) -> Result<Created, Error> {
+    let (device, warnings) = options.open_device()?;
+    let (config, pretrained) = untrained_config(name, options)?;
+    let size = hinted(options, &pretrained);
     let dtype = options.dtype.unwrap_or(DType::F32);
     let weights = random_weights(0, dtype, &device);
-    Ok(if fuses(options, &device, dtype) {
+    let model = if fuses(options, &device, dtype) {
         let precision = options.precision.unwrap_or_default();
         let mut fuse = fuse_options(options, precision, size);
         if precision == Precision::Int8 {
@@ -62,29 +108,35 @@ fn untrained(name: &str, options: &ModelOptions) -> Result<ResNet, Error> {
         ResNet::fused(&config, weights, &fuse)?
     } else {
         ResNet::new(&config, weights)?
+    };
+    Ok(Created {
+        model,
+        name: name.to_owned(),
+        pretrained,
+        device,
+        warnings,
     })
 }
 
-/// The network of that name, and height and width of its images.
+/// The network of that name, and what goes with it.
 fn untrained_config(
     name: &str,
     options: &ModelOptions,
-) -> Result<(ResNetConfig, (usize, usize)), Error> {
+) -> Result<(ResNetConfig, PretrainedCfg), Error> {
     let resolved = match (name, ResNetConfig::by_name(name)) {
         (demo::NAME, _) => demo::resolve(&options.overrides)?,
         (_, Ok(mut config)) => {
             options.overrides.apply(&mut config);
-            // An architecture without a checkpoint has no size of its own.
-            let size = match Manifest::builtin()?.find(name) {
-                Ok(found) => hinted(options, &found.entry.pretrained),
-                Err(_) => options.size_hint.unwrap_or((224, 224)),
+            // An architecture without a checkpoint has none of its own.
+            let pretrained = match Manifest::builtin()?.find(name) {
+                Ok(found) => found.entry.pretrained.clone(),
+                Err(_) => PretrainedCfg::default(),
             };
-            return Ok((config, size));
+            return Ok((config, pretrained));
         }
         (_, Err(_)) => loader(options)?.resolve(&name.parse()?, &options.overrides)?,
     };
-    let size = hinted(options, &resolved.pretrained);
-    Ok((resolved.config, size))
+    Ok((resolved.config, resolved.pretrained))
 }
 
 /// Height and width of the images to come.

@@ -165,17 +165,19 @@ mod picture;
 pub mod pipeline;
 mod prediction;
 pub mod quantize;
+mod threads;
 
 pub use builder::{ClassifierBuilder, InputSize};
-pub use classifier::{Classifier, MOST_THREADS, Pixels};
-pub use create::{create_model, default_precision, loader as model_loader};
+pub use classifier::{Classifier, Pixels};
+pub use create::{Created, create_model, default_precision, loader as model_loader};
 pub use device::{DeviceChoice, device_name};
 pub use error::{Error, with_causes};
 pub use labels::Labels;
 pub use options::{ClassifierOptions, ModelOptions, TransformOverrides, precision_name};
 pub use picture::Picture;
 pub use pipeline::{Answered, Logits, Output, Outputs, Pipeline, Task, TopK};
-pub use prediction::{Prediction, top_k};
+pub use prediction::{Prediction, softmax, top_k};
+pub use threads::{MOST_THREADS, Threads};
 
 pub use candle_core;
 pub use resnest_image as image;

@@ -40,6 +40,15 @@ pub fn top_k(logits: &[f32], k: usize, labels: &Labels) -> Result<Vec<Prediction
         .collect())
 }
 
+/// The softmax of one row of logits, in 0..=1.
+///
+/// # Errors
+/// [`Error::NotFinite`] if any logit is NaN or infinite.
+pub fn softmax(logits: &[f32]) -> Result<Vec<f32>, Error> {
+    let softmax = Softmax::new(logits)?;
+    Ok(logits.iter().map(|&l| softmax.probability(l)).collect())
+}
+
 /// The indices of the `k` largest logits, largest first; equal ones keep the order of their indices.
 pub(crate) fn best(logits: &[f32], k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..logits.len()).collect();

@@ -7,8 +7,13 @@
 //!
 //! A limit of threads goes with the work: loops inside a task count as their caller's, whichever thread
 //! runs them. Helpers are started when a loop first asks for them, no more than there are CPUs; where
-//! the system starts none, those there are do the work, in the end the caller alone.
+//! the system starts none, those there are do the work, in the end the caller alone. A fork starts its own (`fork.rs`).
 
+#[allow(
+    unsafe_code,
+    reason = "values behind an address, and the system's word that there was a fork"
+)]
+mod fork;
 mod job;
 mod limit;
 pub(crate) mod parallel;
@@ -17,6 +22,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+pub use fork::{PerProcess, forks};
 pub use limit::{current_threads, default_threads, with_threads};
 pub use parallel::parallel_map;
 pub use pool::oversubscribe;

@@ -1,10 +1,11 @@
 //! The helpers: started as they are first asked for, asleep when there is nothing to do.
 
+use super::fork::PerProcess;
 use super::job::{End, Job, lock};
 use super::limit::with_limit;
 use crate::tuning::IDLE_POLLS;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Most helpers of tests that want more of them than there are CPUs.
@@ -38,7 +39,7 @@ pub(super) struct State {
 }
 
 pub(super) fn pool() -> &'static Pool {
-    static POOL: OnceLock<Pool> = OnceLock::new();
+    static POOL: PerProcess<Pool> = PerProcess::new();
     POOL.get_or_init(|| {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Pool::new(cpus - 1, spawn)

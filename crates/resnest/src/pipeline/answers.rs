@@ -1,8 +1,5 @@
 //! Prepared images through the network, some at a time, one answer per image whatever happens to the others.
 
-use std::error::Error as _;
-use std::sync::OnceLock;
-
 use rayon::prelude::*;
 
 use super::Task;
@@ -15,7 +12,7 @@ pub(super) fn map<I: Sync, T: Send>(
     inputs: &[I],
     work: impl Fn(&I) -> T + Sync,
 ) -> Vec<T> {
-    classifier.on_threads(|| match classifier.pool().is_some() || shared_pool() {
+    classifier.on_threads(|| match classifier.prepares_in_parallel() {
         true => inputs.par_iter().map(&work).collect(),
         false => inputs.iter().map(&work).collect(),
     })
@@ -66,18 +63,6 @@ fn one_batch<T: Task + ?Sized>(
 
 fn missing() -> Error {
     candle_core::Error::Msg("the network gave no answer for this image".into()).into()
-}
-
-/// Whether rayon's global pool, where classifiers without a number of threads prepare their images, is there or can be
-/// started. Where the system has no threads left, work stays on its caller's.
-fn shared_pool() -> bool {
-    static THERE: OnceLock<bool> = OnceLock::new();
-    let start = || match rayon::ThreadPoolBuilder::new().build_global() {
-        Ok(()) => true,
-        // That it was there before has no cause.
-        Err(error) => error.source().is_none(),
-    };
-    rayon::current_thread_index().is_some() || *THERE.get_or_init(start)
 }
 
 #[cfg(test)]

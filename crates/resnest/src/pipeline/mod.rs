@@ -149,11 +149,57 @@ impl Pipeline<'_> {
         inputs: impl IntoIterator<Item = I, IntoIter: Send>,
         read: impl Fn(&I) -> Result<B, E> + Sync,
         task: &T,
-        mut each: impl FnMut(Vec<Answered<I, T::Answer, E>>) -> ControlFlow<()>,
+        each: impl FnMut(Vec<Answered<I, T::Answer, E>>) -> ControlFlow<()>,
     ) -> Result<Ran, Error>
     where
         I: Send,
         B: AsRef<[u8]>,
+        E: From<Error> + Send,
+        T: Task + ?Sized,
+    {
+        self.drive(inputs, |input| self.prepare(input, &read), task, each)
+    }
+
+    /// The same for images that come in any form, a decoded picture say: `prepare` makes an input's pixels, by
+    /// [`Classifier::preprocess`], [`Classifier::preprocess_image`] or [`Classifier::prepared`].
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_prepared<I, E, T>(
+        &self,
+        inputs: impl IntoIterator<Item = I, IntoIter: Send>,
+        prepare: impl Fn(&I) -> Result<Pixels, E> + Sync,
+        task: &T,
+        each: impl FnMut(Vec<Answered<I, T::Answer, E>>) -> ControlFlow<()>,
+    ) -> Result<Ran, Error>
+    where
+        I: Send,
+        E: From<Error> + Send,
+        T: Task + ?Sized,
+    {
+        let prepare = |input: I| {
+            let start = Instant::now();
+            let pixels = contained(|| Ok(prepare(&input)));
+            Prepared {
+                input,
+                pixels: pixels.unwrap_or_else(|error| Err(error.into())),
+                photo: None,
+                decode: start.elapsed(),
+                resize: Duration::ZERO,
+            }
+        };
+        self.drive(inputs, prepare, task, each)
+    }
+
+    fn drive<I, E, T>(
+        &self,
+        inputs: impl IntoIterator<Item = I, IntoIter: Send>,
+        prepare: impl Fn(I) -> Prepared<I, E> + Sync,
+        task: &T,
+        mut each: impl FnMut(Vec<Answered<I, T::Answer, E>>) -> ControlFlow<()>,
+    ) -> Result<Ran, Error>
+    where
+        I: Send,
         E: From<Error> + Send,
         T: Task + ?Sized,
     {
@@ -164,7 +210,6 @@ impl Pipeline<'_> {
         // Room for so many is made at once.
         let window = self.batch_size.saturating_mul(2).saturating_add(workers);
         let window = window.min(most).min(MOST_AHEAD);
-        let prepare = |input: I| self.prepare(input, &read);
         workers::run(inputs, prepare, (workers, window), |images| {
             let mut ran = Ran {
                 workers,

@@ -1,0 +1,145 @@
+"""What classifiers answer."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import TYPE_CHECKING
+
+from . import _resnest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, NamedTuple
+
+    import pandas
+    import pyarrow
+
+    from ._errors import ResnestError
+
+    class Class(NamedTuple):
+        """One class of an answer."""
+
+        index: int
+        label: str
+        description: str | None
+        probability: float
+        logit: float
+
+else:
+    # typing's NamedTuple would be a third of the package's time to import.
+    Class = namedtuple("Class", "index label description probability logit")
+    Class.__doc__ = """One class of an answer.
+
+    index: its place in the classifier, from 0. label: its name, a WordNet synset for ImageNet. description: the class in
+    words, where known. probability: softmax over all classes, in 0..1. logit: the classifier's output before the softmax.
+    """
+    Class.__module__ = "resnest_rs"
+
+
+class Prediction(tuple["Class", ...]):
+    """The best classes of one image, best first: a tuple of `Class`."""
+
+    __slots__ = ()
+
+    @property
+    def top(self) -> Class:
+        """The best class.
+
+        Raises IndexError where `topk` was 0.
+        """
+        return self[0]
+
+    def __repr__(self) -> str:
+        return f"<Prediction {self}>"
+
+    def __str__(self) -> str:
+        named = (f"{one.description or one.label} {100 * one.probability:.1f}%" for one in self)
+        return ", ".join(named) or "no classes"
+
+
+class Predictions(tuple["Prediction | ResnestError", ...]):
+    """One `Prediction` for each image, in order; with `errors="return"` the exception in the place of a broken one."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        lines = (f"  {at}: {one}" for at, one in enumerate(self[:20]))
+        more = f"\n  ... {len(self) - 20} more" if len(self) > 20 else ""
+        return f"<{len(self)} predictions\n{chr(10).join(lines)}{more}>"
+
+    @property
+    def errors(self) -> dict[int, ResnestError]:
+        """The errors by the place of their image; empty where all went well."""
+        return {at: one for at, one in enumerate(self) if isinstance(one, Exception)}
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Arrow's PyCapsule interface: any library that knows it reads the table without a copy.
+
+        One row an image: indices (list<int32>), labels (list<utf8>), probabilities and logits (list<float32>), error
+        (utf8, null where there is none; the others are null where there is one).
+        """
+        return _resnest.predictions_stream(list(self))
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A pyarrow table of one row an image; see `__arrow_c_stream__` for its columns. Needs pyarrow."""
+        import pyarrow
+
+        # Not `table(self)`, which takes a tuple for columns.
+        return pyarrow.RecordBatchReader.from_stream(self).read_all()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A data frame of one row a class: image, rank, index, label, description, probability, logit, error.
+
+        A broken image has one row, with its error. Needs pandas.
+        """
+        import pandas
+
+        columns = ["image", "rank", *Class._fields, "error"]
+        return pandas.DataFrame.from_records(list(_rows(self)), columns=columns)
+
+
+def _rows(predictions: Predictions) -> Iterable[tuple[Any, ...]]:
+    for image, answer in enumerate(predictions):
+        if isinstance(answer, Exception):
+            yield (image, 0, None, None, None, None, None, str(answer))
+        else:
+            for rank, one in enumerate(answer):
+                yield (image, rank, *one, None)
+
+
+class ActivationMap:
+    """Where in an image one class was seen: a value for every cell of the last feature map.
+
+    The mean of `values` is the class's logit less the classifier's bias: they are exact, and need no gradients.
+    """
+
+    __slots__ = ("_map", "best", "values")
+
+    def __init__(self, prediction: Class, values: Any, map_: _resnest.Map) -> None:
+        self.best = prediction
+        """The class, and how sure the model was of it."""
+        self.values = values
+        """(H, W) float32 as it is; negative where something spoke against the class."""
+        self._map = map_
+
+    @property
+    def label(self) -> str:
+        """The class's name."""
+        return self.best.label
+
+    @property
+    def index(self) -> int:
+        """The class's index."""
+        return self.best.index
+
+    def resized(self, height: int, width: int) -> Any:
+        """(height, width) float32 from 0 to 1, bilinear: what `pytorch-grad-cam`'s GradCAM gives for the last layer."""
+        return self._map.resized(height, width)
+
+    def over_image(self) -> Any:
+        """(H, W) float32 of the image's own size, 0 to 1; NaN where the crop has left something out."""
+        return self._map.over_image()
+
+    def __repr__(self) -> str:
+        height, width = self.values.shape
+        return f"<ActivationMap {self.label} {100 * self.best.probability:.1f}%, {height}x{width}>"
