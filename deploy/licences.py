@@ -1,6 +1,6 @@
-"""Prints the licences of every crate in the command, each text once.
+"""Prints the licences of every crate in the command, or in another package, each text once.
 
-    python deploy/licences.py x86_64-unknown-linux-gnu
+    python deploy/licences.py x86_64-unknown-linux-gnu [resnest-py]
 
 The texts are the files in the crates' own packages (LICENSE*, COPYING*, NOTICE* and the like, also of a C library that
 they bring along); a crate without any is listed by the name of its licence.
@@ -26,7 +26,8 @@ def texts(folder):
 
 
 def main():
-    tree = cargo("tree", "--package=resnest-cli", f"--target={sys.argv[1]}", "--edges=normal", "--prefix=none",
+    package = sys.argv[2] if len(sys.argv) > 2 else "resnest-cli"
+    tree = cargo("tree", f"--package={package}", f"--target={sys.argv[1]}", "--edges=normal", "--prefix=none",
                  "--format={p}")
     used = {tuple(line.split()[:2]) for line in tree.splitlines() if line.strip()}
     packages = json.loads(cargo("metadata", "--format-version=1"))["packages"]

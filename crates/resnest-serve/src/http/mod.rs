@@ -28,6 +28,7 @@ use tower_http::cors::{Any, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+#[cfg(feature = "docs")]
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::failure::Kind;
@@ -91,7 +92,7 @@ pub fn router(state: &Arc<State>) -> Router {
     let router = documented
         .merge(others)
         .with_state(state.clone())
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi))
+        .merge(documentation(openapi))
         .fallback(nothing)
         .method_not_allowed_fallback(another_method)
         .layer(axum::middleware::from_fn_with_state(
@@ -103,6 +104,22 @@ pub fn router(state: &Arc<State>) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     }
+}
+
+/// `/openapi.json`, and a page that shows it.
+#[cfg(feature = "docs")]
+fn documentation(openapi: utoipa::openapi::OpenApi) -> Router {
+    SwaggerUi::new("/docs").url("/openapi.json", openapi).into()
+}
+
+/// `/openapi.json`; in place of the page it is what `/docs` shows.
+#[cfg(not(feature = "docs"))]
+fn documentation(openapi: utoipa::openapi::OpenApi) -> Router {
+    let json = move || std::future::ready(axum::Json(openapi.clone()));
+    Router::new()
+        .route("/openapi.json", get(json.clone()))
+        .route("/docs", get(json.clone()))
+        .route("/docs/", get(json))
 }
 
 async fn nothing(uri: axum::http::Uri) -> Failure {
