@@ -31,7 +31,7 @@ def answerer(classifier: ArrowClassifier, workers: int) -> Any:
 
     @daft.cls(max_concurrency=workers, use_process=False)
     class Answers:
-        @daft.method.batch(return_dtype=answer, batch_size=64, unnest=True)
+        @daft.method.batch(return_dtype=answer, batch_size=256, unnest=True)
         def __call__(self, images: daft.Series) -> Any:  # a pyarrow.Array
             return classifier.structs(images.to_arrow())
 

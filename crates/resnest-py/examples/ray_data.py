@@ -22,8 +22,8 @@ from resnest_rs.shards import chunks, find, read
 
 
 def read_shards(batch: Any) -> Iterator[pa.Table]:
-    """The rows of a shard. Blocks are never put together of two: where a retried one is cut stays as it was, and so do
-    the last bits of its answers."""
+    """The rows of shards, in order. Ray makes blocks of them as they come, by their size: a block that is made again is cut
+    in the same places, and so its answers have the same bits."""
     for path in batch["item"].to_pylist():
         for rows in read(path):
             yield pa.Table.from_batches([rows])
@@ -33,7 +33,8 @@ def answer(shards: list[str], folder: str, classifier: ArrowClassifier) -> None:
     """Writes the answers for all images of the shards into a folder."""
     # Of every CPU a tenth reads and a tenth writes: a worker on the whole of each would leave none to read for it.
     cpus = int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
-    paths = ray.data.from_items(shards, override_num_blocks=len(shards))
+    # Some tens of shards a task that reads, where there are so many: handing a task out costs the driver a millisecond.
+    paths = ray.data.from_items(shards, override_num_blocks=min(len(shards), 10 * cpus))
     images = paths.map_batches(read_shards, batch_size=1, batch_format="pyarrow", num_cpus=0.1)
     answers = images.map_batches(
         ArrowClassifier,
@@ -59,6 +60,8 @@ def main() -> None:
     args = parser.parse_args()
 
     ray.init(ignore_reinit_error=True)
+    # What a worker has in hand, and loses with its machine: some 300 photos.
+    ray.data.DataContext.get_current().target_max_block_size = 32 << 20
     options = {"predictions": not args.embeddings, "embeddings": args.embeddings}
     classifier = ArrowClassifier(args.model, column=args.column, topk=args.topk, checkpoint=args.checkpoint, **options)
     for shards, folder in chunks(find(args.shards), args.out, args.chunk):
