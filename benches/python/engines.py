@@ -9,22 +9,26 @@ Parquet out, all CPUs. The photos are taken over and over until there are --imag
 as files. The model is --model with random weights (conditioned, so that activations neither vanish nor explode), written
 from the repository's list of timm's tensors, unless --checkpoint has others.
 
-A turn is a process of its own: it starts the engine, answers one shard to warm up (workers, network, caches of code),
-and then is timed over all shards. Turns are interleaved, in another order each round. The table has medians over rounds:
+A turn is a process of its own: it starts the engine and is timed over a job of the first shards and over one of all of
+them, both after a first job of the former kind that does not count (workers, network, caches of code). Turns are
+interleaved, in another order each round. The table has medians over rounds:
 
-  images/s   of the whole job in the engine that runs already, starting of workers included
+  images/s   that a longer job has more: the images that the second has more by the seconds that it takes longer, so
+             that the starting of a job's workers, which a job of hours does not feel, is not in it
   of it      the ratio to the command's in the same round, median (and least to greatest)
-  CPU ms     an image, of all processes of the engine: its workers, its JVM or daemons, its driver
-  of it      the command's CPU time divided by that, likewise; other work on the machine disturbs it less than the first
-  ready s    from the process's start to the end of the warm-up
+  CPU ms     an image, likewise, of all processes of the engine: its workers, its JVM or daemons, its driver
+  of it      the command's CPU time divided by that; other work on the machine disturbs it less than the first
+  job s      of the job of all images
+  ready s    from the process's start to the end of the first job
 
-The command's time includes its start. Where other work runs beside, an engine of more processes gets more of the CPUs and
-only the second ratio means something; it does not see CPUs that wait.
+Where other work runs beside, an engine of more processes gets more of the CPUs and only the second ratio means something;
+it does not see CPUs that wait.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import json
 import math
@@ -37,11 +41,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "crates" / "resnest-py" / "examples"
 ENGINES = ("ray", "spark", "daft")
+#: What a turn says.
+Turn = dict[str, Any]
+#: The examples' `answer`.
+Answer = Callable[[list[str], str], None]
 SEED = 20261130
 
 
@@ -50,6 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, default=ROOT.parent / "shared" / "data" / "photos")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--shard", type=int, default=100, help="images a shard (100)")
+    parser.add_argument("--few", type=int, default=4, help="shards of the short job (4)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default="resnest50d")
     parser.add_argument("--checkpoint", type=Path, help="weights; random ones without it")
@@ -71,19 +82,26 @@ def turn(args: argparse.Namespace) -> None:
     answer = {"ray": ray_answer, "spark": spark_answer, "daft": daft_answer}[args.turn](args)
     shards, out = sorted(map(str, (args.work / "shards").glob("*.parquet"))), args.work / "out" / args.turn
     shutil.rmtree(out, ignore_errors=True)
-    answer(shards[:1], f"{out}/warm")
-    clock = CpuClock()
-    start = time.time()
-    answer(shards, f"{out}/all")
-    end = time.time()
-    cpu_seconds = clock.stop()
+    few = shards[: args.few]
+    answer(few, f"{out}/warm")
+    ready = time.time() - begun
+    short = timed(lambda: answer(few, f"{out}/few"))
+    long = timed(lambda: answer(shards, f"{out}/all"))
     import pyarrow.parquet as pq
 
     files = list(Path(f"{out}/all").glob("*.parquet"))
     rows = [row for file in files for row in pq.read_table(file, columns=["error"])["error"].to_pylist()]
     failed = sum(error is not None for error in rows)
     assert len(rows) == args.images and not failed, f"{len(rows)} rows, {failed} failed"
-    print(json.dumps({"ready": start - begun, "seconds": end - start, "cpu": cpu_seconds}))
+    print(json.dumps({"ready": ready, "short": short, "long": long}))
+
+
+def timed(job: Callable[[], None]) -> dict[str, float]:
+    """Seconds by the clock and of CPUs."""
+    clock = CpuClock()
+    start = time.time()
+    job()
+    return {"seconds": time.time() - start, "cpu": clock.stop()}
 
 
 class CpuClock:
@@ -127,14 +145,14 @@ class CpuClock:
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def classifier(args: argparse.Namespace):
+def classifier(args: argparse.Namespace) -> Any:
     from resnest_rs.batch import ArrowClassifier
 
     wanted = {"predictions": not args.embeddings, "embeddings": args.embeddings}
     return ArrowClassifier(args.model, checkpoint=str(args.checkpoint), **wanted)
 
 
-def ray_answer(args: argparse.Namespace):
+def ray_answer(args: argparse.Namespace) -> Answer:
     import ray
     import ray_data
 
@@ -142,7 +160,7 @@ def ray_answer(args: argparse.Namespace):
     return lambda shards, out: ray_data.answer(shards, out, classifier(args))
 
 
-def spark_answer(args: argparse.Namespace):
+def spark_answer(args: argparse.Namespace) -> Answer:
     import spark
 
     session = spark.session(f"local[{os.cpu_count()},4]")
@@ -150,7 +168,7 @@ def spark_answer(args: argparse.Namespace):
     return lambda shards, out: spark.answer(session, shards, out, classifier(args))
 
 
-def daft_answer(args: argparse.Namespace):
+def daft_answer(args: argparse.Namespace) -> Answer:
     import daft_data
 
     return lambda shards, out: daft_data.answer(shards, out, classifier(args))
@@ -231,9 +249,14 @@ def tensors(model: str) -> list[tuple[str, tuple[int, ...]]]:
     return found
 
 
-def command(args: argparse.Namespace) -> dict[str, float]:
-    """One run of the command over all files."""
-    words = [args.resnest, "features" if args.embeddings else "classify", args.work / "photos", "--quiet"]
+def command(args: argparse.Namespace) -> Turn:
+    """The command over the files of the first shards, and over all."""
+    files = sorted((args.work / "photos").iterdir())
+    return {"ready": 0.0, "short": run_command(args, files[: args.few * args.shard]), "long": run_command(args, files)}
+
+
+def run_command(args: argparse.Namespace, files: list[Path]) -> dict[str, float]:
+    words = [args.resnest, "features" if args.embeddings else "classify", *files, "--quiet"]
     words += ["--model", args.model, "--checkpoint", args.checkpoint]
     words += ["--out", args.work / "features.parquet"] if args.embeddings else ["--format", "jsonl"]
     start, before = time.time(), os.times()
@@ -241,11 +264,11 @@ def command(args: argparse.Namespace) -> dict[str, float]:
         subprocess.run([str(word) for word in words], check=True, stdout=out)
     after = os.times()
     cpu_seconds = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"ready": 0.0, "seconds": time.time() - start, "cpu": cpu_seconds}
+    return {"seconds": time.time() - start, "cpu": cpu_seconds}
 
 
-def engine(args: argparse.Namespace, name: str) -> dict[str, float]:
-    words = [getattr(args, name), __file__, "--turn", name, "--work", args.work, "--images", args.images]
+def engine(args: argparse.Namespace, name: str) -> Turn:
+    words = [getattr(args, name), __file__, "--turn", name, "--work", args.work, "--images", args.images, "--few", args.few]
     words += ["--model", args.model, "--checkpoint", args.checkpoint] + ["--embeddings"] * args.embeddings
     # The examples are modules here, of workers too.
     environment = {**os.environ, "ENGINES_BEGUN": str(time.time()), "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(EXAMPLES)}
@@ -255,21 +278,33 @@ def engine(args: argparse.Namespace, name: str) -> dict[str, float]:
     last = next((line for line in reversed(done.stdout.splitlines()) if line.startswith('{"ready"')), None)
     if last is None:
         raise SystemExit(f"{name} ended with {done.returncode}: see {args.work / f'{name}.log'}")
-    return json.loads(last)
+    found: Turn = json.loads(last)
+    return found
 
 
-def report(args: argparse.Namespace, rounds: list[dict[str, dict[str, float]]]) -> str:
+def report(args: argparse.Namespace, rounds: list[dict[str, Turn]]) -> str:
     """The table, as Markdown."""
+    more = args.images - args.few * args.shard
+
+    def median(name: str, take: Callable[[Turn], float]) -> float:
+        return statistics.median(take(each[name]) for each in rounds)
+
     lines = [f"{args.model}, {'embeddings' if args.embeddings else 'predictions'}, {args.images} photos, {len(rounds)} rounds, "
              f"{os.cpu_count()} CPUs ({cpu()}), load {os.getloadavg()[0]:.1f}", ""]
-    lines += ["| | images/s | of it | CPU ms | of it | ready s |", "|---|---:|---:|---:|---:|---:|"]
+    lines += ["| | images/s | of it | CPU ms | of it | job s | ready s |", "|---|---:|---:|---:|---:|---:|---:|"]
     for name in rounds[0]:
-        speed = statistics.median(args.images / each[name]["seconds"] for each in rounds)
-        cost = statistics.median(1000 * each[name]["cpu"] / args.images for each in rounds)
-        ready = statistics.median(each[name]["ready"] for each in rounds)
-        shares = [share([each["command"][what] / each[name][what] for each in rounds]) for what in ("seconds", "cpu")]
-        lines.append(f"| {name} | {speed:.1f} | {shares[0]} | {cost:.1f} | {shares[1]} | {ready:.1f} |")
+        speed, cost = (median(name, lambda each, what=what: marginal(each, what)) for what in ("seconds", "cpu"))
+        shares = [share([marginal(each["command"], what) / marginal(each[name], what) for each in rounds])
+                  for what in ("seconds", "cpu")]
+        job, ready = median(name, lambda each: each["long"]["seconds"]), median(name, lambda each: each["ready"])
+        cells = [f"{more / speed:.1f}", shares[0], f"{1000 * cost / more:.1f}", shares[1], f"{job:.1f}", f"{ready:.1f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def marginal(each: Turn, what: str) -> float:
+    """What the long job took more than the short one."""
+    return each["long"][what] - each["short"][what]
 
 
 def share(ratios: list[float]) -> str:
@@ -289,16 +324,17 @@ def main() -> None:
     if args.turn:
         turn(args)
         return
-    turns = {"command": command} | {name: (lambda args, name=name: engine(args, name)) for name in ENGINES if getattr(args, name)}
+    turns: dict[str, Callable[[argparse.Namespace], Turn]] = {"command": command}
+    turns |= {name: functools.partial(engine, name=name) for name in ENGINES if getattr(args, name)}
     prepare(args)
-    rounds: list[dict[str, dict[str, float]]] = []
+    rounds: list[dict[str, Turn]] = []
     for number in range(args.rounds):
         names = list(turns)
         order = names[number % len(names):] + names[: number % len(names)]
         took = {}
         for name in order:
             took[name] = turns[name](args)
-            print(f"round {number}: {name} {args.images / took[name]['seconds']:.1f} images/s", file=sys.stderr)
+            print(f"round {number}: {took[name]}", file=sys.stderr)
         rounds.append({name: took[name] for name in names})
         # after every round, so that a cut run keeps what it has
         (args.work / "results.json").write_text(json.dumps(rounds))

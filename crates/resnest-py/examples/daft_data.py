@@ -78,7 +78,7 @@ def main() -> None:
 
     options = {"predictions": not args.embeddings, "embeddings": args.embeddings}
     classifier = ArrowClassifier(args.model, column=args.column, topk=args.topk, checkpoint=args.checkpoint, **options)
-    for shards, folder in chunks(find(args.shards), args.out, args.chunk):
+    for shards, folder in chunks(find(args.shards), args.out, args.chunk, classifier.arguments):
         answer(shards, folder, classifier, args.workers)
         print(f"{folder}: {len(shards)} shards done")
 

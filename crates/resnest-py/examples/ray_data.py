@@ -64,7 +64,7 @@ def main() -> None:
     ray.data.DataContext.get_current().target_max_block_size = 32 << 20
     options = {"predictions": not args.embeddings, "embeddings": args.embeddings}
     classifier = ArrowClassifier(args.model, column=args.column, topk=args.topk, checkpoint=args.checkpoint, **options)
-    for shards, folder in chunks(find(args.shards), args.out, args.chunk):
+    for shards, folder in chunks(find(args.shards), args.out, args.chunk, classifier.arguments):
         answer(shards, folder, classifier)
         print(f"{folder}: {len(shards)} shards done")
 

@@ -66,7 +66,7 @@ def main() -> None:
     spark = session(args.master)
     options = {"predictions": not args.embeddings, "embeddings": args.embeddings}
     classifier = ArrowClassifier(args.model, column=args.column, topk=args.topk, checkpoint=args.checkpoint, **options)
-    for shards, folder in chunks(find(args.shards), args.out, args.chunk):
+    for shards, folder in chunks(find(args.shards), args.out, args.chunk, classifier.arguments):
         answer(spark, shards, folder, classifier)
         print(f"{folder}: {len(shards)} shards done")
 

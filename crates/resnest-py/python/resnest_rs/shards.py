@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,43 +50,57 @@ def find(folder: str, extensions: Sequence[str] = (".parquet", ".tar")) -> list[
     return found
 
 
-def chunks(shards: Sequence[str], out: str, size: int) -> Iterator[tuple[list[str], str]]:
+def chunks(
+    shards: Sequence[str], out: str, size: int, by: Mapping[str, Any] | None = None
+) -> Iterator[tuple[list[str], str]]:
     """Cuts `shards` into chunks of `size` and gives each that is not done yet, with the empty folder for its answers.
 
     A chunk is done when the body of the `for` has ended without an exception: then `_DONE.json`, with the list of its
-    shards, is put into its folder (`out/chunk-00000`, …), and it is never given again. What an interrupted run left in a
+    shards and what they were answered `by` (`ArrowClassifier.arguments`, but for a token), is put into its folder (`out/chunk-00000`, …), and it is never given again. What an interrupted run left in a
     folder without `_DONE.json` is removed before the chunk is given anew, so that no row is there twice. Readers should
     read the folders with `_DONE.json`. Two runs must not share `out` at the same time.
 
     Raises:
-        ValueError: `size` is less than 1, or a chunk that is done was made of other shards (the list or `size` changed).
+        ValueError: `size` is less than 1, or a chunk that is done was made of other shards (the list or `size` changed) or
+            by another model or options.
     """
     if size < 1:
         raise ValueError(f"a chunk has at least 1 shard, not {size}")
     system, inner = _system(out)
     for start in range(0, len(shards), size):
         chunk, name = list(shards[start : start + size]), f"chunk-{start // size:05}"
-        if _is_done(system, f"{inner}/{name}", chunk):
+        made = {"by": _plain(by), "shards": chunk}
+        if _is_done(system, f"{inner}/{name}", made):
             continue
         system.create_dir(f"{inner}/{name}", recursive=True)
         system.delete_dir_contents(f"{inner}/{name}")
         yield chunk, f"{out.rstrip('/')}/{name}"
         with system.open_output_stream(f"{inner}/{name}/{DONE}") as file:
-            file.write(json.dumps({"shards": chunk}, indent=0).encode())
+            file.write(json.dumps(made, indent=0).encode())
 
 
-def _is_done(system: Any, folder: str, chunk: list[str]) -> bool:
+def _plain(by: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As JSON has it, without what is secret or makes no difference to answers."""
+    kept = {key: value for key, value in (by or {}).items() if value is not None and key not in ("token", "threads")}
+    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+    return plain
+
+
+def _is_done(system: Any, folder: str, wanted: dict[str, Any]) -> bool:
     try:
         with system.open_input_stream(f"{folder}/{DONE}") as file:
-            made = json.loads(file.read())["shards"]
+            made = json.loads(file.read())
     except FileNotFoundError:
         return False
-    if made != chunk:
-        raise ValueError(f"{folder} was made of other shards than those now given: choose another folder for the answers")
+    for what, words in [("shards", "of other shards"), ("by", "by another model or other options")]:
+        if made.get(what) != wanted[what]:
+            raise ValueError(f"{folder} was made {words} than what is now given: choose another folder for the answers")
     return True
 
 
-def read(path: str | os.PathLike[str], *, column: str = "image", error: str = "error", rows: int = 64) -> Iterator[pa.RecordBatch]:
+def read(
+    path: str | os.PathLike[str], *, column: str = "image", error: str = "error", rows: int = 64
+) -> Iterator[pa.RecordBatch]:
     """The rows of a shard, `rows` at a time and in its order: of a `.parquet` all columns as they are, of any other file
     what `read_tar` gives.
 

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.usefixtures("package")
 @pytest.fixture
 def archive(tmp_path):
     """Members of a WebDataset shard, in an order of its own."""
-    members = {"b/2.jpg": b"two", "b/2.cls": b"7", "a.b.png": b"one", "a.txt": b"-", ".hidden.jpg": b"-", "c.JPEG": b"", "d": b"-"}
+    members = {"b/2.jpg": b"two", "b/2.cls": b"7", "a.b.png": b"one", "a.txt": b"-"}
+    members |= {".hidden.jpg": b"-", "c.JPEG": b"", "d": b"-"}
     with tarfile.open(tmp_path / "s.tar", "w") as file:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
@@ -101,7 +102,7 @@ def test_chunks_are_done_or_not_done(tmp_path):
             (tmp_path / folder / "part.parquet").touch()
             if names == ["s2", "s3"]:
                 1 / 0
-    assert json.loads((tmp_path / "chunk-00000" / "_DONE.json").read_text()) == {"shards": ["s0", "s1"]}
+    assert json.loads((tmp_path / "chunk-00000" / "_DONE.json").read_text()) == {"by": {}, "shards": ["s0", "s1"]}
     assert not (tmp_path / "chunk-00001" / "_DONE.json").exists()
 
     given = []
@@ -113,11 +114,22 @@ def test_chunks_are_done_or_not_done(tmp_path):
     assert (tmp_path / "chunk-00000" / "part.parquet").exists()
 
 
+def test_a_token_is_not_written_down(tmp_path):
+    from resnest_rs.shards import chunks
+
+    by = {"model": "demo", "token": "secret", "threads": 2, "checkpoint": tmp_path / "x", "input_size": (48, 48)}
+    assert len(list(chunks(["a"], str(tmp_path), 1, by))) == 1
+    assert "secret" not in (tmp_path / "chunk-00000" / "_DONE.json").read_text()
+    assert list(chunks(["a"], str(tmp_path), 1, {**by, "token": "another", "threads": 4})) == []
+
+
 def test_chunks_of_other_shards_are_refused(tmp_path):
     from resnest_rs.shards import chunks
 
     assert len(list(chunks(["a", "b"], str(tmp_path), 1))) == 2
     with pytest.raises(ValueError, match="chunk-00001 was made of other shards"):
         list(chunks(["a", "c"], str(tmp_path), 1))
+    with pytest.raises(ValueError, match="chunk-00000 was made by another model"):
+        list(chunks(["a", "b"], str(tmp_path), 1, {"model": "demo"}))
     with pytest.raises(ValueError, match="at least 1 shard"):
         list(chunks(["a"], str(tmp_path), 0))
