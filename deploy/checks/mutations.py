@@ -196,6 +196,7 @@ class Ray(Case):
         pod = f"{WORKERS}.template.spec"
         self.finds(lambda documents: rayjob.meaning(documents, self.image), self.documents, [
             ("no backoffLimit", only(job, lambda d: drop(d, "spec.backoffLimit"))),
+            ("asks for no token", only(job, lambda d: drop(d, f"{RAY}.authOptions"))),
             ("leaves its machines", only(job, lambda d: drop(d, "spec.shutdownAfterJobFinishes"))),
             ("no submissionMode", only(job, lambda d: put(d, "spec.submissionMode", "Sidecar"))),
             ("that of the image", only(job, lambda d: put(d, f"{RAY}.rayVersion", "2.59.0"))),

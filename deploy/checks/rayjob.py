@@ -1,7 +1,7 @@
 """The RayJob against KubeRay's types, Kubernetes' schemas, and what it takes for granted of Ray and of our example.
 
 KubeRay's CRD is in no package registry: the fields of ray.io/v1 that a job may have stand below, as its Go types
-(`rayjob_types.go`, `raycluster_types.go` of release 1.4 and later) declare them; pod templates inside go to
+(`rayjob_types.go`, `raycluster_types.go`, seen in August 2026) declare them; pod templates inside go to
 kubernetes-validate's schemas. With the CRD at hand (`--crds DIR` with ray.io_rayjobs.yaml in it) `crds` of kserve.py
 checks against that too.
 """
@@ -103,6 +103,8 @@ def _losses(owner, spec):
     faults = []
     if not spec.get("backoffLimit"):
         faults.append(f"{owner}: has no backoffLimit: a lost head would be the end")
+    if at(spec, "rayClusterSpec.authOptions.mode") != "token":
+        faults.append(f"{owner}: asks for no token (authOptions): whoever reaches the head runs what he likes")
     if not spec.get("shutdownAfterJobFinishes"):
         faults.append(f"{owner}: leaves its machines running (shutdownAfterJobFinishes)")
     if spec.get("submissionMode", MODES[0]) not in MODES:

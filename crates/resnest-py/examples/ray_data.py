@@ -40,7 +40,7 @@ def answer(shards: list[str], folder: str, classifier: ArrowClassifier) -> None:
         ArrowClassifier,
         fn_constructor_kwargs=classifier.arguments,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cpus),
+        compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=cpus, max_size=cpus),
         num_cpus=0.8,
         udf_modifying_row_count=False,
     )
