@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 
-from checks import files, kserve, manifests, metrics, server
+from checks import files, kserve, manifests, metrics, rayjob, server
 from checks.common import DEPLOY, REPOSITORY, Skipped, build, package
 
 
@@ -65,6 +65,17 @@ def static(report, core, serving, crds):
     report.check("grafana: dashboard.json is its script's", metrics.drift)
 
 
+def batch(report, documents, crds):
+    """The RayJob and its image."""
+    core = [each for each in documents if each["kind"] != "RayJob"]
+    report.check("ray: schemas", lambda: manifests.schemas(core) + rayjob.schemas(documents))
+    report.check("ray: what it relies on", lambda: rayjob.meaning(documents, read("ray/Containerfile")))
+    if crds:
+        jobs = [each for each in documents if each["kind"] == "RayJob"]
+        report.check("ray: the CRD", lambda: kserve.crds(jobs, crds, "ray.io_rayjobs.yaml"))
+    report.check("ray: hadolint", lambda: files.hadolint(DEPLOY / "ray" / "Containerfile"))
+
+
 def served(report, core, serving, given, scrape):
     """What the real command has to say; returns a scrape of it, if there was one."""
     texts = [scrape]
@@ -107,9 +118,9 @@ def main():
     parser.add_argument("--all", action="store_true", help="a missing package or command is a fault")
     parser.add_argument("--resnest", help="the command to try (default: target/release/resnest)")
     parser.add_argument("--scrape", help="a saved /metrics instead of one of the command")
-    parser.add_argument("--crds", help="KServe's config/crd/full, to check with the CRDs too")
+    parser.add_argument("--crds", help="a folder with KServe's config/crd/full and KubeRay's config/crd/bases in it, to check with the CRDs too")
     options = parser.parse_args()
-    report, built = Report(options.all), {"kubernetes": [], "kserve": []}
+    report, built = Report(options.all), {"kubernetes": [], "kserve": [], "ray": []}
 
     def kustomize(name):
         built[name] = build(DEPLOY / name)
@@ -117,11 +128,13 @@ def main():
 
     for name in built:
         report.check(f"{name}: kustomize", lambda name=name: kustomize(name))
-    core, serving = built.values()
+    core, serving, ray = built.values()
     scrape = open(options.scrape, encoding="utf-8").read() if options.scrape else ""
     if core and serving:
         static(report, core, serving, options.crds)
         scrape = served(report, core, serving, options.resnest, scrape)
+    if ray:
+        batch(report, ray, options.crds)
     shown(report, scrape)
     sys.exit(0 if report.good else 1)
 

@@ -58,7 +58,7 @@ def types():
 
 def schemas(documents, read):
     """Names, types and required fields of every KServe object."""
-    core, faults = _Core(), []
+    core, faults = Core(), []
     for document in documents:
         root = ROOTS.get((document["apiVersion"], document["kind"]))
         if root is None:
@@ -100,7 +100,7 @@ def _object(read, core, value, kind, path):
     return faults
 
 
-class _Core:
+class Core:
     """Kubernetes' own types, by the name that its Python client gives them: V1Container."""
 
     def __init__(self):
@@ -126,11 +126,11 @@ class _Core:
         return None
 
 
-def crds(documents, folder):
+def crds(documents, folder, files="serving.kserve.io_*.yaml"):
     """The same objects against the CRDs' schemas, with unknown fields refused."""
     yaml, jsonschema = package("yaml"), package("jsonschema")
     schemas_of = {}
-    for path in sorted(Path(folder).rglob("serving.kserve.io_*.yaml")):
+    for path in sorted(Path(folder).rglob(files)):
         for crd in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             for version in crd["spec"]["versions"]:
                 key = (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])

@@ -11,7 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from . import files, kserve, manifests, metrics, server
+from . import files, kserve, manifests, metrics, rayjob, server
 from .common import DEPLOY, REPOSITORY, Skipped, at, build, by_kind, package
 
 # A scrape as the server's documentation has it, with a sample of each metric that the dashboard and the alerts use.
@@ -75,6 +75,9 @@ def only(kind, change):
 POD = "spec.template.spec"
 BOX = f"{POD}.containers.0"
 FORMAT = "spec.supportedModelFormats.0"
+RAY = "spec.rayClusterSpec"
+HEAD = f"{RAY}.headGroupSpec"
+WORKERS = f"{RAY}.workerGroupSpecs.0"
 
 
 class Kubernetes(Case):
@@ -166,6 +169,51 @@ class KServe(Case):
             ("no runtime takes", only(runtime, lambda d: drop(d, f"{FORMAT}.autoSelect"))),
             ("before its 20 s", only(service, lambda d: put(d, "spec.predictor.terminationGracePeriodSeconds", 10))),
             ("drops all", only(runtime, lambda d: drop(d, "spec.containers.0.securityContext.capabilities"))),
+        ])
+
+
+class Ray(Case):
+    def setUp(self):
+        self.documents = build_or_skip(self, "ray")
+        self.image = read("ray/Containerfile")
+
+    def test_schemas(self):
+        job = "RayJob"
+        self.finds(skipping(self, rayjob.schemas), self.documents, [
+            ("no field backofLimit", only(job, lambda d: put(d, "spec.backofLimit", 1))),
+            ("backoffLimit is '5'", only(job, lambda d: put(d, "spec.backoffLimit", "5"))),
+            ("suspend is 1", only(job, lambda d: put(d, "spec.suspend", 1))),
+            ("no field workerGroups", only(job, lambda d: put(d, f"{RAY}.workerGroups", []))),
+            ("replicas is True", only(job, lambda d: put(d, f"{WORKERS}.replicas", True))),
+            ("no field replica", only(job, lambda d: put(d, f"{WORKERS}.replica", 1))),
+            ("num-cpus of rayStartParams", only(job, lambda d: put(d, f"{HEAD}.rayStartParams.num-cpus", 0))),
+            ("imagePolicy", only(job, lambda d: put(d, f"{HEAD}.template.spec.containers.0.imagePolicy", "Always"))),
+            ("required", only(job, lambda d: drop(d, "spec.submitterPodTemplate.spec.containers"))),
+        ])
+
+    def test_meaning(self):
+        job, box = "RayJob", f"{WORKERS}.template.spec.containers.0"
+        pod = f"{WORKERS}.template.spec"
+        self.finds(lambda documents: rayjob.meaning(documents, self.image), self.documents, [
+            ("no backoffLimit", only(job, lambda d: drop(d, "spec.backoffLimit"))),
+            ("asks for no token", only(job, lambda d: drop(d, f"{RAY}.authOptions"))),
+            ("leaves its machines", only(job, lambda d: drop(d, "spec.shutdownAfterJobFinishes"))),
+            ("no submissionMode", only(job, lambda d: put(d, "spec.submissionMode", "Sidecar"))),
+            ("that of the image", only(job, lambda d: put(d, f"{RAY}.rayVersion", "2.59.0"))),
+            ("that of the tests", only(job, lambda d: put(d, f"{RAY}.rayVersion", "2.59.0"))),
+            ("the image does not have", only(job, lambda d: put(d, "spec.entrypoint", "python /app/ray.py a b"))),
+            ("no option --modell", only(job, lambda d: put(d, "spec.entrypoint", "python /app/ray_data.py --modell=x"))),
+            ("the head computes", only(job, lambda d: drop(d, f"{HEAD}.rayStartParams.num-cpus"))),
+            ("does not fit", only(job, lambda d: put(d, f"{WORKERS}.rayStartParams.object-store-memory", "9" * 11))),
+            ("alone may take", only(job, lambda d: put(d, f"{box}.resources.limits.memory", "3Gi"))),
+            ("whole CPUs", only(job, lambda d: put(d, f"{box}.resources.limits.cpu", "1500m"))),
+            ("not between", only(job, lambda d: put(d, f"{WORKERS}.maxReplicas", 2))),
+            ("cannot be written", only(job, lambda d: put(d, f"{box}.env.2.value", "/models"))),
+            ("several images", only(job, lambda d: put(d, f"{box}.image", "resnest-ray:0.2.0"))),
+            ("which is no volume", only(job, lambda d: put(d, f"{pod}.volumes", []))),
+            ("drops all", only(job, lambda d: drop(d, f"{box}.securityContext.capabilities"))),
+            ("non-root", only(job, lambda d: put(d, f"{pod}.securityContext.runAsUser", 0))),
+            ("no ServiceAccount", only(job, lambda d: put(d, f"{pod}.serviceAccountName", "nobody"))),
         ])
 
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast, overload
+
 from . import _resnest
 from ._results import ActivationMap, Class, Prediction, Predictions
 
-# As typing has it, which takes longer to import than all of this package.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from os import PathLike
-    from typing import Any, Literal, overload
+    from typing import Any, Literal
 
     from ._errors import ResnestError
     from ._types import Errors, Float32, Image, Images, Precision
-else:
-
-    def overload(method):
-        """One of a method's signatures, for type checkers alone."""
-        return method
 
 
 class Classifier:
@@ -253,7 +248,7 @@ class Classifier:
         Raises ImageError; ModelError for an unknown class or another head.
         """
         best, values, map_ = self._engine.cam(image, label)
-        return ActivationMap(Class(*best), values, map_)
+        return ActivationMap(Class._make(best), values, map_)
 
     @overload
     def stream(
@@ -322,7 +317,7 @@ class Classifier:
         stream = self._engine.stream(images, task, topk, stage, errors, batch_size)
         if task == "classify":
             return map(_prediction, stream)
-        return stream
+        return cast("Iterator[Float32 | ResnestError]", stream)
 
     def _values(
         self, images: Any, task: str, stage: int | str | None, errors: str
@@ -334,7 +329,7 @@ class Classifier:
 def _prediction(answer: Any) -> Any:
     if isinstance(answer, Exception):
         return answer
-    return Prediction(Class(*row) for row in answer)
+    return Prediction(map(Class._make, answer))
 
 
 def _remake(kind: type[Classifier], arguments: dict[str, Any]) -> Classifier:

@@ -6,15 +6,17 @@ there. What would train is not here: there are no gradients.
 
 from __future__ import annotations
 
+import json
+import re
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
 from . import _resnest
 from ._errors import ModelError
 
-# As typing has it, which takes longer to import than all of this package.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
-    from typing import Any
 
     from ._types import Float32, Image, Precision
 
@@ -40,8 +42,6 @@ class Model:
     """
 
     def __init__(self, model_name: str, **options: Any) -> None:
-        import json
-
         self._arguments = (model_name, options)
         self._network = _resnest.Network(model_name, **options)
         cfg = json.loads(self._network.pretrained_cfg)
@@ -364,8 +364,6 @@ def _patterns(given: str | Iterable[str]) -> list[str]:
 
 
 def _fits(name: str, patterns: list[str]) -> bool:
-    from fnmatch import fnmatch
-
     # A pattern without a tag is for names with any.
     return any(fnmatch(name, p) or ("." not in p and fnmatch(name.split(".")[0], p)) for p in patterns)
 
@@ -376,7 +374,5 @@ def _untagged(tagged: list[str]) -> list[str]:
 
 
 def _natural(name: str) -> list[str | int]:
-    import re
-
     parts = re.split(r"(\d+)", name.lower())
     return [int(part) if part.isdigit() else part for part in parts]
