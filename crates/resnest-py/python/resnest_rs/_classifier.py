@@ -142,15 +142,17 @@ class Classifier:
         return self._engine.warnings
 
     @overload
-    def classify(self, images: Images, topk: int = 5, *, errors: Errors = "raise") -> Predictions: ...
-    @overload
-    def classify(
+    def classify(  # type: ignore[overload-overlap]
         self, images: Image, topk: int = 5, *, errors: Literal["raise"] = "raise"
     ) -> Prediction: ...
     @overload
-    def classify(
+    def classify(  # type: ignore[overload-overlap]
         self, images: Image, topk: int = 5, *, errors: Literal["return"]
     ) -> Prediction | ResnestError: ...
+    @overload
+    def classify(
+        self, images: Images, topk: int = 5, *, errors: Errors = "raise"
+    ) -> Predictions: ...
     def classify(
         self, images: Image | Images, topk: int = 5, *, errors: Errors = "raise"
     ) -> Predictions | Prediction | ResnestError:
@@ -167,11 +169,13 @@ class Classifier:
     @overload
     def logits(self, images: Image | Images, *, errors: Literal["raise"] = "raise") -> Float32: ...
     @overload
+    def logits(  # type: ignore[overload-overlap]
+        self, images: Image, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def logits(
         self, images: Images, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def logits(self, images: Image, *, errors: Literal["return"]) -> Float32 | ResnestError: ...
     def logits(
         self, images: Image | Images, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -188,13 +192,13 @@ class Classifier:
         self, images: Image | Images, *, errors: Literal["raise"] = "raise"
     ) -> Float32: ...
     @overload
+    def probabilities(  # type: ignore[overload-overlap]
+        self, images: Image, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def probabilities(
         self, images: Images, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def probabilities(
-        self, images: Image, *, errors: Literal["return"]
-    ) -> Float32 | ResnestError: ...
     def probabilities(
         self, images: Image | Images, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -210,13 +214,13 @@ class Classifier:
         errors: Literal["raise"] = "raise",
     ) -> Float32: ...
     @overload
+    def features(  # type: ignore[overload-overlap]
+        self, images: Image, stage: int | str | None = None, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def features(
         self, images: Images, stage: int | str | None = None, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def features(
-        self, images: Image, stage: int | str | None = None, *, errors: Literal["return"]
-    ) -> Float32 | ResnestError: ...
     def features(
         self, images: Image | Images, stage: int | str | None = None, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -234,11 +238,13 @@ class Classifier:
         self, images: Image | Images, *, errors: Literal["raise"] = "raise"
     ) -> Float32: ...
     @overload
+    def preprocess(  # type: ignore[overload-overlap]
+        self, images: Image, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def preprocess(
         self, images: Images, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def preprocess(self, images: Image, *, errors: Literal["return"]) -> Float32 | ResnestError: ...
     def preprocess(
         self, images: Image | Images, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -326,9 +332,11 @@ class Classifier:
 
     def _values(
         self, images: Any, task: str, stage: int | str | None, errors: str
-    ) -> Any:
+    ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
         values, single = self._engine.values(images, task, stage, errors)
-        return values[0] if single else values
+        answer: Float32 | ResnestError | list[Float32 | ResnestError]
+        answer = values[0] if single else values
+        return answer
 
 
 def _prediction(answer: Any) -> Any:

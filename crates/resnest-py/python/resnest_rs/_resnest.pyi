@@ -81,6 +81,19 @@ class Engine:
 
 @final
 class Map:
+    def __new__(
+        cls,
+        prediction: _Row,
+        shape: tuple[int, int],
+        values: list[float],
+        window: tuple[float, float, float, float],
+        size: tuple[int, int],
+    ) -> Map: ...
+    def __getnewargs__(
+        self,
+    ) -> tuple[
+        _Row, tuple[int, int], list[float], tuple[float, float, float, float], tuple[int, int]
+    ]: ...
     def resized(self, height: int, width: int) -> NDArray[np.float32]: ...
     def over_image(self) -> NDArray[np.float32]: ...
 

@@ -30,7 +30,7 @@ class Class(tuple[int, str, "str | None", float, float]):
         return tuple.__new__(cls, (index, label, description, probability, logit))
 
     def __getnewargs__(self) -> tuple[int, str, str | None, float, float]:
-        return tuple(self)
+        return self[0], self[1], self[2], self[3], self[4]
 
     @property
     def index(self) -> int:  # type: ignore[override]

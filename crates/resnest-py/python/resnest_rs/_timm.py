@@ -261,12 +261,17 @@ def resolve_model_data_config(
     found = {
         "input_size": (in_chans, *size[1:]) if in_chans != 3 else size,
         "interpolation": args.get("interpolation") or cfg.get("interpolation", "bicubic"),
-        "mean": tuple(args.get("mean") or cfg.get("mean", (0.485, 0.456, 0.406))),
-        "std": tuple(args.get("std") or cfg.get("std", (0.229, 0.224, 0.225))),
+        "mean": _each(args.get("mean") or cfg.get("mean") or (0.485, 0.456, 0.406), size[0]),
+        "std": _each(args.get("std") or cfg.get("std") or (0.229, 0.224, 0.225), size[0]),
         "crop_pct": args.get("crop_pct") or test_crop or cfg.get("crop_pct", 0.875),
         "crop_mode": args.get("crop_mode") or cfg.get("crop_mode", "center"),
     }
     return found
+
+
+def _each(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """One value for each channel: a single one is for all."""
+    return tuple(values) * channels if len(values) == 1 else tuple(values)
 
 
 class Transform:
@@ -335,7 +340,8 @@ def _array(x: Any) -> Any:
     if _is_torch(x):
         if x.device.type != "cpu":
             raise TypeError(f"the tensor is on {x.device}: move it to the CPU, `x.cpu()`")
-        x = x.detach().float().numpy()
+        x = x.detach()
+        x = x.float().numpy() if x.is_floating_point() else x.numpy()
     array = numpy.asarray(x)
     if array.dtype.kind != "f":
         raise TypeError(f"an array of {array.dtype}: normalised images are float32, as create_transform gives them")
