@@ -29,10 +29,10 @@ maturin build --quiet --release --locked --interpreter "$venv/bin/python" --out 
 wheel=$(echo "$wheels"/*.whl)
 pip install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheel"
 part "built and installed"
-python -m pytest -rs tests
+python -m pytest -rs --timeout 300 tests
 part pytest
 # The stubs against the module; the package's own code; a user's, against what is installed.
-python -m mypy.stubtest resnest_rs --mypy-config-file pyproject.toml
+python -m mypy.stubtest resnest_rs._resnest --mypy-config-file pyproject.toml
 python -m mypy python/resnest_rs
 python -m mypy tests/typed/usage.py
 pyright --pythonpath "$venv/bin/python" --level error python/resnest_rs tests/typed/usage.py

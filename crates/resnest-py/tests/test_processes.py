@@ -122,6 +122,7 @@ def test_process_pools(method: str, demo: resnest_rs.Classifier) -> None:
 
 FORKS = """
 import os, signal, sys, threading, time
+import numpy  # before any fork: a child waits for ever for a module that another thread was importing
 import resnest_rs
 
 COUNT = int(sys.argv[1])
@@ -144,7 +145,6 @@ def stream():
                 break
 
 def networks():
-    import numpy
     x = numpy.stack([transform(photo)] * 2)
     while not over:
         model(x)
