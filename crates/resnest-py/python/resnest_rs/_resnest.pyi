@@ -7,6 +7,20 @@ from typing import Any, final
 from numpy.typing import NDArray
 import numpy as np
 
+__all__ = [
+    "Engine",
+    "Map",
+    "Network",
+    "Stream",
+    "Transform",
+    "__version__",
+    "architectures",
+    "command",
+    "default_threads",
+    "model_names",
+    "predictions_stream",
+]
+
 __version__: str
 
 _Size = int | tuple[int, int]

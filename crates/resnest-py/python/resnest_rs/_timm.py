@@ -354,7 +354,7 @@ def _as(x: Any, y: Any) -> Any:
     """`y` as a tensor where `x` is one."""
     if not _is_torch(x):
         return y
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     return torch.from_numpy(y)
 
