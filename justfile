@@ -1,5 +1,5 @@
 # What CI runs, and what to run before a commit.
-check: fmt links clippy test test-shared deploy doc deny cuda publish
+check: fmt links clippy test python test-shared deploy doc deny cuda publish
 
 fmt:
     cargo fmt --all --check
@@ -16,6 +16,15 @@ clippy:
 test:
     cargo test --release --workspace --locked
     cargo test --release --workspace --locked --bench image --bench kernels --bench model
+
+# The Python package: the wheel, installed, with its tests, types and a fresh environment of each Python on the machine.
+# Needs a Python 3.11 or later that may install from PyPI (RESNEST_PYTHON); its own environment is target/ci/python.
+python:
+    @if [ -n "${RESNEST_PYTHON:-}" ]; then \
+        crates/resnest-py/tests/check.sh; \
+    else \
+        echo "skipped: the Python package's wheel, tests and types (set RESNEST_PYTHON)"; \
+    fi
 
 # Ignored by `cargo test`, each with its reason: those that need the photos and the demo model of the project's shared folder
 # (RESNEST_SHARED, else ../shared), or a Python with numpy, safetensors, pyarrow, huggingface_hub and what

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use resnest::explain::{ActivationMap, Classes};
 use resnest::image::Window;
-use resnest::{Classifier, Pixels, Precision, device_name, precision_name};
+use resnest::{Classifier, Pixels, Precision, Prediction, device_name, precision_name};
 
 use crate::errors::{Failure, bad_option, to_py};
 use crate::input::{Given, Input, Source};
@@ -387,15 +387,14 @@ impl Engine {
         };
         let mut first = Vec::new();
         while first.len() < self.batch_size
-            && let Some(input) = source.next(mode)
+            && let Some(input) = source.next(mode, first.len())
         {
-            first.push(input.map_err(|error| placed(py, error, first.len()))?);
+            first.push(input?);
         }
-        let images = match source.next(mode) {
+        let images = match source.next(mode, first.len()) {
             None => self.kept(py, job, first, keep)?,
             Some(more) => {
-                let more = more.map_err(|error| placed(py, error, first.len()))?;
-                first.push(more);
+                first.push(more?);
                 self.many(py, job, (first, source), keep)?
             }
         };
@@ -452,24 +451,13 @@ impl Engine {
         let mut run = Run::new(py, &self.classifier, job, self.batch_size)?;
         first.into_iter().for_each(|input| run.push(input));
         let mut images = Vec::new();
-        while let Some((input, answer)) = run
-            .next(py, &mut rest)
-            .map_err(|error| placed(py, error, images.len()))?
-        {
+        while let Some((input, answer)) = run.next(py, &mut rest)? {
             let at = images.len();
             let named = |failure: Failure| failure.into_py(py, Some(at), input.name().as_deref());
             let answer = answer.map_err(named);
             images.push(if keep { answer } else { Ok(answer?) });
         }
         Ok(images)
-    }
-}
-
-/// An object that is no image, with its place.
-fn placed(py: Python<'_>, error: PyErr, at: usize) -> PyErr {
-    match error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) {
-        true => pyo3::exceptions::PyTypeError::new_err(format!("image {at}: {}", error.value(py))),
-        false => error,
     }
 }
 
@@ -482,8 +470,73 @@ pub struct Map {
     size: (u32, u32),
 }
 
+/// What pickles keep of a map: the class's row, the map's shape and values, the window (x, y, width, height), and the
+/// image's height and width.
+type Kept = (
+    (usize, String, Option<String>, f32, f32),
+    (usize, usize),
+    Vec<f32>,
+    (f64, f64, f64, f64),
+    (u32, u32),
+);
+
 #[pymethods]
 impl Map {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        prediction: (usize, String, Option<String>, f32, f32),
+        shape: (usize, usize),
+        values: Vec<f32>,
+        window: (f64, f64, f64, f64),
+        size: (u32, u32),
+    ) -> PyResult<Self> {
+        let (index, label, description, probability, logit) = prediction;
+        let prediction = Prediction {
+            index,
+            label,
+            description,
+            probability,
+            logit,
+        };
+        let map = ActivationMap::new(prediction, shape.0, shape.1, values);
+        let (x, y, width, height) = window;
+        Ok(Self {
+            map: map.map_err(|error| to_py(py, &error))?,
+            window: Window {
+                x,
+                y,
+                width,
+                height,
+            },
+            size,
+        })
+    }
+
+    /// For pickles: the arguments of the constructor.
+    fn __getnewargs__(&self) -> Kept {
+        let one = self.map.prediction.clone();
+        let Window {
+            x,
+            y,
+            width,
+            height,
+        } = self.window;
+        (
+            (
+                one.index,
+                one.label,
+                one.description,
+                one.probability,
+                one.logit,
+            ),
+            self.map.size(),
+            self.map.values().to_vec(),
+            (x, y, width, height),
+            self.size,
+        )
+    }
+
     /// (height, width), from 0 to 1.
     fn resized<'py>(
         &self,

@@ -7,7 +7,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use resnest::image::{ColorMode, Limits, decode_as};
 use resnest::{Classifier, Image, Pixels};
 
@@ -63,8 +63,17 @@ impl Input {
                 .py()
                 .import("numpy")?
                 .call_method1("asarray", (object,))?;
-            if let Some(input) = buffer(&array)? {
-                return Ok(input);
+            // A tensor of torch, for one.
+            return buffer(&array)?.ok_or_else(|| no_picture(&array));
+        }
+        if object.hasattr("as_py")? {
+            // A value of pyarrow, as one gets them from a column one by one.
+            let value = object.call_method0("as_py")?;
+            if value.is_none()
+                || value.is_instance_of::<PyBytes>()
+                || value.is_instance_of::<PyString>()
+            {
+                return Self::of(&value, mode);
             }
         }
         Err(PyTypeError::new_err(format!(
@@ -171,15 +180,19 @@ impl<'py> Source<'py> {
         }
     }
 
-    /// The next image; `None` after the last.
-    pub fn next(&mut self, mode: ColorMode) -> Option<PyResult<Input>> {
+    /// The next image, the one at place `at`; `None` after the last.
+    pub fn next(&mut self, mode: ColorMode, at: usize) -> Option<PyResult<Input>> {
         match self {
             Self::Cells(cells) => cells.next().map(Ok),
             Self::Objects(iterator) => {
+                let py = iterator.py();
                 let next = iterator.cast::<pyo3::types::PyIterator>();
                 let next = next.map(|iterator| iterator.clone().next());
                 match next {
-                    Ok(next) => next.map(|object| Input::of(&object?, mode)),
+                    // What the iterator itself raises stays as it is.
+                    Ok(next) => next.map(|object| {
+                        Input::of(&object?, mode).map_err(|error| placed(py, error, at))
+                    }),
                     Err(error) => Some(Err(error.into())),
                 }
             }
@@ -187,15 +200,28 @@ impl<'py> Source<'py> {
     }
 }
 
+/// An object that is no image, with its place.
+fn placed(py: Python<'_>, error: PyErr, at: usize) -> PyErr {
+    match error.get_type(py).is(py.get_type::<PyTypeError>()) {
+        true => PyTypeError::new_err(format!("image {at}: {}", error.value(py))),
+        false => error,
+    }
+}
+
 /// Whether an object is one image though it may look like several: bytes have a length, pictures too.
 fn is_one(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     if object.is_instance_of::<PyBytes>()
         || object.is_instance_of::<PyString>()
+        // An answer for each key would surprise.
+        || object.is_instance_of::<PyDict>()
         || object.hasattr("__fspath__")?
         || is_pillow(object)?
         || object.hasattr("read")?
     {
         return Ok(true);
+    }
+    if object.hasattr("__arrow_c_stream__")? || object.hasattr("__arrow_c_array__")? {
+        return Ok(false);
     }
     // A shape of four is several pictures, and an array of objects holds some.
     match PyBuffer::<u8>::get(object) {
@@ -235,12 +261,7 @@ fn pillow(object: &Bound<'_, PyAny>, mode: ColorMode) -> PyResult<Input> {
 /// An object with the buffer protocol: of one dimension, encoded bytes; of two and three, a picture.
 fn buffer(object: &Bound<'_, PyAny>) -> PyResult<Option<Input>> {
     let Ok(buffer) = PyBuffer::<u8>::get(object) else {
-        return match object.getattr("dtype") {
-            Ok(dtype) => Err(PyTypeError::new_err(format!(
-                "an array of {dtype} is no image: pictures are uint8, (H, W, 3) or (H, W)"
-            ))),
-            Err(_) => Ok(None),
-        };
+        return Ok(None);
     };
     let shape = buffer.shape().to_vec();
     let (height, width, channels) = match shape[..] {
@@ -267,6 +288,16 @@ fn buffer(object: &Bound<'_, PyAny>) -> PyResult<Option<Input>> {
         channels,
         buffer.to_vec(object.py())?,
     )))
+}
+
+/// Of an array that is no buffer of bytes.
+fn no_picture(array: &Bound<'_, PyAny>) -> PyErr {
+    let dtype = array
+        .getattr("dtype")
+        .map_or_else(|_| "objects".to_owned(), |dtype| dtype.to_string());
+    PyTypeError::new_err(format!(
+        "an array of {dtype} is no image: pictures are uint8, (H, W, 3) or (H, W)"
+    ))
 }
 
 fn picture(height: u32, width: u32, channels: u8, pixels: Vec<u8>) -> Input {

@@ -132,7 +132,8 @@ impl Run {
         while self.under_way < self.window
             && let Some(images) = &self.images
         {
-            match from.next(self.mode) {
+            let at = self.taken + self.ready.len() + self.under_way;
+            match from.next(self.mode, at) {
                 Some(Ok(input)) => match images.send(input) {
                     Ok(()) => self.under_way += 1,
                     // The thread has ended and said why.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, overload
-
 from . import _resnest
 from ._results import ActivationMap, Class, Prediction, Predictions
 
+# As typing has it, which takes longer to import than all of this package.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from os import PathLike
-    from typing import Any, Literal
+    from typing import Any, Literal, overload
 
     from ._errors import ResnestError
     from ._types import Errors, Float32, Image, Images, Precision
+else:
+
+    def overload(method):
+        """One of a method's signatures, for type checkers alone."""
+        return method
 
 
 class Classifier:
@@ -137,15 +142,17 @@ class Classifier:
         return self._engine.warnings
 
     @overload
-    def classify(self, images: Images, topk: int = 5, *, errors: Errors = "raise") -> Predictions: ...
-    @overload
-    def classify(
+    def classify(  # type: ignore[overload-overlap]
         self, images: Image, topk: int = 5, *, errors: Literal["raise"] = "raise"
     ) -> Prediction: ...
     @overload
-    def classify(
+    def classify(  # type: ignore[overload-overlap]
         self, images: Image, topk: int = 5, *, errors: Literal["return"]
     ) -> Prediction | ResnestError: ...
+    @overload
+    def classify(
+        self, images: Images, topk: int = 5, *, errors: Errors = "raise"
+    ) -> Predictions: ...
     def classify(
         self, images: Image | Images, topk: int = 5, *, errors: Errors = "raise"
     ) -> Predictions | Prediction | ResnestError:
@@ -162,11 +169,13 @@ class Classifier:
     @overload
     def logits(self, images: Image | Images, *, errors: Literal["raise"] = "raise") -> Float32: ...
     @overload
+    def logits(  # type: ignore[overload-overlap]
+        self, images: Image, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def logits(
         self, images: Images, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def logits(self, images: Image, *, errors: Literal["return"]) -> Float32 | ResnestError: ...
     def logits(
         self, images: Image | Images, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -183,13 +192,13 @@ class Classifier:
         self, images: Image | Images, *, errors: Literal["raise"] = "raise"
     ) -> Float32: ...
     @overload
+    def probabilities(  # type: ignore[overload-overlap]
+        self, images: Image, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def probabilities(
         self, images: Images, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def probabilities(
-        self, images: Image, *, errors: Literal["return"]
-    ) -> Float32 | ResnestError: ...
     def probabilities(
         self, images: Image | Images, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -205,13 +214,13 @@ class Classifier:
         errors: Literal["raise"] = "raise",
     ) -> Float32: ...
     @overload
+    def features(  # type: ignore[overload-overlap]
+        self, images: Image, stage: int | str | None = None, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def features(
         self, images: Images, stage: int | str | None = None, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def features(
-        self, images: Image, stage: int | str | None = None, *, errors: Literal["return"]
-    ) -> Float32 | ResnestError: ...
     def features(
         self, images: Image | Images, stage: int | str | None = None, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -229,11 +238,13 @@ class Classifier:
         self, images: Image | Images, *, errors: Literal["raise"] = "raise"
     ) -> Float32: ...
     @overload
+    def preprocess(  # type: ignore[overload-overlap]
+        self, images: Image, *, errors: Literal["return"]
+    ) -> Float32 | ResnestError: ...
+    @overload
     def preprocess(
         self, images: Images, *, errors: Literal["return"]
     ) -> list[Float32 | ResnestError]: ...
-    @overload
-    def preprocess(self, images: Image, *, errors: Literal["return"]) -> Float32 | ResnestError: ...
     def preprocess(
         self, images: Image | Images, *, errors: Errors = "raise"
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
@@ -248,7 +259,7 @@ class Classifier:
         Raises ImageError; ModelError for an unknown class or another head.
         """
         best, values, map_ = self._engine.cam(image, label)
-        return ActivationMap(Class._make(best), values, map_)
+        return ActivationMap(Class(*best), values, map_)
 
     @overload
     def stream(
@@ -317,19 +328,21 @@ class Classifier:
         stream = self._engine.stream(images, task, topk, stage, errors, batch_size)
         if task == "classify":
             return map(_prediction, stream)
-        return cast("Iterator[Float32 | ResnestError]", stream)
+        return stream
 
     def _values(
         self, images: Any, task: str, stage: int | str | None, errors: str
-    ) -> Any:
+    ) -> Float32 | ResnestError | list[Float32 | ResnestError]:
         values, single = self._engine.values(images, task, stage, errors)
-        return values[0] if single else values
+        answer: Float32 | ResnestError | list[Float32 | ResnestError]
+        answer = values[0] if single else values
+        return answer
 
 
 def _prediction(answer: Any) -> Any:
     if isinstance(answer, Exception):
         return answer
-    return Prediction(map(Class._make, answer))
+    return Prediction(Class(*row) for row in answer)
 
 
 def _remake(kind: type[Classifier], arguments: dict[str, Any]) -> Classifier:

@@ -13,16 +13,10 @@ __all__ = [
 
 
 class ResnestError(Exception):
-    """Any error of this package that has no class of its own below."""
+    """Any error of this package that has no class of its own below.
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message)
-
-
-class ImageError(ResnestError, ValueError):
-    """An image that is broken, of no known format, over the limits, or cannot be read.
-
-    `index` is its place among the images of the call, counted from 0; None for a call with one image.
+    `index` is the place of the image at fault among those of the call, counted from 0; None for a call with one image, and
+    for an error of no image.
     """
 
     index: int | None
@@ -31,8 +25,12 @@ class ImageError(ResnestError, ValueError):
         super().__init__(message)
         self.index = index
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, int | None]]:
+    def __reduce__(self) -> tuple[type[ResnestError], tuple[str, int | None]]:
         return type(self), (str(self), self.index)
+
+
+class ImageError(ResnestError, ValueError):
+    """An image that is broken, of no known format, over the limits, null, or cannot be read."""
 
 
 class ModelError(ResnestError, ValueError):

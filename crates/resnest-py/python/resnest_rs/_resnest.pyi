@@ -7,6 +7,20 @@ from typing import Any, final
 from numpy.typing import NDArray
 import numpy as np
 
+__all__ = [
+    "Engine",
+    "Map",
+    "Network",
+    "Stream",
+    "Transform",
+    "__version__",
+    "architectures",
+    "command",
+    "default_threads",
+    "model_names",
+    "predictions_stream",
+]
+
 __version__: str
 
 _Size = int | tuple[int, int]
@@ -81,6 +95,19 @@ class Engine:
 
 @final
 class Map:
+    def __new__(
+        cls,
+        prediction: _Row,
+        shape: tuple[int, int],
+        values: list[float],
+        window: tuple[float, float, float, float],
+        size: tuple[int, int],
+    ) -> Map: ...
+    def __getnewargs__(
+        self,
+    ) -> tuple[
+        _Row, tuple[int, int], list[float], tuple[float, float, float, float], tuple[int, int]
+    ]: ...
     def resized(self, height: int, width: int) -> NDArray[np.float32]: ...
     def over_image(self) -> NDArray[np.float32]: ...
 

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-from typing import TYPE_CHECKING
-
 from . import _resnest
 
+# As typing has it, which takes longer to import than all of this package.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, NamedTuple
+    from typing import Any
 
     import pandas
     import pyarrow
 
     from ._errors import ResnestError
+    from ._types import Float32
 
-    class Class(NamedTuple):
-        """One class of an answer."""
 
-        index: int
-        label: str
-        description: str | None
-        probability: float
-        logit: float
+class Class(tuple[int, str, "str | None", float, float]):
+    """One class of an answer: a tuple whose places have names."""
 
-else:
-    # typing's NamedTuple would be a third of the package's time to import.
-    Class = namedtuple("Class", "index label description probability logit")
-    Class.__doc__ = """One class of an answer.
+    __slots__ = ()
+    __match_args__ = ("index", "label", "description", "probability", "logit")
 
-    index: its place in the classifier, from 0. label: its name, a WordNet synset for ImageNet. description: the class in
-    words, where known. probability: softmax over all classes, in 0..1. logit: the classifier's output before the softmax.
-    """
-    Class.__module__ = "resnest_rs"
+    def __new__(
+        cls, index: int, label: str, description: str | None, probability: float, logit: float
+    ) -> Class:
+        """Of these fields, in this order."""
+        return tuple.__new__(cls, (index, label, description, probability, logit))
+
+    def __getnewargs__(self) -> tuple[int, str, str | None, float, float]:
+        return self[0], self[1], self[2], self[3], self[4]
+
+    @property
+    def index(self) -> int:  # type: ignore[override]
+        """Its place in the classifier, from 0."""
+        return self[0]
+
+    @property
+    def label(self) -> str:
+        """Its name: a WordNet synset for ImageNet, the label in the model's config otherwise."""
+        return self[1]
+
+    @property
+    def description(self) -> str | None:
+        """The class in words, where known."""
+        return self[2]
+
+    @property
+    def probability(self) -> float:
+        """Softmax over all classes, in 0..1."""
+        return self[3]
+
+    @property
+    def logit(self) -> float:
+        """The classifier's output before the softmax."""
+        return self[4]
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={value!r}" for name, value in zip(self.__match_args__, self))
+        return f"Class({', '.join(fields)})"
 
 
 class Prediction(tuple["Class", ...]):
@@ -94,8 +120,10 @@ class Predictions(tuple["Prediction | ResnestError", ...]):
         """
         import pandas
 
-        columns = ["image", "rank", *Class._fields, "error"]
-        return pandas.DataFrame.from_records(list(_rows(self)), columns=columns)
+        columns = ["image", "rank", *Class.__match_args__, "error"]
+        frame = pandas.DataFrame.from_records(list(_rows(self)), columns=columns)
+        # The kind of integers that may be missing.
+        return frame.astype({"index": "Int64"})
 
 
 def _rows(predictions: Predictions) -> Iterable[tuple[Any, ...]]:
@@ -115,7 +143,7 @@ class ActivationMap:
 
     __slots__ = ("_map", "best", "values")
 
-    def __init__(self, prediction: Class, values: Any, map_: _resnest.Map) -> None:
+    def __init__(self, prediction: Class, values: Float32, map_: _resnest.Map) -> None:
         self.best = prediction
         """The class, and how sure the model was of it."""
         self.values = values
@@ -132,11 +160,11 @@ class ActivationMap:
         """The class's index."""
         return self.best.index
 
-    def resized(self, height: int, width: int) -> Any:
+    def resized(self, height: int, width: int) -> Float32:
         """(height, width) float32 from 0 to 1, bilinear: what `pytorch-grad-cam`'s GradCAM gives for the last layer."""
         return self._map.resized(height, width)
 
-    def over_image(self) -> Any:
+    def over_image(self) -> Float32:
         """(H, W) float32 of the image's own size, 0 to 1; NaN where the crop has left something out."""
         return self._map.over_image()
 

@@ -6,17 +6,15 @@ there. What would train is not here: there are no gradients.
 
 from __future__ import annotations
 
-import json
-import re
-from fnmatch import fnmatch
-from typing import TYPE_CHECKING, Any
-
 from . import _resnest
 from ._errors import ModelError
 
+# As typing has it, which takes longer to import than all of this package.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
+    from typing import Any
 
     from ._types import Float32, Image, Precision
 
@@ -42,6 +40,8 @@ class Model:
     """
 
     def __init__(self, model_name: str, **options: Any) -> None:
+        import json
+
         self._arguments = (model_name, options)
         self._network = _resnest.Network(model_name, **options)
         cfg = json.loads(self._network.pretrained_cfg)
@@ -261,12 +261,17 @@ def resolve_model_data_config(
     found = {
         "input_size": (in_chans, *size[1:]) if in_chans != 3 else size,
         "interpolation": args.get("interpolation") or cfg.get("interpolation", "bicubic"),
-        "mean": tuple(args.get("mean") or cfg.get("mean", (0.485, 0.456, 0.406))),
-        "std": tuple(args.get("std") or cfg.get("std", (0.229, 0.224, 0.225))),
+        "mean": _each(args.get("mean") or cfg.get("mean") or (0.485, 0.456, 0.406), size[0]),
+        "std": _each(args.get("std") or cfg.get("std") or (0.229, 0.224, 0.225), size[0]),
         "crop_pct": args.get("crop_pct") or test_crop or cfg.get("crop_pct", 0.875),
         "crop_mode": args.get("crop_mode") or cfg.get("crop_mode", "center"),
     }
     return found
+
+
+def _each(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """One value for each channel: a single one is for all."""
+    return tuple(values) * channels if len(values) == 1 else tuple(values)
 
 
 class Transform:
@@ -335,7 +340,8 @@ def _array(x: Any) -> Any:
     if _is_torch(x):
         if x.device.type != "cpu":
             raise TypeError(f"the tensor is on {x.device}: move it to the CPU, `x.cpu()`")
-        x = x.detach().float().numpy()
+        x = x.detach()
+        x = x.float().numpy() if x.is_floating_point() else x.numpy()
     array = numpy.asarray(x)
     if array.dtype.kind != "f":
         raise TypeError(f"an array of {array.dtype}: normalised images are float32, as create_transform gives them")
@@ -348,7 +354,7 @@ def _as(x: Any, y: Any) -> Any:
     """`y` as a tensor where `x` is one."""
     if not _is_torch(x):
         return y
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     return torch.from_numpy(y)
 
@@ -364,6 +370,8 @@ def _patterns(given: str | Iterable[str]) -> list[str]:
 
 
 def _fits(name: str, patterns: list[str]) -> bool:
+    from fnmatch import fnmatch
+
     # A pattern without a tag is for names with any.
     return any(fnmatch(name, p) or ("." not in p and fnmatch(name.split(".")[0], p)) for p in patterns)
 
@@ -374,5 +382,7 @@ def _untagged(tagged: list[str]) -> list[str]:
 
 
 def _natural(name: str) -> list[str | int]:
+    import re
+
     parts = re.split(r"(\d+)", name.lower())
     return [int(part) if part.isdigit() else part for part in parts]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Union
+from typing import Any, Literal, Protocol, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as pil
-
-T_co = TypeVar("T_co", covariant=True)
 
 Float32: TypeAlias = NDArray[np.float32]
 Errors: TypeAlias = Literal["raise", "return"]
@@ -33,13 +30,6 @@ class ArrowStream(Protocol):
     """A chunked array of the same."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-
-
-class Column(Protocol[T_co]):
-    """A column of a data frame, or an array of several images."""
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[T_co]: ...
 
 
 # Encoded bytes, a path, a decoded picture (H, W, 3), (H, W, 1) or (H, W) of uint8, an open file.
