@@ -3,6 +3,8 @@
 
 mod checkpoints {
     mod adaptation;
+    #[cfg(unix)]
+    mod cache;
     pub mod common;
     mod finite;
     mod formats;
