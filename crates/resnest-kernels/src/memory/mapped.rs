@@ -34,6 +34,9 @@ impl MappedWeights {
         #[cfg(not(miri))]
         // SAFETY: the caller's promise.
         let map = unsafe { Mmap::map(file)? };
+        // Where pages come from the disk, they come as huge ones if the file system has such. A refusal changes nothing.
+        #[cfg(all(target_os = "linux", not(miri)))]
+        let _ = map.advise(memmap2::Advice::HugePage);
         #[cfg(miri)]
         let map = {
             let mut bytes = Vec::new();

@@ -230,7 +230,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     #[cfg(unix)]
-    fn of(found: &Metadata) -> Option<Self> {
+    pub(crate) fn of(found: &Metadata) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
         let (seconds, nanoseconds) = (found.ctime(), found.ctime_nsec());
         let text = format!(
@@ -250,7 +250,7 @@ impl Stamp {
     }
 
     #[cfg(not(unix))]
-    fn of(_: &Metadata) -> Option<Self> {
+    pub(crate) fn of(_: &Metadata) -> Option<Self> {
         None
     }
 }

@@ -22,9 +22,13 @@ pub(super) struct Draft {
     writing: Mutex<Writing>,
 }
 
+/// Bytes written at once. File systems that have large folios (ext4 since Linux 6.16, XFS) then keep the file in huge
+/// pages, and that is how everybody maps it.
+const BLOCK: usize = 8 << 20;
+
 #[derive(Debug)]
 struct Writing {
-    file: File,
+    out: Blocks,
     layers: Vec<Layer>,
     /// Where the next layer begins.
     at: usize,
@@ -37,17 +41,17 @@ impl Draft {
     /// Why the file cannot be made.
     pub(super) fn new(folder: &Folder, key: &Key) -> Result<Arc<Self>, String> {
         let part = folder.part(&key.name);
-        let mut file = folder
+        let file = folder
             .create(&part)
             .map_err(|error| failed(&part, &error))?;
-        file.seek(SeekFrom::Start(HEADER as u64))
-            .map_err(|error| failed(&part, &error))?;
+        let mut pending = Vec::with_capacity(BLOCK);
+        pending.resize(HEADER, 0);
         Ok(Arc::new(Self {
             key: key.text.clone(),
             whole: folder.entry(&key.name),
             part,
             writing: Mutex::new(Writing {
-                file,
+                out: Blocks { file, pending },
                 layers: Vec::new(),
                 at: HEADER,
                 failed: None,
@@ -97,7 +101,7 @@ impl PackedStore for Draft {
 impl Writing {
     fn add(&mut self, name: &str, packed: &PackedConv) -> io::Result<()> {
         let mut out = Summed {
-            file: &mut self.file,
+            out: &mut self.out,
             hasher: XxHash3_64::new(),
             length: 0,
         };
@@ -114,23 +118,49 @@ impl Writing {
 
     fn finish(&mut self, key: &str) -> io::Result<()> {
         let table = format::table(key, &self.layers);
-        self.file.write_all(&table)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file
-            .write_all(&format::header(self.at - HEADER, &table))
+        self.out.write_all(&table)?;
+        self.out.flush()?;
+        let file = &mut self.out.file;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&format::header(self.at - HEADER, &table))
     }
 }
 
-/// A file, and the checksum of what is written to it.
+/// A file that is written in [`BLOCK`]s.
+#[derive(Debug)]
+struct Blocks {
+    file: File,
+    /// What has not been written.
+    pending: Vec<u8>,
+}
+
+impl Write for Blocks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.pending.len() >= BLOCK {
+            self.flush()?;
+        }
+        let count = bytes.len().min(BLOCK - self.pending.len());
+        self.pending.extend(bytes.iter().take(count));
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.pending)?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+/// What is written, and its checksum.
 struct Summed<'a> {
-    file: &'a mut File,
+    out: &'a mut Blocks,
     hasher: XxHash3_64,
     length: usize,
 }
 
 impl Write for Summed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let count = self.out.write(bytes)?;
         std::hash::Hasher::write(&mut self.hasher, bytes.get(..count).unwrap_or_default());
         self.length += count;
         Ok(count)

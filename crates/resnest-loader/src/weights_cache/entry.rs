@@ -8,11 +8,12 @@ use resnest_model::{
     Error as ModelError, MappedLayer, MappedWeights, PackedConv, PackedStore, parallel_map,
 };
 
-use super::Key;
 use super::folder::Folder;
-use super::format::{self, checksum};
+use super::format::{self, Layer, checksum};
+use super::{Key, identity};
 
-/// A file with the weights of one network, mapped, of which every byte was found to be what was written.
+/// A file with the weights of one network, mapped. Every byte was found to be what was written, by this process or, since
+/// the system was started and the file was last written to, by another.
 #[derive(Debug)]
 pub(crate) struct Entry {
     weights: Arc<MappedWeights>,
@@ -31,15 +32,11 @@ impl Entry {
         if found != key.text {
             return None;
         }
-        let whole = parallel_map(layers.len(), |index| {
-            let layer = layers.get(index);
-            layer.is_some_and(|layer| {
-                let bytes = weights.bytes().get(layer.bytes.clone());
-                bytes.is_some_and(|bytes| checksum(bytes) == layer.checksum)
-            })
-        });
-        if whole.contains(&false) {
-            return None;
+        if !identity::is_known_whole(&file, &key.text, folder) {
+            if !are_whole(weights.bytes(), &layers) {
+                return None;
+            }
+            identity::remember_whole(&file, &key.text, folder);
         }
         let layers = layers.into_iter().map(|layer| (layer.name, layer.bytes));
         Some(Arc::new(Self {
@@ -55,6 +52,17 @@ impl Entry {
             .or_else(|| tensor.strip_suffix(".bias"));
         layer.is_some_and(|layer| self.layers.contains_key(layer))
     }
+}
+
+/// Whether every layer is what was written.
+fn are_whole(file: &[u8], layers: &[Layer]) -> bool {
+    let whole = parallel_map(layers.len(), |index| {
+        layers.get(index).is_some_and(|layer| {
+            let bytes = file.get(layer.bytes.clone());
+            bytes.is_some_and(|bytes| checksum(bytes) == layer.checksum)
+        })
+    });
+    !whole.contains(&false)
 }
 
 impl PackedStore for Entry {

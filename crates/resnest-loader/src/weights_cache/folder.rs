@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// Files that nobody has opened for so long go.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A use is written down when the last one that was is older than this.
-const NOTED: Duration = Duration::from_secs(60 * 60);
+const NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a process that was killed has left is removed after this time.
 const LEFT: Duration = Duration::from_secs(60 * 60);
 /// Bytes of all files together; the variable sets another number.
@@ -129,7 +129,7 @@ impl Folder {
         }
     }
 
-    /// What was remembered of the file with this stamp.
+    /// The hash that was remembered of the file with this stamp.
     pub(super) fn remembered(&self, stamp: &str) -> Option<String> {
         let path = self.memory(stamp);
         if !is_ours(&fs::metadata(&path).ok()?) {
@@ -140,7 +140,7 @@ impl Folder {
         whole.then_some(sha256)
     }
 
-    /// Remembers a file's hash. Where that cannot be, it is computed again.
+    /// Remembers a hash. Where that cannot be, it is computed again.
     pub(super) fn remember(&self, stamp: &str, sha256: &str) {
         let path = self.memory(stamp);
         let part = path.with_extension(format!("{}.{PART}", std::process::id()));

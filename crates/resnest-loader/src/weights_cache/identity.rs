@@ -1,19 +1,22 @@
-//! Which checkpoint it is: the sha256 of its files, remembered as long as they are not written to.
+//! What is remembered of files as long as they are not written to: which checkpoint one is (the sha256 of its bytes), and
+//! that one of packed weights is whole.
+//!
+//! To hash a checkpoint takes longer than to map its packed weights, and to look at those longer than anything else a
+//! second process does. So both are written down in the cache's folder, under the file's device, inode, length, and times
+//! of its last writing and change: no program sets the last of these back, so what is remembered holds until somebody
+//! writes to the file.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::folder::Folder;
 use super::hex;
-use crate::checkpoint::{Checkpoint, Store};
+use crate::checkpoint::{Checkpoint, Stamp, Store};
 use crate::error::Result;
 
 /// The checkpoint's identity: of its files' bytes and of what is read from where.
-///
-/// To hash a file takes longer than to map its packed weights. So the hash is remembered in the cache's folder, under the
-/// file's device, inode, length, and times of its last change, which no program sets back: it holds until somebody
-/// writes to the file.
 ///
 /// # Errors
 /// Those of reading the files.
@@ -56,4 +59,25 @@ fn sha256(store: &Store, folder: &Folder) -> Result<String> {
         folder.remember(&stamp.text, &sha256);
     }
     Ok(sha256)
+}
+
+/// Whether the file of packed weights with this key was found to be whole.
+pub(super) fn is_known_whole(file: &File, key: &str, folder: &Folder) -> bool {
+    let stamp = whole_stamp(file);
+    let remembered = stamp.and_then(|stamp| folder.remembered(&stamp.text));
+    remembered.is_some_and(|remembered| remembered == hex(&Sha256::digest(key)))
+}
+
+/// Remembers that it was, until the system is started again: from then on its bytes come from the disk once more.
+pub(super) fn remember_whole(file: &File, key: &str, folder: &Folder) {
+    if let Some(stamp) = whole_stamp(file).filter(|stamp| stamp.settled) {
+        folder.remember(&stamp.text, &hex(&Sha256::digest(key)));
+    }
+}
+
+fn whole_stamp(file: &File) -> Option<Stamp> {
+    let started = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let stamp = Stamp::of(&file.metadata().ok()?)?;
+    let text = format!("whole {} {started}", stamp.text);
+    Some(Stamp { text, ..stamp })
 }
