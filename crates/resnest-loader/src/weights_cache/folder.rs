@@ -161,9 +161,11 @@ impl Folder {
     /// `kept` stays. Processes that have mapped a file keep it until they end.
     pub(super) fn sweep(&self, kept: &str) {
         let limit = std::env::var(MOST_BYTES_VARIABLE).ok();
-        let limit = limit
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(MOST_BYTES);
+        let limit = limit.and_then(|text| text.parse().ok());
+        self.sweep_to(kept, limit.unwrap_or(MOST_BYTES));
+    }
+
+    fn sweep_to(&self, kept: &str, limit: u64) {
         let mut entries = Vec::new();
         for file in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             let path = file.path();
@@ -215,4 +217,122 @@ fn is_ours(found: &Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_ours(_: &Metadata) -> bool {
     false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A file of so many bytes that was last used so many days ago.
+    fn file(folder: &Path, name: &str, bytes: u64, days: u64) {
+        let file = File::create(folder.join(name)).unwrap();
+        file.set_len(bytes).unwrap();
+        let age = Duration::from_secs(days * 24 * 60 * 60);
+        file.set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let all = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = all
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_old_goes_and_then_what_was_used_least_recently() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        for (name, bytes, days) in [
+            ("new.weights", 10, 0),
+            ("week.weights", 10, 7),
+            ("weeks.weights", 10, 20),
+            ("old.weights", 1, 40),
+            ("kept.weights", 100, 50),
+            ("old.sha256", 1, 40),
+            ("new.sha256", 1, 1),
+            ("killed.part", 5, 1),
+            ("writing.part", 5, 0),
+            ("lock-a", 0, 400),
+            ("somebody's", 1000, 400),
+        ] {
+            file(place.path(), name, bytes, days);
+        }
+        let left = [
+            "kept.weights",
+            "lock-a",
+            "new.sha256",
+            "new.weights",
+            "somebody's",
+        ];
+        folder.sweep_to("kept", 1000);
+        let more = [
+            &left[..],
+            &["week.weights", "weeks.weights", "writing.part"],
+        ]
+        .concat();
+        assert_eq!(names(place.path()), more);
+        folder.sweep_to("kept", 25);
+        let more = [&left[..], &["week.weights", "writing.part"]].concat();
+        assert_eq!(names(place.path()), more);
+        folder.sweep_to("kept", 0);
+        let fewer = [
+            "kept.weights",
+            "lock-a",
+            "new.sha256",
+            "somebody's",
+            "writing.part",
+        ];
+        assert_eq!(names(place.path()), fewer);
+    }
+
+    #[test]
+    fn a_folder_that_is_made_is_this_users_alone_and_so_are_its_files() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a/b");
+        let folder = Folder::open(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        folder.create(&folder.part("x")).unwrap();
+        assert_eq!(mode(&folder.part("x")), 0o600);
+        let sha256 = "0123456789abcdef".repeat(4);
+        folder.remember("stamp", &sha256);
+        assert_eq!(folder.remembered("stamp"), Some(sha256.clone()));
+        assert_eq!(folder.remembered("another"), None);
+        fs::write(folder.memory("stamp"), "0123").unwrap();
+        assert_eq!(folder.remembered("stamp"), None);
+        // What others can write to is not trusted.
+        fs::write(folder.memory("stamp"), &sha256).unwrap();
+        fs::set_permissions(folder.memory("stamp"), PermissionsExt::from_mode(0o602)).unwrap();
+        assert_eq!(folder.remembered("stamp"), None);
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o720)).unwrap();
+        assert!(
+            Folder::open(&path)
+                .unwrap_err()
+                .contains("others can write")
+        );
+    }
+
+    #[test]
+    fn one_process_at_a_time_has_its_turn() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        let Turn::Ours(first) = folder.turn("abc") else {
+            panic!("nobody has it");
+        };
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                assert!(matches!(folder.turn("a"), Turn::Ours(_)));
+                Instant::now()
+            });
+            assert!(matches!(folder.turn("b"), Turn::Ours(_)));
+            std::thread::sleep(Duration::from_millis(50));
+            let released = Instant::now();
+            drop(first);
+            assert!(second.join().unwrap() >= released);
+        });
+    }
 }

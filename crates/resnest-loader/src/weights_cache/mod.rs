@@ -130,20 +130,22 @@ fn through(
     let key = Key::new(folder, checked, choices)?;
     let path = folder.entry(&key.name);
     let take = || checked.fused_from(choices, Entry::open(folder, &key)?).ok();
-    for again in [false, true] {
-        if let Some(model) = take() {
-            return Ok((model, CacheUse::Found(path)));
-        }
-        match folder.turn(&key.name) {
-            // Somebody has made it while this process waited: it is looked at once more.
-            Turn::Ours(_) if path.exists() && !again => {}
-            Turn::Ours(_turn) => return make(folder, &key, checked, choices, take),
-            Turn::Never(problem) => {
-                return Ok((checked.fused(choices)?, CacheUse::Failed(problem)));
-            }
-        }
+    if let Some(model) = take() {
+        return Ok((model, CacheUse::Found(path)));
     }
-    Ok((checked.fused(choices)?, CacheUse::Unused))
+    let turn = match folder.turn(&key.name) {
+        Turn::Ours(turn) => turn,
+        Turn::Never(problem) => return Ok((checked.fused(choices)?, CacheUse::Failed(problem))),
+    };
+    // Others may have made it while this process waited for its turn.
+    if path.exists()
+        && let Some(model) = take()
+    {
+        return Ok((model, CacheUse::Found(path)));
+    }
+    let made = make(folder, &key, checked, choices, take);
+    drop(turn);
+    made
 }
 
 /// Packs the network and keeps it, then takes it back: so the process that was first shares its weights too.
@@ -162,13 +164,15 @@ fn make(
     if let Err(problem) = draft.finish() {
         return Ok((model, CacheUse::Failed(problem)));
     }
+    // Both at once would be twice the memory.
+    drop(model);
     folder.sweep(&key.name);
     let path = folder.entry(&key.name);
     Ok(match take() {
         Some(shared) => (shared, CacheUse::Made(path)),
         None => {
             let problem = format!("{} was written but cannot be mapped", path.display());
-            (model, CacheUse::Failed(problem))
+            (checked.fused(choices)?, CacheUse::Failed(problem))
         }
     })
 }
