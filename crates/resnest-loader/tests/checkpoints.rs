@@ -9,6 +9,8 @@ mod checkpoints {
     mod finite;
     mod formats;
     mod malformed;
+    #[cfg(unix)]
+    mod models;
     mod mutations;
     pub mod quantized;
     mod reading;

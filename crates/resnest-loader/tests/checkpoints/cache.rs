@@ -1,143 +1,19 @@
 //! Packed weights from the cache: the bits of weights that were packed here, whatever has happened to the files.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 use resnest_loader::{
-    CacheUse, Checkpoint, Loaded, Overrides, Resolved, WeightsCache, load_cached, load_fused,
-    resolve_parts,
+    CacheUse, Checkpoint, Overrides, Resolved, WeightsCache, load_cached, load_fused, resolve_parts,
 };
-use resnest_model::{
-    FuseOptions, Isa, IsaKind, Precision, ResNet, TensorSpec, expected_tensors, with_threads,
-};
-use safetensors::{Dtype, tensor::TensorView};
+use resnest_model::{FuseOptions, Isa, IsaKind, Precision, with_threads};
 use tempfile::TempDir;
 
-use super::common::{demo_config, demo_weights, image};
+use super::common::{demo_config, image};
+use super::models::{Model, bits, entry, files, options};
 use super::quantized::demo_in_int8;
-
-/// A model in memory.
-struct Model {
-    resolved: Resolved,
-    weights: Vec<u8>,
-}
-
-impl Model {
-    fn new(config: &str, weights: Vec<u8>) -> Self {
-        let parts = resolve_parts("model", config, weights.clone(), &Overrides::default());
-        Self {
-            resolved: parts.unwrap(),
-            weights,
-        }
-    }
-
-    fn demo() -> Self {
-        Self::new(&demo_config(), demo_weights())
-    }
-
-    /// A network of one block a stage, with weights without any order.
-    fn of(architecture: &str, arguments: &str) -> Self {
-        let config = format!(
-            r#"{{"architecture": "{architecture}", "num_classes": 10, "model_args": {{"layers": [1, 1, 1, 1]{arguments}}},
-                "pretrained_cfg": {{"input_size": [3, 64, 64], "num_classes": 10}}}}"#
-        );
-        let none = resolve_parts(
-            "model",
-            &config,
-            Cow::Borrowed(&[][..]),
-            &Overrides::default(),
-        );
-        let specs = expected_tensors(&none.unwrap().config).unwrap();
-        Self::new(&config, made_up(&specs))
-    }
-
-    fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::from_bytes(self.weights.clone(), "model").unwrap()
-    }
-
-    fn packed_here(&self, options: &FuseOptions) -> ResNet {
-        load_fused(&self.checkpoint(), &self.resolved, options)
-            .unwrap()
-            .model
-    }
-
-    fn cached(&self, options: &FuseOptions, folder: &Path) -> Loaded {
-        let cache = WeightsCache::At(folder.to_owned());
-        load_cached(&self.checkpoint(), &self.resolved, options, &cache).unwrap()
-    }
-}
-
-/// A checkpoint of random numbers, norms that do something among them.
-fn made_up(specs: &[TensorSpec]) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut random = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-    };
-    let tensors: Vec<_> = specs
-        .iter()
-        .map(|spec| {
-            let inputs: usize = spec.shape.iter().skip(1).product();
-            let (about, scale) = match spec.name.rsplit('.').next() {
-                Some("running_var") => (1.0, 1.0),
-                Some("weight") if spec.shape.len() == 1 => (1.0, 1.0),
-                _ => (0.0, (6.0 / inputs as f32).sqrt().min(0.5)),
-            };
-            let values = (0..spec.elem_count()).map(|_| about + scale * random());
-            let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
-            (spec, bytes)
-        })
-        .collect();
-    let views = tensors.iter().map(|(spec, bytes)| {
-        let view = TensorView::new(Dtype::F32, spec.shape.clone(), bytes).unwrap();
-        (&spec.name, view)
-    });
-    safetensors::serialize(views, None).unwrap()
-}
-
-/// Every map and the logits, in bits.
-fn bits(model: &ResNet, x: &Tensor) -> Vec<u32> {
-    let mut outputs = vec![
-        model.forward(x).unwrap(),
-        model.forward_features(x).unwrap(),
-    ];
-    let mut bits = Vec::new();
-    for y in outputs.drain(..) {
-        let values: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
-        assert!(values.iter().all(|v| v.is_finite()));
-        bits.extend(values.iter().map(|v| v.to_bits()));
-    }
-    bits
-}
-
-fn options(precision: Precision, isa: Option<Isa>) -> FuseOptions {
-    let mut options = FuseOptions::default();
-    options.precision = precision;
-    options.isa = isa;
-    options
-}
-
-/// Files of the folder by what their names end with.
-fn files(folder: &Path, ending: &str) -> BTreeSet<PathBuf> {
-    let all = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    all.filter(|path| path.extension().is_some_and(|e| e == ending))
-        .collect()
-}
-
-/// The only file of packed weights.
-fn entry(folder: &Path) -> PathBuf {
-    let mut files = files(folder, "weights");
-    assert_eq!(files.len(), 1, "{files:?}");
-    files.pop_first().unwrap()
-}
 
 /// Packs, maps, and finds `model` in all precisions; each time the same network.
 fn check(what: &str, model: &Model, precisions: &[Precision], isas: &[Option<Isa>]) {
@@ -177,26 +53,26 @@ fn check(what: &str, model: &Model, precisions: &[Precision], isas: &[Option<Isa
 
 #[test]
 fn every_kind_of_network_is_the_same_in_every_bit() {
-    for (architecture, arguments) in [
-        ("resnet50", ""),
-        ("resnet18d", ""),
-        ("resnext50_32x4d", ""),
-        ("seresnet50", ""),
-        ("ecaresnet26t", ""),
-        ("resnetblur50", ""),
-        ("resnetaa50d", ""),
-        ("resnet50_gn", ""),
-        ("resnetrs50", ""),
-        ("res2net50_26w_4s", ""),
-        ("skresnet18", ""),
-        ("skresnext50_32x4d", ""),
-        ("legacy_seresnet18", ""),
-        ("legacy_senet154", ""),
-        ("resnest50d", ""),
-        ("resnest50d_4s2x40d", ""),
-        ("resnest50d_1s4x24d", ""),
+    for architecture in [
+        "resnet50",
+        "resnet18d",
+        "resnext50_32x4d",
+        "seresnet50",
+        "ecaresnet26t",
+        "resnetblur50",
+        "resnetaa50d",
+        "resnet50_gn",
+        "resnetrs50",
+        "res2net50_26w_4s",
+        "skresnet18",
+        "skresnext50_32x4d",
+        "legacy_seresnet18",
+        "legacy_senet154",
+        "resnest50d",
+        "resnest50d_4s2x40d",
+        "resnest50d_1s4x24d",
     ] {
-        let model = Model::of(architecture, arguments);
+        let model = Model::of(architecture);
         check(
             architecture,
             &model,
@@ -479,7 +355,7 @@ fn read_so_far() -> u64 {
 #[test]
 #[cfg(target_os = "linux")]
 fn of_the_checkpoint_no_packed_weight_is_read_again() {
-    let model = Model::of("resnest50d", "");
+    let model = Model::of("resnest50d");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     std::fs::write(&path, &model.weights).unwrap();
