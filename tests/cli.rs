@@ -2,6 +2,8 @@
 
 #[path = "cli/broken.rs"]
 mod broken;
+#[path = "cli/cache.rs"]
+mod cache;
 mod common;
 #[path = "cli/names.rs"]
 mod names;

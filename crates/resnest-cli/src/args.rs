@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use resnest::model::Algorithm;
-use resnest::{CropMode, DeviceChoice, Interpolation, MOST_THREADS, Precision};
+use resnest::{CropMode, DeviceChoice, Interpolation, MOST_THREADS, Precision, WeightsCache};
 
 /// Which model, from where, and how it is changed.
 #[derive(Debug, Clone, Args)]
@@ -54,6 +54,17 @@ pub struct ComputeArgs {
     /// Threads for decoding and computing [default: RAYON_NUM_THREADS, else all cores]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
+/// Where packed weights are kept.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CacheArgs {
+    /// Where packed weights are kept and shared with other processes, or `off` [default: RESNEST_WEIGHTS_CACHE, else
+    /// ~/.cache/resnest/weights]
+    #[arg(long, value_name = "DIR|off", value_parser = parse::<WeightsCache>)]
+    pub weights_cache: Option<WeightsCache>,
 }
 
 /// What reading an image may cost.

@@ -25,6 +25,7 @@ pub fn options(
     options.model.device = compute.device;
     options.model.precision = compute.precision.asked();
     options.model.batch_hint = batch;
+    options.model.weights_cache = compute.cache.weights_cache.clone().unwrap_or_default();
     options.model.overrides = overrides(&model.hub, model.num_classes);
     options.transform = transform_overrides(transform);
     options.threads = compute.threads;

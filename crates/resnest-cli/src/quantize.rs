@@ -11,8 +11,8 @@ use resnest::quantize::{Options, Quantized, Quantizer, evenly_spaced};
 use resnest::{ClassifierOptions, DeviceChoice, ModelSource};
 
 use super::args::{
-    ComputeArgs, HubArgs, ModelArgs, PrecisionChoice, ReadArgs, TransformArgs, at_least_one,
-    threads,
+    CacheArgs, ComputeArgs, HubArgs, ModelArgs, PrecisionChoice, ReadArgs, TransformArgs,
+    at_least_one, threads,
 };
 use super::inputs::{Input, expand, nothing_to_read};
 use super::words::{shown, shown_path};
@@ -149,6 +149,7 @@ fn options(args: &QuantizeArgs) -> Result<ClassifierOptions, Failure> {
         device: DeviceChoice::Cpu,
         precision: PrecisionChoice::Auto,
         threads: args.threads,
+        cache: CacheArgs::default(), // of a network that is not fused nothing is kept
     };
     let options = load::options(&model, &compute, &args.transform, BATCH)?;
     Ok(load::reading(options, &args.reading))

@@ -38,6 +38,18 @@ pub struct SplitAttentionWeights<'a> {
     pub fc2_bias: Option<&'a [f32]>,
 }
 
+const LAYERS_DIFFER: &str = "its layers do not fit each other";
+
+/// Channels of a split of what `conv` puts out.
+fn split_channels(conv: &ConvSpec, radix: usize) -> Result<usize, Error> {
+    let outputs = conv.out_channels;
+    if radix == 0 || !outputs.is_multiple_of(radix) {
+        let problem = format!("{radix} does not divide {outputs} channels");
+        return Err(Error::spec("radix", problem));
+    }
+    Ok(outputs / radix)
+}
+
 /// A split attention with its weights packed.
 #[derive(Clone, Debug)]
 pub struct PackedSplitAttention {
@@ -59,23 +71,42 @@ impl PackedSplitAttention {
     /// When radix or cardinality do not divide the channels, or a slice does not fit.
     pub fn new(isa: Isa, w: SplitAttentionWeights, algorithm: Algorithm) -> Result<Self, Error> {
         let outputs = w.conv.out_channels;
-        if w.radix == 0 || !outputs.is_multiple_of(w.radix) {
-            let problem = format!("{} does not divide {outputs} channels", w.radix);
-            return Err(Error::spec("radix", problem));
-        }
-        let channels = outputs / w.radix;
+        let channels = split_channels(&w.conv, w.radix)?;
         let fc1 = ConvSpec::new(channels, w.attention_channels, 1).groups(w.cardinality);
         let fc2 = ConvSpec::new(w.attention_channels, outputs, 1).groups(w.cardinality);
         let direct = Algorithm::Direct;
         let conv = PackedConv::new(isa, w.conv, w.conv_weight, w.conv_bias, algorithm)?;
+        let fc1 = PackedConv::new(isa, fc1, w.fc1_weight, w.fc1_bias, direct)?;
+        let fc2 = PackedConv::new(isa, fc2, w.fc2_weight, w.fc2_bias, direct)?;
+        Self::of_layers(conv, w.radix, [fc1, fc2])
+    }
+
+    /// The same of layers that are packed: the convolution that makes `radix` splits, `fc1` and `fc2`, whose groups are the
+    /// cardinality.
+    ///
+    /// # Errors
+    /// When the radix does not divide the channels, or the layers do not fit each other.
+    pub fn of_layers(
+        conv: PackedConv,
+        radix: usize,
+        [fc1, fc2]: [PackedConv; 2],
+    ) -> Result<Self, Error> {
+        let channels = split_channels(conv.spec(), radix)?;
+        let (hidden, cardinality) = (fc1.spec().out_channels, fc1.spec().groups);
+        let linear = |inputs, outputs| ConvSpec::new(inputs, outputs, 1).groups(cardinality);
+        if *fc1.spec() != linear(channels, hidden)
+            || *fc2.spec() != linear(hidden, conv.spec().out_channels)
+        {
+            return Err(Error::spec("split attention", LAYERS_DIFFER));
+        }
         Ok(PackedSplitAttention {
-            isa,
+            isa: conv.isa(),
             convs: vec![Arc::new(conv)],
             split_input: false,
-            fc1: Arc::new(PackedConv::new(isa, fc1, w.fc1_weight, w.fc1_bias, direct)?),
-            fc2: Arc::new(PackedConv::new(isa, fc2, w.fc2_weight, w.fc2_bias, direct)?),
-            radix: w.radix,
-            cardinality: w.cardinality,
+            fc1: Arc::new(fc1),
+            fc2: Arc::new(fc2),
+            radix,
+            cardinality,
         })
     }
 
@@ -104,10 +135,7 @@ impl PackedSplitAttention {
             || !linear(&fc1, outs, hidden)
             || !linear(&fc2, hidden, radix * outs)
         {
-            return Err(Error::spec(
-                "selective kernel",
-                "its layers do not fit each other",
-            ));
+            return Err(Error::spec("selective kernel", LAYERS_DIFFER));
         }
         Ok(PackedSplitAttention {
             isa,

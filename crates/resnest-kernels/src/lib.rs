@@ -43,7 +43,7 @@ pub mod gate;
 pub mod layout;
 #[allow(
     unsafe_code,
-    reason = "memory without values, chunks of weights, outputs that several tasks write, glibc's settings"
+    reason = "memory without values, chunks and files of weights, outputs that several tasks write, glibc's settings"
 )]
 mod memory;
 pub mod naive;
@@ -72,7 +72,9 @@ pub use error::Error;
 pub use fold::{BatchNorm, all_finite, fold_batch_norm};
 pub use memory::allocator::{keep_freed_memory, share_freed_memory};
 pub use memory::buffer::settle_weights;
+pub use memory::layer::MappedLayer;
 pub use memory::map::Map;
+pub use memory::mapped::MappedWeights;
 pub use plan::{Precision, choose, choose_int8, cost};
 pub use pool::{GlobalPool, PoolKind, PoolSpec};
 pub use quantise::InputScale;

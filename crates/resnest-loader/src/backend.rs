@@ -10,6 +10,7 @@ use candle_nn::var_builder::SimpleBackend;
 use crate::adapt::{Plan, adapt_input_conv, new_head};
 use crate::checkpoint::{Checkpoint, TensorEntry};
 use crate::error::{Error, Result as LoaderResult};
+use crate::weights_cache::Entry;
 
 /// Added to every variance before its root is taken: PyTorch's default, with which timm builds all norms
 /// of these networks.
@@ -21,6 +22,8 @@ pub(crate) struct CheckpointBackend<'a> {
     pub(crate) plan: &'a Plan,
     /// Kept here because candle's error, which goes through the network, holds but its text.
     pub(crate) refused: &'a Refused,
+    /// The file that has layers packed already, whose weights nobody looks at here.
+    pub(crate) packed: Option<&'a Entry>,
 }
 
 /// The error of the first refused tensor by name: parts of a network are read by several threads at once,
@@ -54,6 +57,10 @@ impl SimpleBackend for CheckpointBackend<'_> {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        if self.packed.is_some_and(|packed| packed.has_packed(name)) {
+            // One zero that stands for all: no memory for them.
+            return Tensor::zeros((), dtype, device)?.broadcast_as(shape);
+        }
         if self.plan.replaced.iter().any(|replaced| replaced == name) {
             return match shape.dims() {
                 &[_, features] => {

@@ -25,10 +25,11 @@
 //! | `checkpoint` | safetensors, shards, zip and legacy pickles, read as data |
 //! | `strict`, `adapt` | what must fit, and what may change when asked |
 //! | `loader` | all of it in order |
+//! | `weights_cache` | packed weights in files that processes share |
 //!
 //! Nothing here prints, and nothing from outside can make it panic: whatever size or offset a file states is compared with
 //! the file's length before it is used.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod adapt;
 mod backend;
@@ -43,6 +44,7 @@ mod loader;
 mod manifest;
 mod source;
 mod strict;
+mod weights_cache;
 
 pub use adapt::HeadPolicy;
 pub use checkpoint::quantized::{FORMAT as INT8_FORMAT, VERSION as INT8_VERSION};
@@ -51,8 +53,9 @@ pub use config::{Labels, ModelConfig, PretrainedCfg};
 pub use error::{Error, Result};
 pub use loader::{
     LoadReport, Loaded, Loader, LoaderOptions, Overrides, Resolved, Weights, compute_type,
-    load_checkpoint, load_fused, resolve_parts,
+    load_cached, load_checkpoint, load_fused, resolve_parts,
 };
 pub use manifest::{Entry, Found, Manifest, OfficialFile};
 pub use source::ModelSource;
 pub use strict::{Misshaped, Missing, StrictReport, Unexpected, WrongType, check};
+pub use weights_cache::{CacheUse, WeightsCache};

@@ -3,10 +3,14 @@
 
 mod checkpoints {
     mod adaptation;
+    #[cfg(unix)]
+    mod cache;
     pub mod common;
     mod finite;
     mod formats;
     mod malformed;
+    #[cfg(unix)]
+    mod models;
     mod mutations;
     pub mod quantized;
     mod reading;

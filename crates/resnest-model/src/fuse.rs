@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use resnest_kernels::{
-    Algorithm, ConvSpec, InputScale, Isa, Nhwc, PackedConv, PackedSplitAttention, Precision,
-    SplitAttentionWeights, all_finite, choose, choose_int8, cost, parallel_map,
+    Algorithm, ConvSpec, InputScale, Isa, Nhwc, PackedConv, Precision, all_finite, choose,
+    choose_int8, cost, parallel_map,
 };
 
 use crate::error::{Error, Result};
+use crate::store::PackedStore;
 use crate::trace::{LayerInput, LayerInputs};
 
 /// What a network is fused for.
@@ -85,11 +86,59 @@ pub struct PlannedLayer {
     pub bytes: usize,
 }
 
-/// Packs layer after layer, and lists what it packed.
+/// Weight and bias of a convolution, norms folded in.
+pub(crate) type Folded = (Vec<f32>, Option<Vec<f32>>);
+
+/// Packs layer after layer, or takes it as it was packed before, and lists what it packed.
 #[derive(Debug)]
 pub(crate) struct Fuser {
     choices: Arc<Choices>,
+    store: Option<Arc<dyn PackedStore>>,
     plan: Vec<PlannedLayer>,
+}
+
+/// How every layer of a network will be packed: settled by its configuration and [`FuseOptions`] before any weight is
+/// read ([`ResNet::fuse_choices`](crate::ResNet::fuse_choices)).
+#[derive(Clone, Debug)]
+pub struct FuseChoices(Arc<Choices>);
+
+impl FuseChoices {
+    /// `inputs` is what enters the layers when images have the size of `options`.
+    ///
+    /// # Errors
+    /// For a choice of algorithm that names none of them, or one that cannot compute the layer.
+    pub(crate) fn new(options: &FuseOptions, inputs: LayerInputs) -> Result<Self> {
+        for (path, algorithm) in &options.algorithms {
+            check_choice(path, *algorithm, inputs.get(path))?;
+        }
+        let isa = match options.isa {
+            Some(isa) => isa,
+            None => Isa::detect().map_err(Error::Isa)?,
+        };
+        Ok(Self(Arc::new(Choices {
+            isa,
+            precision: options.precision,
+            batch: options.batch.max(1),
+            inputs,
+            algorithms: options.algorithms.clone(),
+            quantization: Arc::clone(&options.quantization),
+        })))
+    }
+
+    /// All that packed weights depend on besides the weights themselves, as text: the instruction set, then each layer with its
+    /// shape and algorithm, in the order of their names. Equal texts of one version of this crate mean the same packed
+    /// format.
+    pub fn describe(&self) -> String {
+        let choices = &self.0;
+        let [bf16, int8] = choices.isa.low_precision();
+        let mut text = format!("{} {bf16} {int8}\n", choices.isa.kind().name());
+        let by_name: BTreeMap<_, _> = choices.inputs.iter().collect();
+        for (path, layer) in by_name {
+            let (spec, algorithm) = (&layer.spec, choices.algorithm(path, &layer.spec));
+            text += &format!("{path} {spec:?} {algorithm:?}\n");
+        }
+        text
+    }
 }
 
 /// What decides how a layer is packed.
@@ -107,28 +156,13 @@ struct Choices {
 }
 
 impl Fuser {
-    /// `inputs` is what enters the layers when images have the size of `options`. Fails for a choice of algorithm
-    /// that names none of them, or one that cannot compute the layer.
-    pub(crate) fn new(options: &FuseOptions, inputs: LayerInputs) -> Result<Self> {
-        for (path, algorithm) in &options.algorithms {
-            check_choice(path, *algorithm, inputs.get(path))?;
-        }
-        let isa = match options.isa {
-            Some(isa) => isa,
-            None => Isa::detect().map_err(Error::Isa)?,
-        };
-        let choices = Choices {
-            isa,
-            precision: options.precision,
-            batch: options.batch.max(1),
-            inputs,
-            algorithms: options.algorithms.clone(),
-            quantization: Arc::clone(&options.quantization),
-        };
-        Ok(Self {
-            choices: Arc::new(choices),
+    /// With a `store`, layers that it has are taken from there, and it gets those that are packed.
+    pub(crate) fn new(choices: &FuseChoices, store: Option<Arc<dyn PackedStore>>) -> Self {
+        Self {
+            choices: Arc::clone(&choices.0),
+            store,
             plan: Vec::new(),
-        })
+        }
     }
 
     /// Makes and packs `parts` parts of the network on the kernels' threads; the plan lists them in order. The last ones
@@ -138,10 +172,11 @@ impl Fuser {
         parts: usize,
         make: impl Fn(usize, &mut Fuser) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
-        let choices = &self.choices;
+        let (choices, store) = (&self.choices, &self.store);
         let mut made = parallel_map(parts, |index| {
             let mut fuser = Fuser {
                 choices: Arc::clone(choices),
+                store: store.clone(),
                 plan: Vec::new(),
             };
             Ok((make(parts - 1 - index, &mut fuser)?, fuser.plan))
@@ -160,18 +195,45 @@ impl Fuser {
         self.plan
     }
 
-    /// Packs a convolution from `weight` (`[out][in / groups][k][k]`) and `bias` (`[out]`).
+    /// Packs a convolution; `weights` is asked for them unless they were packed before.
     pub(crate) fn pack(
         &mut self,
         path: &str,
         spec: ConvSpec,
-        weight: &[f32],
-        bias: Option<&[f32]>,
+        weights: impl FnOnce() -> Result<Folded>,
     ) -> Result<PackedConv> {
-        let algorithm = self.choices.algorithm(path, &spec);
-        let kernel = PackedConv::new(self.choices.isa, spec, weight, bias, algorithm)
-            .map_err(|error| Error::pack(path, error))?;
+        let algorithm = self.algorithm(path, &spec);
+        let kernel = self.layer(path, spec, algorithm, weights)?;
         self.note(path, &spec, "", algorithm, kernel.bytes());
+        Ok(kernel)
+    }
+
+    /// The algorithm chosen for a layer.
+    pub(crate) fn algorithm(&self, path: &str, spec: &ConvSpec) -> Algorithm {
+        self.choices.algorithm(path, spec)
+    }
+
+    /// The same as [`pack`](Self::pack) for this algorithm, and for the caller to note.
+    pub(crate) fn layer(
+        &self,
+        path: &str,
+        spec: ConvSpec,
+        algorithm: Algorithm,
+        weights: impl FnOnce() -> Result<Folded>,
+    ) -> Result<PackedConv> {
+        let isa = self.choices.isa;
+        let refused = |error| Error::pack(path, error);
+        if let Some(store) = &self.store
+            && let Some(layer) = store.packed(path)?
+        {
+            return PackedConv::mapped(isa, spec, algorithm, layer).map_err(refused);
+        }
+        let (weight, bias) = weights()?;
+        let kernel = PackedConv::new(isa, spec, &weight, bias.as_deref(), algorithm);
+        let kernel = kernel.map_err(refused)?;
+        if let Some(store) = &self.store {
+            store.keep(path, &kernel);
+        }
         Ok(kernel)
     }
 
@@ -186,28 +248,8 @@ impl Fuser {
             .map_err(|error| Error::pack(path, error))
     }
 
-    /// Packs a split attention under the name of its whole, `path`; `conv_path` is its convolution.
-    pub(crate) fn pack_attention(
-        &mut self,
-        path: &str,
-        conv_path: &str,
-        weights: SplitAttentionWeights,
-    ) -> Result<PackedSplitAttention> {
-        let algorithm = self.choices.algorithm(conv_path, &weights.conv);
-        let kernel = PackedSplitAttention::new(self.choices.isa, weights, algorithm)
-            .map_err(|error| Error::pack(path, error))?;
-        let bytes = kernel.bytes();
-        self.note(
-            conv_path,
-            &weights.conv,
-            ", split attention",
-            algorithm,
-            bytes,
-        );
-        Ok(kernel)
-    }
-
-    fn note(
+    /// Adds a layer to the plan.
+    pub(crate) fn note(
         &mut self,
         path: &str,
         spec: &ConvSpec,

@@ -30,7 +30,7 @@
 //! | models | `models/` | one file or folder for each of timm's: its blocks, the table of its networks |
 //! | block | `block.rs` | what all residual blocks have in common |
 //! | layers | `layers/` | timm's `layers/`: a composition of candle's operations and a fused kernel side by side |
-//! | fuse | `fuse.rs` | folding norms, choosing algorithms, packing weights |
+//! | fuse | `fuse.rs`, `store.rs` | folding norms, choosing algorithms, packing weights; packed layers that outlive a process |
 //! | ground | `config/`, `trace.rs`, `init.rs`, `recorder.rs`, `helpers.rs`, `error.rs` | options, as data; what all others need |
 //!
 //! ```
@@ -58,6 +58,7 @@ mod models;
 mod network;
 mod recorder;
 mod spec;
+mod store;
 mod test_time_pool;
 mod trace;
 
@@ -66,15 +67,16 @@ pub use config::{
     ResNetConfig, SeNetArgs, SeNetBlock, SkArgs, StemType,
 };
 pub use error::{Error, Result};
-pub use fuse::{FuseOptions, PlannedLayer};
+pub use fuse::{FuseChoices, FuseOptions, PlannedLayer};
 pub use init::random_weights;
 pub use network::{FeatureInfo, ResNet, SplitWeights};
 pub use recorder::TensorSpec;
 pub use resnest_kernels::threads::{PerProcess, RecordedLoop, RecordedTask, forks, record_loops};
 pub use resnest_kernels::{
-    Algorithm, ConvSpec, InputScale, Isa, IsaKind, Precision, current_threads, keep_freed_memory,
-    share_freed_memory, with_threads,
+    Algorithm, ConvSpec, InputScale, Isa, IsaKind, MappedLayer, MappedWeights, PackedConv,
+    Precision, current_threads, keep_freed_memory, parallel_map, share_freed_memory, with_threads,
 };
 pub use spec::{arbitrary_scales, expected_tensors, gmacs, parameter_count, plan, trace_shapes};
+pub use store::PackedStore;
 pub use test_time_pool::TestTimePoolHead;
 pub use trace::{Step, TimedStep, Watch};

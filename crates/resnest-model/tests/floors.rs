@@ -20,7 +20,7 @@ const FLOORS: [Floor; 8] = [
             "trace.rs",
         ],
     ),
-    ("fuse", &["fuse.rs"]),
+    ("fuse", &["fuse.rs", "store.rs"]),
     ("layers", &["layers"]),
     ("block", &["block.rs"]),
     ("models", &["models"]),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device};
 use resnest_image::{CropMode, Interpolation, Limits};
 use resnest_loader::hub::HubOptions;
-use resnest_loader::{HeadPolicy, ModelSource, Overrides};
+use resnest_loader::{HeadPolicy, ModelSource, Overrides, WeightsCache};
 use resnest_model::{PoolType, Precision};
 
 use crate::options::ClassifierOptions;
@@ -213,6 +213,13 @@ impl ClassifierBuilder {
     /// Where downloads are kept; by default where Python's huggingface_hub keeps them.
     pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(folder.into());
+        self
+    }
+
+    /// Where packed weights are kept, to be shared with other processes, or [`WeightsCache::Off`]; by default as
+    /// `RESNEST_WEIGHTS_CACHE` says.
+    pub fn weights_cache(mut self, cache: WeightsCache) -> Self {
+        self.options.model.weights_cache = cache;
         self
     }
 

@@ -7,7 +7,7 @@ use resnest_image::Transform;
 use resnest_loader::hub::HubOptions;
 use resnest_loader::{
     Checkpoint, Loaded, Loader, LoaderOptions, Manifest, ModelSource, PretrainedCfg, Resolved,
-    compute_type, load_checkpoint, load_fused,
+    compute_type, load_cached, load_checkpoint,
 };
 use resnest_model::{
     FuseOptions, Precision, ResNet, ResNetConfig, arbitrary_scales, random_weights,
@@ -252,8 +252,8 @@ impl Opened {
         } = self;
         let dtype = compute_type(device, options.dtype.unwrap_or(DType::F32))?;
         Ok(if let Some(precision) = self.precision(options, dtype) {
-            let options = fuse_options(options, precision, input_size);
-            load_fused(checkpoint, resolved, &options)?
+            let fuse = fuse_options(options, precision, input_size);
+            load_cached(checkpoint, resolved, &fuse, &options.weights_cache)?
         } else {
             load_checkpoint(checkpoint, resolved, device, dtype)?
         })

@@ -184,7 +184,7 @@ pub use resnest_image as image;
 pub use resnest_image::{CropMode, Image, Interpolation, Limits, Transform};
 pub use resnest_loader as loader;
 pub use resnest_loader::hub;
-pub use resnest_loader::{HeadPolicy, ModelSource, Overrides};
+pub use resnest_loader::{CacheUse, HeadPolicy, ModelSource, Overrides, WeightsCache};
 pub use resnest_model as model;
 pub use resnest_model::{Precision, ResNet, ResNetConfig};
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device};
 use resnest_image::{CropMode, Interpolation, Limits, Transform};
-use resnest_loader::Overrides;
 use resnest_loader::hub::HubOptions;
+use resnest_loader::{Overrides, WeightsCache};
 use resnest_model::Precision;
 
 use crate::{DeviceChoice, Error};
@@ -41,6 +41,9 @@ pub struct ModelOptions {
     pub manifests: Vec<PathBuf>,
     /// Cache, endpoint, token, offline; by default as the environment says.
     pub hub: Option<HubOptions>,
+    /// Where fused networks keep their packed weights, to share them with other processes; by default as the environment
+    /// says (`docs/weights-cache.md`).
+    pub weights_cache: WeightsCache,
 }
 
 impl ModelOptions {
@@ -67,6 +70,7 @@ impl Default for ModelOptions {
             overrides: Overrides::default(),
             manifests: Vec::new(),
             hub: None,
+            weights_cache: WeightsCache::default(),
         }
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, anyhow};
 use candle_core::{DType, Device};
 use resnest::loader::{
-    Checkpoint, Error as LoadError, Loader, Resolved, load_checkpoint, load_fused,
+    Checkpoint, Error as LoadError, Loader, Resolved, load_cached, load_checkpoint,
 };
 use resnest::model::{FuseOptions, arbitrary_scales, keep_freed_memory, plan, random_weights};
-use resnest::{ModelSource, Precision, ResNet, ResNetConfig, default_precision, demo};
+use resnest::{
+    ModelSource, Precision, ResNet, ResNetConfig, WeightsCache, default_precision, demo,
+};
 
 use super::super::{Failure, load};
 use super::args::BenchArgs;
@@ -59,8 +61,11 @@ impl Subject {
             plan(&described.config, &options).map_err(|error| Failure::Usage(error.into()))?;
             fuse = Some(options);
         }
+        // What is measured does not depend on what ran before, unless a cache was named.
+        let cache = args.compute.cache.weights_cache.as_ref();
+        let cache = cache.unwrap_or(&WeightsCache::Off);
         let start = Instant::now();
-        let built = described.build(&device, fuse.as_ref());
+        let built = described.build(&device, fuse.as_ref(), cache);
         let model = built.map_err(Failure::Model)?;
         let load = start.elapsed();
         keep_freed_memory();
@@ -146,7 +151,12 @@ impl Described {
         Ok(options)
     }
 
-    fn build(&self, device: &Device, fuse: Option<&FuseOptions>) -> Result<ResNet, Error> {
+    fn build(
+        &self,
+        device: &Device,
+        fuse: Option<&FuseOptions>,
+        cache: &WeightsCache,
+    ) -> Result<ResNet, Error> {
         let Some((resolved, checkpoint)) = &self.from else {
             let weights = random_weights(SEED, DType::F32, device);
             return Ok(match fuse {
@@ -155,7 +165,7 @@ impl Described {
             });
         };
         let loaded = match fuse {
-            Some(options) => load_fused(checkpoint, resolved, options)?,
+            Some(options) => load_cached(checkpoint, resolved, options, cache)?,
             None => load_checkpoint(checkpoint, resolved, device, DType::F32)?,
         };
         Ok(loaded.model)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use resnest::{DeviceChoice, MOST_THREADS};
+use resnest::{DeviceChoice, MOST_THREADS, WeightsCache};
 use resnest_serve::{ModelControl, ModelSpec};
 
 use crate::args::{HubArgs, PrecisionChoice, at_least_one, bytes, parse, threads};
@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// Threads that compute, and as many that decode [default: the CPUs that the container or the affinity leaves]
     #[arg(long, value_name = "N", value_parser = threads, env = "RESNEST_THREADS")]
     pub threads: Option<usize>,
+    /// Where packed weights are kept and shared with other processes, or `off` [default: ~/.cache/resnest/weights]
+    #[arg(long, value_name = "DIR|off", value_parser = parse::<WeightsCache>, env = "RESNEST_WEIGHTS_CACHE")]
+    pub weights_cache: Option<WeightsCache>,
     /// Images computed at once
     #[arg(long, value_name = "N", default_value_t = resnest_serve::options::MAX_BATCH, value_parser = batch, env = "RESNEST_MAX_BATCH")]
     pub max_batch: usize,

@@ -223,6 +223,7 @@ fn options(args: &ServeArgs) -> Result<Options, Failure> {
     classifier.model = model_options(&args.hub)?;
     classifier.model.device = args.device;
     classifier.model.precision = args.precision.asked();
+    classifier.model.weights_cache = args.weights_cache.clone().unwrap_or_default();
     classifier.model.overrides = overrides(&args.hub, None);
     classifier.threads = Some(threads);
     classifier.limits.max_bytes = args.max_body;

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use resnest::DeviceChoice;
 
 use super::super::args::{
-    ComputeArgs, HubArgs, PrecisionChoice, ReadArgs, TableFormat, TransformArgs, at_least_one,
-    parse, threads,
+    CacheArgs, ComputeArgs, HubArgs, PrecisionChoice, ReadArgs, TableFormat, TransformArgs,
+    at_least_one, parse, threads,
 };
 
 #[derive(Debug, Args)]
@@ -51,6 +51,8 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
     pub reading: ReadArgs,
     /// Stop at the first image that cannot be read
     #[arg(long)]
@@ -71,6 +73,7 @@ impl ValidateArgs {
             device: self.device,
             precision,
             threads: self.threads,
+            cache: self.cache.clone(),
         }
     }
 }

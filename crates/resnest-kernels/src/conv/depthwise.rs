@@ -2,8 +2,11 @@
 
 use super::geometry::Geometry;
 use super::operands::TileEpilogue;
+use super::origin::Origin;
 use crate::arch::checked::rows::Window;
 use crate::arch::vector::relu;
+use crate::error::Error;
+use crate::memory::buffer::Aligned;
 use crate::memory::rows::{RowLayout, for_each_share};
 use crate::memory::share::SharedMut;
 use crate::shape::ConvSpec;
@@ -13,22 +16,33 @@ const TASKS: usize = 16;
 
 /// Weights as `[tap][channel]`.
 pub(crate) struct Depthwise {
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+    weights: Aligned,
+    bias: Aligned,
 }
 
 impl Depthwise {
-    pub fn pack(spec: &ConvSpec, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        let taps = spec.taps();
-        let weights = (0..taps * spec.out_channels)
-            .map(|i| weight[i % spec.out_channels * taps + i / spec.out_channels])
-            .collect();
-        let bias = bias.map_or_else(|| vec![0.0; spec.out_channels], <[f32]>::to_vec);
-        Depthwise { weights, bias }
+    /// # Errors
+    /// Those of [`Origin::buffer`].
+    pub fn pack(spec: &ConvSpec, origin: &mut Origin) -> Result<Self, Error> {
+        let (channels, taps) = (spec.out_channels, spec.taps());
+        let mut packed = Depthwise {
+            weights: origin.buffer(taps * channels)?,
+            bias: origin.buffer(channels)?,
+        };
+        if let Some(read) = origin.read() {
+            for (i, value) in packed.weights.as_mut_slice().iter_mut().enumerate() {
+                *value = read.weight[i % channels * taps + i / channels];
+            }
+            if let Some(bias) = read.bias {
+                packed.bias.as_mut_slice().copy_from_slice(bias);
+            }
+        }
+        Ok(packed)
     }
 
-    pub fn bytes(&self) -> usize {
-        (self.weights.len() + self.bias.len()) * size_of::<f32>()
+    /// What is held, in the order of packing.
+    pub fn buffers(&self) -> [&Aligned; 2] {
+        [&self.weights, &self.bias]
     }
 
     /// Writes all channels of all pixels, which follow one another without a gap.
@@ -64,7 +78,7 @@ impl Depthwise {
                     window.push(((image * h + y) * w + x) * c, tap);
                 }
             }
-            window.dot(g.isa, x, &self.weights, &self.bias, out);
+            window.dot(g.isa, x, self.weights.as_slice(), self.bias.as_slice(), out);
             if let Some(residual) = epilogue.residual {
                 let residual = &residual[pixel * c..];
                 out.iter_mut().zip(residual).for_each(|(o, r)| *o += r);

@@ -8,7 +8,7 @@
 //! - `winograd/`: 3x3 by minimal filtering, F(2x2) to F(6x6)
 //! - `narrow.rs`: groups of 2 to 16 channels; `depthwise.rs`: groups of one
 //! - `geometry.rs`: shapes, and where the windows of an application lie; `panel.rs`: how weights are packed;
-//!   `sums.rs`: the channel sums of an epilogue
+//!   `origin.rs`: what from, or that they were packed before; `sums.rs`: the channel sums of an epilogue
 
 mod algorithm;
 mod depthwise;
@@ -21,6 +21,7 @@ mod geometry;
 )]
 mod narrow;
 mod operands;
+mod origin;
 mod packed;
 mod pair;
 mod panel;

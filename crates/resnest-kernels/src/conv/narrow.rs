@@ -2,10 +2,12 @@
 
 use super::geometry::Geometry;
 use super::operands::TileEpilogue;
+use super::origin::Origin;
 use crate::arch::Isa;
 use crate::arch::checked::narrow::NarrowBlock;
 use crate::arch::checked::narrow_rows::NarrowRow;
 use crate::arch::checked::offsets::OffsetTable;
+use crate::error::Error;
 use crate::memory::buffer::{Aligned, with_scratch};
 use crate::memory::rows::{RowLayout, for_each_share};
 use crate::memory::share::SharedMut;
@@ -34,29 +36,33 @@ impl Narrow {
         fits && group == spec.group_out() && spec.groups > 1
     }
 
-    pub fn pack(isa: Isa, spec: &ConvSpec, weight: &[f32], bias: Option<&[f32]>) -> Self {
+    /// # Errors
+    /// Those of [`Origin::buffer`].
+    pub fn pack(isa: Isa, spec: &ConvSpec, origin: &mut Origin) -> Result<Self, Error> {
         let (lanes, group, taps) = (isa.kernels().lanes, spec.group_in(), spec.taps());
         let channels = spec.out_channels;
         let width = channels.next_multiple_of(lanes);
-        let mut weights = Aligned::zeros(width * taps * group);
-        for (at, value) in weights.as_mut_slice().iter_mut().enumerate() {
+        let mut packed = Narrow {
+            group,
+            weights: origin.buffer(width * taps * group)?,
+            bias: origin.buffer(width)?,
+        };
+        let Some(read) = origin.read() else {
+            return Ok(packed);
+        };
+        for (at, value) in packed.weights.as_mut_slice().iter_mut().enumerate() {
             let (row, lane) = (at / lanes, at % lanes);
             let (rest, i) = (row / group, row % group);
             let (register, tap) = (rest / taps, rest % taps);
             let channel = register * lanes + lane;
             if channel < channels {
-                *value = weight[(channel * group + i) * taps + tap];
+                *value = read.weight[(channel * group + i) * taps + tap];
             }
         }
-        let mut padded = Aligned::zeros(width);
-        if let Some(bias) = bias {
-            padded.as_mut_slice()[..channels].copy_from_slice(bias);
+        if let Some(bias) = read.bias {
+            packed.bias.as_mut_slice()[..channels].copy_from_slice(bias);
         }
-        Narrow {
-            group,
-            weights,
-            bias: padded,
-        }
+        Ok(packed)
     }
 
     /// Whether it can read a map that is cut into planes.
@@ -64,8 +70,9 @@ impl Narrow {
         by_rows(spec)
     }
 
-    pub fn bytes(&self) -> usize {
-        (self.weights.len() + self.bias.len()) * size_of::<f32>()
+    /// What is held, in the order of packing.
+    pub fn buffers(&self) -> [&Aligned; 2] {
+        [&self.weights, &self.bias]
     }
 
     /// Writes all channels of all pixels.

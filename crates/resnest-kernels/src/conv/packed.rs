@@ -7,10 +7,14 @@ use super::dot::DotConv;
 use super::geometry::Geometry;
 use super::narrow::Narrow;
 use super::operands::WordFormat;
+use super::origin::{Origin, ReadWeights};
 use super::winograd::Winograd;
 use crate::arch::Isa;
 use crate::error::{Error, check_len};
+use crate::memory::buffer::{Aligned, bytes_of};
+use crate::memory::layer::{BUFFER_ALIGN, MappedLayer};
 use crate::shape::{ConvSpec, Nhwc};
+use std::io::{self, Write};
 
 /// A convolution with its weights packed for one instruction set and algorithm.
 pub struct PackedConv {
@@ -56,32 +60,83 @@ impl PackedConv {
         if let Some(bias) = bias {
             check_len("bias", bias.len(), spec.out_channels)?;
         }
+        let weights = ReadWeights { weight, bias };
+        Self::pack(isa, spec, algorithm, Origin::Read(weights))
+    }
+
+    /// Takes a convolution of these weights as it was packed before for the same instruction set and algorithm:
+    /// [`write_to`](Self::write_to) wrote it.
+    ///
+    /// # Errors
+    /// For a specification that makes no sense, and a layer that has not its size. What its values are is not looked at.
+    pub fn mapped(
+        isa: Isa,
+        spec: ConvSpec,
+        algorithm: Algorithm,
+        layer: MappedLayer,
+    ) -> Result<Self, Error> {
+        spec.validate()?;
+        Self::pack(isa, spec, algorithm, Origin::Mapped(layer))
+    }
+
+    fn pack(
+        isa: Isa,
+        spec: ConvSpec,
+        algorithm: Algorithm,
+        mut origin: Origin,
+    ) -> Result<Self, Error> {
+        let from = &mut origin;
         let packed = match algorithm.form(&spec) {
             _ if !algorithm.supports(&spec) => {
                 let problem = format!("{} needs {}", algorithm.name(), algorithm.needs());
                 return Err(Error::spec("algorithm", problem));
             }
             Some(form) => {
-                let element = algorithm.element();
-                Packed::Winograd(Winograd::pack(isa, &spec, (form, element), weight, bias))
+                let how = (form, algorithm.element());
+                Packed::Winograd(Winograd::pack(isa, &spec, how, from)?)
             }
             None if algorithm.element().is_some() => {
-                Packed::Dot(DotConv::pack(isa, &spec, algorithm, weight, bias)?)
+                Packed::Dot(DotConv::pack(isa, &spec, algorithm, from)?)
             }
             None if spec.group_in() == 1 && spec.group_out() == 1 && spec.groups > 1 => {
-                Packed::Depthwise(Depthwise::pack(&spec, weight, bias))
+                Packed::Depthwise(Depthwise::pack(&spec, from)?)
             }
-            None if Narrow::fits(isa, &spec) => {
-                Packed::Narrow(Narrow::pack(isa, &spec, weight, bias))
-            }
-            None => Packed::Direct(Direct::pack(isa, &spec, weight, bias)),
+            None if Narrow::fits(isa, &spec) => Packed::Narrow(Narrow::pack(isa, &spec, from)?),
+            None => Packed::Direct(Direct::pack(isa, &spec, from)?),
         };
+        origin.end()?;
         Ok(PackedConv {
             spec,
             isa,
             algorithm,
             packed,
         })
+    }
+
+    /// Writes what [`mapped`](Self::mapped) takes: every buffer, filled up with zeros to a multiple of 64 bytes. Values
+    /// have this machine's byte order.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        for buffer in self.buffers() {
+            let bytes = bytes_of(buffer.as_slice());
+            let filled = bytes.len().next_multiple_of(BUFFER_ALIGN);
+            out.write_all(bytes)?;
+            out.write_all(&[0; BUFFER_ALIGN][..filled - bytes.len()])?;
+        }
+        Ok(())
+    }
+
+    /// All that is packed, in the order of packing.
+    fn buffers(&self) -> Vec<&Aligned> {
+        match &self.packed {
+            Packed::Direct(direct) => direct.buffers().into(),
+            Packed::Dot(dot) => dot.buffers().into(),
+            Packed::Depthwise(depthwise) => depthwise.buffers().into(),
+            Packed::Narrow(narrow) => narrow.buffers().into(),
+            Packed::Winograd(winograd) => winograd.buffers().into(),
+        }
     }
 
     /// What it computes.
@@ -101,13 +156,8 @@ impl PackedConv {
 
     /// Bytes of packed weights.
     pub fn bytes(&self) -> usize {
-        match &self.packed {
-            Packed::Direct(direct) => direct.bytes(),
-            Packed::Dot(dot) => dot.bytes(),
-            Packed::Depthwise(depthwise) => depthwise.bytes(),
-            Packed::Narrow(narrow) => narrow.bytes(),
-            Packed::Winograd(winograd) => winograd.bytes(),
-        }
+        let values: usize = self.buffers().into_iter().map(Aligned::len).sum();
+        values * size_of::<f32>()
     }
 
     /// Whether it can add to its output in place ([`ConvOutput::AddTo`](super::ConvOutput::AddTo)): direct

@@ -1,6 +1,8 @@
 //! Weights cut into panels as wide as the micro-kernels' tiles.
 
+use super::origin::{Origin, ReadWeights};
 use crate::arch::Isa;
+use crate::error::Error;
 use crate::memory::buffer::Aligned;
 use crate::tuning::{MAX_BLOCK, UNROLL};
 use std::ops::Range;
@@ -87,15 +89,17 @@ pub(crate) struct GroupShape {
 const TILE: usize = 16;
 
 impl PanelWeights {
-    /// Packs `weight`, in which an output channel's value for a tap and an input channel of the
-    /// group is the one at `place(tap, k)`.
+    /// Packs weights of which an output channel's value for a tap and an input channel of the group is the one at
+    /// `place(tap, k)`.
+    ///
+    /// # Errors
+    /// Those of [`Origin::buffer`].
     pub fn pack(
         isa: Isa,
         shape: GroupShape,
-        bias: Option<&[f32]>,
-        weight: &[f32],
+        origin: &mut Origin,
         place: impl Fn(usize, usize) -> usize,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let lanes = isa.kernels().lanes;
         let list = panels(shape.out, lanes);
         let width = list.iter().map(|p| p.registers).sum::<usize>() * lanes;
@@ -111,17 +115,19 @@ impl PanelWeights {
             taps: shape.taps,
             lanes,
             width,
-            weights: Aligned::zeros(shape.groups * width * shape.k * shape.taps),
-            bias: Aligned::zeros(shape.groups * width),
+            weights: origin.buffer(shape.groups * width * shape.k * shape.taps)?,
+            bias: origin.buffer(shape.groups * width)?,
         };
-        let mut rows = vec![0; shape.k * shape.taps];
-        for (row, (tap, k)) in order(shape.k, k_block, shape.taps).enumerate() {
-            rows[place(tap, k)] = row;
+        if let Some(weights) = origin.read() {
+            let mut rows = vec![0; shape.k * shape.taps];
+            for (row, (tap, k)) in order(shape.k, k_block, shape.taps).enumerate() {
+                rows[place(tap, k)] = row;
+            }
+            for group in 0..shape.groups {
+                packed.pack_group(group, shape, weights, &rows);
+            }
         }
-        for group in 0..shape.groups {
-            packed.pack_group(group, shape, bias, weight, &rows);
-        }
-        packed
+        Ok(packed)
     }
 
     /// `rows` says which row of a panel each value of an output channel goes to.
@@ -129,8 +135,7 @@ impl PanelWeights {
         &mut self,
         group: usize,
         shape: GroupShape,
-        bias: Option<&[f32]>,
-        weight: &[f32],
+        ReadWeights { weight, bias }: ReadWeights,
         rows: &[usize],
     ) {
         for index in 0..self.list.len() {
@@ -188,9 +193,9 @@ impl PanelWeights {
         self.weights.len()
     }
 
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        (self.weights.len() + self.bias.len()) * size_of::<f32>()
+    /// What is held, in the order of packing.
+    pub fn buffers(&self) -> [&Aligned; 2] {
+        [&self.weights, &self.bias]
     }
 }
 

@@ -1,5 +1,6 @@
 //! Memory for weights and for scratch.
 
+use super::mapped::MappedWeights;
 use crate::tuning::{LINE, SHARED_WEIGHTS_FROM, WEIGHTS_CHUNK};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ pub(crate) struct Aligned {
 enum Memory {
     Own(Vec<f32>),
     Shared(Arc<Chunk>),
+    /// Of a file, only to be read.
+    Mapped(Arc<MappedWeights>),
 }
 
 /// Memory for the weights of several layers.
@@ -171,6 +174,12 @@ impl Aligned {
         Aligned { memory, start, len }
     }
 
+    /// The `len` values from value `start` of a file on. They are there, and the file's memory is aligned for them.
+    pub(super) fn mapped(file: Arc<MappedWeights>, start: usize, len: usize) -> Self {
+        let memory = Memory::Mapped(file);
+        Aligned { memory, start, len }
+    }
+
     pub fn as_slice(&self) -> &[f32] {
         match &self.memory {
             Memory::Own(data) => &data[self.start..self.start + self.len],
@@ -178,16 +187,29 @@ impl Aligned {
             Memory::Shared(chunk) => unsafe {
                 std::slice::from_raw_parts(chunk.map.values().add(self.start), self.len)
             },
+            // SAFETY: `MappedLayer::buffer` checked that these bytes are the file's and are aligned, and any bits
+            // are values.
+            Memory::Mapped(file) => unsafe {
+                let values: *const f32 = file.bytes().as_ptr().cast();
+                std::slice::from_raw_parts(values.add(self.start), self.len)
+            },
         }
     }
 
+    /// What is mapped is copied first: others read the file too.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        if let Memory::Mapped(_) = self.memory {
+            let mut copy = Self::zeros(self.len);
+            copy.as_mut_slice().copy_from_slice(self.as_slice());
+            *self = copy;
+        }
         match &mut self.memory {
             Memory::Own(data) => &mut data[self.start..self.start + self.len],
             // SAFETY: as above, and this value is borrowed for as long.
             Memory::Shared(chunk) => unsafe {
                 std::slice::from_raw_parts_mut(chunk.map.values().add(self.start), self.len)
             },
+            Memory::Mapped(_) => &mut [],
         }
     }
 
@@ -203,6 +225,12 @@ impl Aligned {
     pub fn as_mut_words(&mut self) -> &mut [u32] {
         words_mut(self.as_mut_slice())
     }
+}
+
+/// The bytes of some values, in this machine's order.
+pub(crate) fn bytes_of(values: &[f32]) -> &[u8] {
+    // SAFETY: bytes have no alignment, and every byte of a value is one.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
 /// The bits of some values.

@@ -2,6 +2,8 @@
 
 pub(crate) mod allocator;
 pub(crate) mod buffer;
+pub(crate) mod layer;
 pub(crate) mod map;
+pub(crate) mod mapped;
 pub(crate) mod rows;
 pub(crate) mod share;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use resnest_model::InputScale;
 pub(crate) use shards::{count as shard_count, files as shard_files};
-use store::Store;
+pub(crate) use store::{Stamp, Store};
 pub use tensor::{ElementType, TensorEntry};
 
 use crate::error::{Error, Result};

@@ -79,6 +79,15 @@ impl Store {
         self.length
     }
 
+    /// What tells the file from others, and from itself once somebody has written to it; `None` of memory, and where the
+    /// system does not keep such records.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        match &self.place {
+            Place::File { file, .. } => Stamp::of(&file.metadata().ok()?),
+            Place::Memory(_) => None,
+        }
+    }
+
     /// The first bytes, `most` of them if there are so many.
     pub(crate) fn head(&self, most: usize) -> Result<Cow<'_, [u8]>> {
         self.read(0..most.min(self.length), "its beginning")
@@ -208,6 +217,41 @@ impl Store {
     /// The bytes as the zip reader wants them.
     pub(crate) fn cursor(&self) -> Cursor<'_> {
         Cursor { store: self, at: 0 }
+    }
+}
+
+/// A file's identity: device, inode, length, and the times of its last writing and its last change.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    pub(crate) text: String,
+    /// Whether the last change is so long ago that another one would have a later time.
+    pub(crate) settled: bool,
+}
+
+impl Stamp {
+    #[cfg(unix)]
+    pub(crate) fn of(found: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let (seconds, nanoseconds) = (found.ctime(), found.ctime_nsec());
+        let text = format!(
+            "{} {} {} {}.{:09} {seconds}.{nanoseconds:09}",
+            found.dev(),
+            found.ino(),
+            found.len(),
+            found.mtime(),
+            found.mtime_nsec(),
+        );
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()?;
+        let now = i64::try_from(now.as_secs()).ok()?;
+        let settled = seconds.checked_add(2).is_some_and(|settled| settled < now);
+        Some(Self { text, settled })
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn of(_: &Metadata) -> Option<Self> {
+        None
     }
 }
 

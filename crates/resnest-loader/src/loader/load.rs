@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
-use resnest_model::{FuseOptions, Precision, ResNet, ResNetConfig};
+use resnest_model::{FuseChoices, FuseOptions, PackedStore, Precision, ResNet, ResNetConfig};
 
 use super::resolve::{apply, from_config};
 use super::{Loader, Overrides, Resolved, Weights};
@@ -15,6 +15,7 @@ use crate::checkpoint::{Checkpoint, CheckpointFormat};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::strict::{StrictReport, compare};
+use crate::weights_cache::{CacheUse, Entry, WeightsCache};
 
 /// A network with its weights.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct LoadReport {
     pub strict: StrictReport,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// Where packed weights came from, or went to.
+    pub weights_cache: CacheUse,
 }
 
 impl Loader {
@@ -74,9 +77,10 @@ pub fn load_checkpoint(
     dtype: DType,
 ) -> Result<Loaded> {
     let dtype = compute_type(device, dtype)?;
-    build(checkpoint, resolved, device, dtype, |config, weights| {
-        ResNet::new(config, weights)
-    })
+    let checked = Checked::new(checkpoint, resolved)?;
+    let model = checked.network(device, dtype, None, ResNet::new)?;
+    let report = checked.report(dtype);
+    Ok(Loaded { model, report })
 }
 
 /// The same for the CPU in f32, with a network that is [fused](ResNet::fused) block by block as it
@@ -91,6 +95,21 @@ pub fn load_fused(
     resolved: &Resolved,
     options: &FuseOptions,
 ) -> Result<Loaded> {
+    load_cached(checkpoint, resolved, options, &WeightsCache::Off)
+}
+
+/// The same with packed weights from `cache`: if any process has packed these before, they are mapped and not read
+/// again, and the memory that they take is shared with every other process that has mapped them. The network is the
+/// same in every bit. [`LoadReport::weights_cache`] says what came of it; a cache that cannot be used is no error.
+///
+/// # Errors
+/// As [`load_fused`].
+pub fn load_cached(
+    checkpoint: &Checkpoint,
+    resolved: &Resolved,
+    options: &FuseOptions,
+    cache: &WeightsCache,
+) -> Result<Loaded> {
     let mut options = options.clone();
     options.quantization = match (options.precision, checkpoint.quantization()) {
         (Precision::Int8, Some(inputs)) => Arc::clone(inputs),
@@ -101,57 +120,107 @@ pub fn load_fused(
         }
         _ => Arc::default(),
     };
-    let (device, dtype) = (Device::Cpu, DType::F32);
-    build(checkpoint, resolved, &device, dtype, |config, weights| {
-        ResNet::fused(config, weights, &options)
-    })
+    let checked = Checked::new(checkpoint, resolved)?;
+    let choices = ResNet::fuse_choices(&resolved.config, &options).map_err(refused)?;
+    let (model, weights_cache, warning) = cache.load(&checked, &choices)?;
+    let mut report = checked.report(DType::F32);
+    report.weights_cache = weights_cache;
+    report.warnings.extend(warning);
+    Ok(Loaded { model, report })
 }
 
-/// Checks everything, and hands the weights to `network`.
-fn build(
-    checkpoint: &Checkpoint,
-    resolved: &Resolved,
-    device: &Device,
-    dtype: DType,
-    network: impl FnOnce(&ResNetConfig, VarBuilder) -> resnest_model::Result<ResNet>,
-) -> Result<Loaded> {
-    let Resolved {
-        config,
-        pretrained,
-        head,
-        ..
-    } = resolved;
-    let plan = Plan::new(checkpoint, config, pretrained, *head)?;
-    let exempt = plan.exempt(checkpoint, config);
-    let strict = compare(
-        checkpoint,
-        config,
-        &exempt,
-        pretrained.classifier_name(config),
-    )?
-    .into_result()?;
-    let refused = Refused::default();
-    let backend = CheckpointBackend {
-        checkpoint,
-        plan: &plan,
-        refused: &refused,
-    };
-    let vb = VarBuilder::from_backend(Box::new(backend), dtype, device.clone());
-    let model = network(config, vb).map_err(|error| {
-        let refused = refused.take();
-        refused.unwrap_or_else(|| Error::Model(Box::new(error)))
-    })?;
-    let report = LoadReport {
-        format: checkpoint.format(),
-        wrapper: checkpoint.wrapper().map(str::to_string),
-        dtype,
-        adapted: plan.first_conv.map(|(name, _)| name),
-        replaced: plan.replaced,
-        dropped: plan.dropped,
-        strict,
-        warnings: plan.warnings,
-    };
-    Ok(Loaded { model, report })
+fn refused(error: resnest_model::Error) -> Error {
+    Error::Model(Box::new(error))
+}
+
+/// A checkpoint that was found to fit a network, by names and shapes: none of its values has been read yet.
+pub(crate) struct Checked<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) resolved: &'a Resolved,
+    pub(crate) plan: Plan,
+    strict: StrictReport,
+}
+
+impl<'a> Checked<'a> {
+    fn new(checkpoint: &'a Checkpoint, resolved: &'a Resolved) -> Result<Self> {
+        let Resolved {
+            config,
+            pretrained,
+            head,
+            ..
+        } = resolved;
+        let plan = Plan::new(checkpoint, config, pretrained, *head)?;
+        let exempt = plan.exempt(checkpoint, config);
+        let classifier = pretrained.classifier_name(config);
+        let strict = compare(checkpoint, config, &exempt, classifier)?.into_result()?;
+        Ok(Self {
+            checkpoint,
+            resolved,
+            plan,
+            strict,
+        })
+    }
+
+    /// Hands the weights to `network`; of layers that are in `packed`, zeros.
+    fn network(
+        &self,
+        device: &Device,
+        dtype: DType,
+        packed: Option<&Entry>,
+        network: impl FnOnce(&ResNetConfig, VarBuilder) -> resnest_model::Result<ResNet>,
+    ) -> Result<ResNet> {
+        let not_finite = Refused::default();
+        let backend = CheckpointBackend {
+            checkpoint: self.checkpoint,
+            plan: &self.plan,
+            refused: &not_finite,
+            packed,
+        };
+        let vb = VarBuilder::from_backend(Box::new(backend), dtype, device.clone());
+        let made = network(&self.resolved.config, vb);
+        made.map_err(|error| not_finite.take().unwrap_or_else(|| refused(error)))
+    }
+
+    /// The fused network, packed here.
+    pub(crate) fn fused(&self, choices: &FuseChoices) -> Result<ResNet> {
+        self.network(&Device::Cpu, DType::F32, None, |config, vb| {
+            ResNet::fused_as(config, vb, choices, None)
+        })
+    }
+
+    /// The same, each layer handed to `store` as it is packed.
+    pub(crate) fn fused_into(
+        &self,
+        choices: &FuseChoices,
+        store: Arc<dyn PackedStore>,
+    ) -> Result<ResNet> {
+        self.network(&Device::Cpu, DType::F32, None, |config, vb| {
+            ResNet::fused_as(config, vb, choices, Some(store))
+        })
+    }
+
+    /// The fused network of layers that were packed before.
+    pub(crate) fn fused_from(&self, choices: &FuseChoices, packed: Arc<Entry>) -> Result<ResNet> {
+        let store: Arc<dyn PackedStore> = packed.clone();
+        self.network(&Device::Cpu, DType::F32, Some(&packed), |config, vb| {
+            ResNet::fused_as(config, vb, choices, Some(store))
+        })
+    }
+
+    /// What was done; of packed weights nothing yet.
+    fn report(self, dtype: DType) -> LoadReport {
+        LoadReport {
+            format: self.checkpoint.format(),
+            wrapper: self.checkpoint.wrapper().map(str::to_string),
+            dtype,
+            adapted: self.plan.first_conv.map(|(name, _)| name),
+            replaced: self.plan.replaced,
+            dropped: self.plan.dropped,
+            strict: self.strict,
+            warnings: self.plan.warnings,
+            weights_cache: CacheUse::default(),
+        }
+    }
 }
 
 /// A model of which both parts are in memory, such as the one embedded in the binary: everything but the load.

@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use resolve::read_limited;
 
-pub use load::{LoadReport, Loaded, compute_type, load_checkpoint, load_fused, resolve_parts};
+pub(crate) use load::Checked;
+pub use load::{
+    LoadReport, Loaded, compute_type, load_cached, load_checkpoint, load_fused, resolve_parts,
+};
 
 use crate::adapt::HeadPolicy;
 use crate::config::{Labels, ModelConfig, PretrainedCfg};

@@ -106,6 +106,11 @@ impl File {
     }
 }
 
+/// The demo model with some convolutions in 8 bits.
+pub fn demo_in_int8() -> Vec<u8> {
+    File::new().bytes()
+}
+
 /// One convolution in 8 bits and nothing else.
 pub fn small() -> Vec<u8> {
     let mut file = File::new();

@@ -10,7 +10,7 @@ use super::act::Act;
 use super::norm::BatchNorm2d;
 use super::weights::Weights;
 use crate::error::{Error, Result as ModelResult};
-use crate::fuse::{Fuser, check_finite, check_fusable, to_vec, with_values};
+use crate::fuse::{Folded, Fuser, check_finite, check_fusable, to_vec, with_values};
 use crate::trace::Trace;
 
 /// What a convolution has besides its channels and weights.
@@ -114,8 +114,7 @@ impl Conv2d {
         norm: Option<&BatchNorm2d>,
         fuser: &mut Fuser,
     ) -> ModelResult<()> {
-        let (weight, bias) = self.folded(norm)?;
-        let kernel = fuser.pack(&self.path, self.spec(), &weight, bias.as_deref())?;
+        let kernel = fuser.pack(&self.path, self.spec(), || self.folded(norm))?;
         self.weights = Weights::Packed(Arc::new(kernel));
         Ok(())
     }
@@ -131,10 +130,7 @@ impl Conv2d {
     }
 
     /// Weight and bias of the convolution that equals this one with `norm` after it.
-    pub(crate) fn folded(
-        &self,
-        norm: Option<&BatchNorm2d>,
-    ) -> ModelResult<(Vec<f32>, Option<Vec<f32>>)> {
+    pub(crate) fn folded(&self, norm: Option<&BatchNorm2d>) -> ModelResult<Folded> {
         let Weights::Plain { weight, bias } = &self.weights else {
             return Err(Error::fuse(&self.path, "it is packed already"));
         };

@@ -9,7 +9,7 @@ use resnest_kernels::ConvSpec;
 use super::conv::{Conv2d, Conv2dConfig};
 use super::weights::Weights;
 use crate::error::Result as ModelResult;
-use crate::fuse::{Fuser, check_finite, check_fusable, to_vec, with_values};
+use crate::fuse::{Fuser, check_finite, check_fusable, to_vec};
 use crate::trace::Trace;
 
 /// `nn.Linear` with bias: (N, in) → (N, out).
@@ -64,15 +64,14 @@ impl Linear {
         let Weights::Plain { weight, bias } = &self.weights else {
             return Ok(());
         };
-        check_fusable(&self.path, weight.dtype(), weight.device())?;
-        let bias = match bias {
-            Some(bias) => Some(to_vec(bias)?),
-            None => None,
+        let folded = || {
+            check_fusable(&self.path, weight.dtype(), weight.device())?;
+            let weight = to_vec(weight)?;
+            let bias = bias.as_ref().map(to_vec).transpose()?;
+            check_finite(&self.path, [&weight, bias.as_deref().unwrap_or_default()])?;
+            Ok((weight, bias))
         };
-        let kernel = with_values(weight, |weight| {
-            check_finite(&self.path, [weight, bias.as_deref().unwrap_or_default()])?;
-            fuser.pack(&self.path, self.spec(), weight, bias.as_deref())
-        })?;
+        let kernel = fuser.pack(&self.path, self.spec(), folded)?;
         self.weights = Weights::Packed(Arc::new(kernel));
         Ok(())
     }

@@ -8,14 +8,14 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::{sigmoid, softmax};
-use resnest_kernels::{PackedConv, PackedSplitAttention, Residual, SplitAttentionWeights};
+use resnest_kernels::{Algorithm, PackedConv, PackedSplitAttention, Residual};
 
 use super::act::Act;
 use super::conv::{Conv2d, Conv2dConfig};
 use super::conv_bn_act::{conv_norm_act, conv_norm_add_act};
 use super::norm::BatchNorm2d;
 use super::pool::mean_hw;
-use crate::error::Result as ModelResult;
+use crate::error::{Error, Result as ModelResult};
 use crate::fuse::Fuser;
 use crate::helpers::make_divisible;
 use crate::trace::{Trace, per_image};
@@ -200,27 +200,30 @@ impl Layers {
     }
 
     fn fuse(&self, fuser: &mut Fuser) -> ModelResult<Fused> {
-        let conv = self.conv.folded(Some(&self.bn0))?;
-        let fc1 = self.fc1.folded(Some(&self.bn1))?;
-        let fc2 = self.fc2.folded(None)?;
-        let weights = SplitAttentionWeights {
-            conv: self.conv.spec(),
-            radix: self.rsoftmax.radix,
-            cardinality: self.rsoftmax.cardinality,
-            attention_channels: self.fc1.spec().out_channels,
-            conv_weight: &conv.0,
-            conv_bias: conv.1.as_deref(),
-            fc1_weight: &fc1.0,
-            fc1_bias: fc1.1.as_deref(),
-            fc2_weight: &fc2.0,
-            fc2_bias: fc2.1.as_deref(),
+        let (conv_path, spec) = (self.conv.path(), self.conv.spec());
+        let algorithm = fuser.algorithm(conv_path, &spec);
+        let pack = |conv: &Conv2d, norm: Option<&BatchNorm2d>, algorithm| {
+            let folded = || conv.folded(norm);
+            fuser.layer(conv.path(), conv.spec(), algorithm, folded)
         };
-        let kernel = fuser.pack_attention(&self.path, self.conv.path(), weights)?;
+        let conv = pack(&self.conv, Some(&self.bn0), algorithm)?;
+        let fc1 = pack(&self.fc1, Some(&self.bn1), Algorithm::Direct)?;
+        let fc2 = pack(&self.fc2, None, Algorithm::Direct)?;
+        let macs_per_image = fc1.spec().weight_len() + fc2.spec().weight_len();
+        let kernel = PackedSplitAttention::of_layers(conv, self.rsoftmax.radix, [fc1, fc2])
+            .map_err(|error| Error::pack(&self.path, error))?;
+        fuser.note(
+            conv_path,
+            &spec,
+            ", split attention",
+            algorithm,
+            kernel.bytes(),
+        );
         Ok(Fused {
             kernel,
-            conv_path: self.conv.path().to_owned(),
-            macs_per_pixel: weights.conv.weight_len(),
-            macs_per_image: fc1.0.len() + fc2.0.len(),
+            conv_path: conv_path.to_owned(),
+            macs_per_pixel: spec.weight_len(),
+            macs_per_image,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Fusing the whole network: built so from the start, or turned into it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use candle_core::{DType, Device, Tensor};
@@ -11,8 +12,9 @@ use super::stem_pool::StemPool;
 use super::{ResNet, new_classifier};
 use crate::config::ResNetConfig;
 use crate::error::{Error, Result as ModelResult};
-use crate::fuse::{FuseOptions, Fuser, PlannedLayer, check_fusable};
+use crate::fuse::{FuseChoices, FuseOptions, Fuser, PlannedLayer, check_fusable};
 use crate::models::registry::new_block;
+use crate::store::PackedStore;
 use crate::trace::{LayerInputs, Trace};
 
 /// After so many forwards a process is taken for a long-lived one.
@@ -31,9 +33,33 @@ impl ResNet {
         options: &FuseOptions,
     ) -> ModelResult<Self> {
         check_fusable(&vb.prefix(), vb.dtype(), vb.device())?;
+        Self::fused_as(config, vb, &Self::fuse_choices(config, options)?, None)
+    }
+
+    /// How [`fused`](Self::fused) will pack every layer, which takes no weights to know.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the network's options do not fit together, and as [`fuse`](Self::fuse) for a choice of algorithm
+    /// or an input size.
+    pub fn fuse_choices(config: &ResNetConfig, options: &FuseOptions) -> ModelResult<FuseChoices> {
         let (weightless, _) = Self::weightless(config)?;
-        let inputs = weightless.layer_inputs(options.input_size)?;
-        let mut fuser = Fuser::new(options, inputs)?;
+        FuseChoices::new(options, weightless.layer_inputs(options.input_size)?)
+    }
+
+    /// As [`fused`](Self::fused) for choices that are made; layers that `store` has are taken from it as they are, and
+    /// it gets the others. `vb` is still asked for the tensors of every layer, but what it gives for `weight` and `bias` of
+    /// one that was packed before is not looked at.
+    ///
+    /// # Errors
+    /// As [`fused`](Self::fused); those of the store; [`Error::Pack`] for a layer in it that has not its size.
+    pub fn fused_as(
+        config: &ResNetConfig,
+        vb: VarBuilder,
+        choices: &FuseChoices,
+        store: Option<Arc<dyn PackedStore>>,
+    ) -> ModelResult<Self> {
+        check_fusable(&vb.prefix(), vb.dtype(), vb.device())?;
+        let mut fuser = Fuser::new(choices, store);
         let mut stem = Stem::new(config, &vb).map_err(Error::Weights)?;
         stem.fuse(&mut fuser)?;
         let mut maxpool = StemPool::new(config, &vb).map_err(Error::Weights)?;
@@ -78,7 +104,8 @@ impl ResNet {
             return Err(Error::fuse("", reason));
         }
         self.stem.first().check_fusable()?;
-        let mut fuser = Fuser::new(options, self.layer_inputs(options.input_size)?)?;
+        let choices = FuseChoices::new(options, self.layer_inputs(options.input_size)?)?;
+        let mut fuser = Fuser::new(&choices, None);
         let (mut stem, mut maxpool) = (self.stem.clone(), self.maxpool.clone());
         stem.fuse(&mut fuser)?;
         maxpool.fuse(&mut fuser)?;
@@ -114,7 +141,8 @@ impl ResNet {
     /// The plan of [`fuse`](Self::fuse), each block's packed weights freed before the next one's are
     /// made.
     pub(crate) fn into_plan(mut self, options: &FuseOptions) -> ModelResult<Vec<PlannedLayer>> {
-        let mut fuser = Fuser::new(options, self.layer_inputs(options.input_size)?)?;
+        let choices = FuseChoices::new(options, self.layer_inputs(options.input_size)?)?;
+        let mut fuser = Fuser::new(&choices, None);
         self.stem.fuse(&mut fuser)?;
         self.maxpool.fuse(&mut fuser)?;
         for mut block in self.layers.into_iter().flatten() {

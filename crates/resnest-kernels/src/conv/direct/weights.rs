@@ -3,7 +3,10 @@
 use super::tasks::Cut;
 use crate::arch::Isa;
 use crate::conv::geometry::Geometry;
+use crate::conv::origin::Origin;
 use crate::conv::panel::{GroupShape, PanelShape, PanelWeights};
+use crate::error::Error;
+use crate::memory::buffer::Aligned;
 use crate::shape::ConvSpec;
 use crate::tuning::{COLD_WEIGHT_MACS, JOIN_TAPS_BELOW};
 
@@ -37,7 +40,9 @@ impl Taps {
 }
 
 impl Direct {
-    pub fn pack(isa: Isa, spec: &ConvSpec, weight: &[f32], bias: Option<&[f32]>) -> Self {
+    /// # Errors
+    /// Those of [`Origin::buffer`].
+    pub fn pack(isa: Isa, spec: &ConvSpec, origin: &mut Origin) -> Result<Self, Error> {
         let (k, taps) = (spec.group_in(), spec.taps());
         let joined = Taps::of(spec);
         let mut shape = GroupShape {
@@ -54,14 +59,15 @@ impl Direct {
         // Value `i` of joined tap `tap`: channels of the first tap in it, of the second, ...
         let inside = taps / shape.taps;
         let place = |tap, i| i % k * taps + tap * inside + i / k;
-        Direct {
-            panels: PanelWeights::pack(isa, shape, bias, weight, place),
+        Ok(Direct {
+            panels: PanelWeights::pack(isa, shape, origin, place)?,
             taps: joined,
-        }
+        })
     }
 
-    pub fn bytes(&self) -> usize {
-        self.panels.bytes()
+    /// What is held, in the order of packing.
+    pub fn buffers(&self) -> [&Aligned; 2] {
+        self.panels.buffers()
     }
 
     /// Whether all of k is one block: every value is then written once, when its sum is whole, and can be added to

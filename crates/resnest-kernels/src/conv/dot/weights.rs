@@ -6,6 +6,7 @@ use crate::conv::algorithm::{Algorithm, joins_rows};
 use crate::conv::direct::Cut;
 use crate::conv::geometry::Geometry;
 use crate::conv::operands::WordFormat;
+use crate::conv::origin::{Origin, ReadWeights};
 use crate::conv::panel::{PanelShape, equal_panels};
 use crate::error::Error;
 use crate::memory::buffer::Aligned;
@@ -44,16 +45,15 @@ pub(crate) struct DotConv {
 }
 
 impl DotConv {
-    /// Rounds and packs `[out][in / groups][k][k]` weights.
+    /// Rounds and packs.
     ///
     /// # Errors
-    /// For an input scale that is no positive number.
+    /// For an input scale that is no positive number, and those of [`Origin::buffer`].
     pub fn pack(
         isa: Isa,
         spec: &ConvSpec,
         algorithm: Algorithm,
-        weight: &[f32],
-        bias: Option<&[f32]>,
+        origin: &mut Origin,
     ) -> Result<Self, Error> {
         let (element, rounding) = match algorithm {
             Algorithm::DirectInt8(scale) if !scale.is_valid() => {
@@ -102,24 +102,35 @@ impl DotConv {
             taps,
             lanes,
             width,
-            weights: Aligned::zeros(columns * k * taps),
-            start: Aligned::zeros(integers),
-            scale: Aligned::zeros(integers),
-            bias: Aligned::zeros(columns),
+            weights: origin.buffer(columns * k * taps)?,
+            start: origin.buffer(integers)?,
+            scale: origin.buffer(integers)?,
+            bias: origin.buffer(columns)?,
             padding: vec![padding; k * spec.kernel],
         };
-        for group in 0..spec.groups {
-            for index in 0..packed.list.len() {
-                packed.pack_panel(group, index, spec, algorithm, weight);
-            }
-            if let Some(bias) = bias {
-                let channels = group * spec.group_out()..(group + 1) * spec.group_out();
-                let at = group * width;
-                packed.bias.as_mut_slice()[at..at + channels.len()]
-                    .copy_from_slice(&bias[channels]);
+        if let Some(weights) = origin.read() {
+            for group in 0..spec.groups {
+                packed.pack_group(group, spec, algorithm, weights);
             }
         }
         Ok(packed)
+    }
+
+    fn pack_group(
+        &mut self,
+        group: usize,
+        spec: &ConvSpec,
+        algorithm: Algorithm,
+        ReadWeights { weight, bias }: ReadWeights,
+    ) {
+        for index in 0..self.list.len() {
+            self.pack_panel(group, index, spec, algorithm, weight);
+        }
+        if let Some(bias) = bias {
+            let channels = group * spec.group_out()..(group + 1) * spec.group_out();
+            let at = group * self.width;
+            self.bias.as_mut_slice()[at..at + channels.len()].copy_from_slice(&bias[channels]);
+        }
     }
 
     fn pack_panel(
@@ -267,10 +278,9 @@ impl DotConv {
         }
     }
 
-    /// Bytes of packed weights.
-    pub fn bytes(&self) -> usize {
-        let values = [&self.weights, &self.start, &self.scale, &self.bias];
-        values.map(Aligned::len).iter().sum::<usize>() * size_of::<f32>()
+    /// What is held, in the order of packing.
+    pub fn buffers(&self) -> [&Aligned; 4] {
+        [&self.weights, &self.start, &self.scale, &self.bias]
     }
 }
 

@@ -4,7 +4,9 @@ use crate::arch::Isa;
 use crate::arch::checked::winograd_weights::Weights;
 use crate::arch::dot::{Element, bf16_bits};
 use crate::arch::form::{Band, Form};
+use crate::conv::origin::{Origin, ReadWeights};
 use crate::conv::panel::{PanelShape, equal_panels, panels};
+use crate::error::Error;
 use crate::memory::buffer::Aligned;
 use crate::shape::ConvSpec;
 use std::ops::Range;
@@ -31,13 +33,14 @@ pub(crate) struct Winograd {
 }
 
 impl Winograd {
+    /// # Errors
+    /// Those of [`Origin::buffer`].
     pub fn pack(
         isa: Isa,
         spec: &ConvSpec,
         (form, element): (Form, Option<Element>),
-        weight: &[f32],
-        bias: Option<&[f32]>,
-    ) -> Self {
+        origin: &mut Origin,
+    ) -> Result<Self, Error> {
         let lanes = isa.kernels().lanes;
         let list = match element {
             Some(element) => {
@@ -63,15 +66,17 @@ impl Winograd {
             padding: vec![0; if element.is_some() { k } else { 0 }],
             lanes,
             width,
-            u: Aligned::zeros(spec.groups * width * k * form.terms()),
-            bias: Aligned::zeros(spec.groups * width),
+            u: origin.buffer(spec.groups * width * k * form.terms())?,
+            bias: origin.buffer(spec.groups * width)?,
         };
-        for group in 0..spec.groups {
-            for index in 0..packed.list.len() {
-                packed.pack_panel(isa, spec, group, index, weight, bias);
+        if let Some(weights) = origin.read() {
+            for group in 0..spec.groups {
+                for index in 0..packed.list.len() {
+                    packed.pack_panel(isa, spec, group, index, weights);
+                }
             }
         }
-        packed
+        Ok(packed)
     }
 
     fn pack_panel(
@@ -80,8 +85,7 @@ impl Winograd {
         spec: &ConvSpec,
         group: usize,
         index: usize,
-        weight: &[f32],
-        bias: Option<&[f32]>,
+        ReadWeights { weight, bias }: ReadWeights,
     ) {
         let panel = self.list[index];
         let width = panel.registers * self.lanes;
@@ -127,7 +131,8 @@ impl Winograd {
         start..start + self.list[panel].registers * self.lanes * rows
     }
 
-    pub fn bytes(&self) -> usize {
-        (self.u.len() + self.bias.len()) * size_of::<f32>()
+    /// What is held, in the order of packing.
+    pub fn buffers(&self) -> [&Aligned; 2] {
+        [&self.u, &self.bias]
     }
 }
