@@ -7,7 +7,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use resnest::explain::{ActivationMap, Classes};
 use resnest::image::Window;
-use resnest::{Classifier, Pixels, Precision, Prediction, device_name, precision_name};
+use resnest::{
+    Classifier, Pixels, Precision, Prediction, WeightsCache, device_name, precision_name,
+};
 
 use crate::errors::{Failure, bad_option, to_py};
 use crate::input::{Given, Input, Source};
@@ -40,6 +42,23 @@ impl Size {
         match *self {
             Self::Side(side) => (side, side),
             Self::Sides(height, width) => (height, width),
+        }
+    }
+}
+
+/// `True` for what the environment says, `False` for none, else a folder.
+#[derive(FromPyObject)]
+pub enum Cache {
+    Switch(bool),
+    Folder(PathBuf),
+}
+
+impl From<Cache> for WeightsCache {
+    fn from(cache: Cache) -> Self {
+        match cache {
+            Cache::Switch(true) => Self::FromEnv,
+            Cache::Switch(false) => Self::Off,
+            Cache::Folder(folder) => Self::At(folder),
         }
     }
 }
@@ -81,7 +100,7 @@ impl Engine {
     #[pyo3(signature = (name, *, device="auto", threads=None, precision=None, input_size=None, crop_pct=None, crop_mode=None,
         interpolation=None, batch_size=8, checkpoint=None, num_classes=None, in_chans=None, global_pool=None,
         test_time_pool=false, revision=None, manifest=None, offline=None, cache_dir=None, endpoint=None, token=None,
-        max_pixels=None))]
+        max_pixels=None, weights_cache=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "they are the options of the Python class, by name"
@@ -109,6 +128,7 @@ impl Engine {
         endpoint: Option<String>,
         token: Option<String>,
         max_pixels: Option<u64>,
+        weights_cache: Option<Cache>,
     ) -> PyResult<Self> {
         let threads = match threads {
             Some(0) | None => default_threads(py)?,
@@ -141,6 +161,7 @@ impl Engine {
             cache_dir: cache_dir,
             endpoint: endpoint,
             token: token,
+            weights_cache: weights_cache.map(WeightsCache::from),
         }
         if let Some(mode) = crop_mode {
             builder = builder.crop_mode(

@@ -11,7 +11,7 @@ use resnest::{
     Created, DeviceChoice, Error, HeadPolicy, ModelOptions, ModelSource, ResNet, Threads,
 };
 
-use crate::engine::precision;
+use crate::engine::{Cache, precision};
 use crate::errors::{bad_option, to_py};
 use crate::run::array;
 use crate::threads::default_threads;
@@ -35,7 +35,7 @@ impl Network {
     #[new]
     #[pyo3(signature = (name, *, pretrained=true, checkpoint=None, num_classes=None, in_chans=None, global_pool=None,
         output_stride=None, device="auto", threads=None, precision=None, batch_size=1, input_size=None, revision=None,
-        cache_dir=None))]
+        cache_dir=None, weights_cache=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "they are the options of the Python function, by name"
@@ -56,12 +56,14 @@ impl Network {
         input_size: Option<crate::engine::Size>,
         revision: Option<String>,
         cache_dir: Option<PathBuf>,
+        weights_cache: Option<Cache>,
     ) -> PyResult<Self> {
         let mut options = ModelOptions::default();
         options.pretrained = pretrained;
         options.device = device.parse::<DeviceChoice>().map_err(|e| to_py(py, &e))?;
         options.precision = self::precision(py, precision)?;
         options.batch_hint = batch_size.max(1);
+        options.weights_cache = weights_cache.map_or_else(Default::default, Into::into);
         let side = |(height, width)| (height as usize, width as usize);
         options.size_hint = input_size.map(|size| side(size.sides()));
         let overrides = &mut options.overrides;

@@ -40,6 +40,8 @@ class Classifier:
     leaves the classifier untrained; 0 for features alone. in_chans, global_pool, test_time_pool: as in timm. revision,
     offline, cache_dir, endpoint, token: the hub's; by default as the environment says (HF_HUB_OFFLINE, HF_HUB_CACHE,
     HF_ENDPOINT, HF_TOKEN). manifest: a file with more models. max_pixels: of one image; larger ones are refused.
+    weights_cache: where packed weights are kept, to be shared by the processes of a machine: a folder, False for nowhere, by
+    default as RESNEST_WEIGHTS_CACHE says, else ~/.cache/resnest/weights.
 
     An image is encoded bytes (JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, TGA, QOI, ICO), a path (str or os.PathLike), a Pillow
     image, a uint8 array (H, W, 3), (H, W, 1) or (H, W), or a file that is open for reading bytes. Several of them are a list
@@ -76,6 +78,7 @@ class Classifier:
         endpoint: str | None = None,
         token: str | None = None,
         max_pixels: int | None = None,
+        weights_cache: bool | str | PathLike[str] | None = None,
     ) -> None:
         options = {key: value for key, value in locals().items() if key not in ("self", "name")}
         self._arguments: dict[str, Any] = {"name": name, **options}

@@ -53,6 +53,7 @@ class Engine:
         endpoint: str | None = None,
         token: str | None = None,
         max_pixels: int | None = None,
+        weights_cache: bool | _Path | None = None,
     ) -> Engine: ...
     @property
     def name(self) -> str: ...
@@ -135,6 +136,7 @@ class Network:
         input_size: _Size | None = None,
         revision: str | None = None,
         cache_dir: _Path | None = None,
+        weights_cache: bool | _Path | None = None,
     ) -> Network: ...
     @property
     def name(self) -> str: ...

@@ -169,6 +169,7 @@ def create_model(
     precision: Precision | None = None,
     batch_size: int = 1,
     input_size: int | tuple[int, int] | None = None,
+    weights_cache: bool | str | PathLike[str] | None = None,
 ) -> Model:
     """A network by timm's name, with its weights: timm's `create_model`, for inference.
 
@@ -176,7 +177,8 @@ def create_model(
     the default), or start from random ones. checkpoint_path: weights in this file. num_classes: another number than the
     checkpoint's leaves the classifier untrained; 0 for none. in_chans: the stem's weights are adapted as in timm.
     global_pool: `avg`, `max`, `avgmax`, `catavgmax`, or `""` for none. output_stride: 8, 16 or 32. batch_size, input_size:
-    of the images to come, for the choice of algorithms; others run too.
+    of the images to come, for the choice of algorithms; others run too. device, threads, precision, weights_cache: as for
+    `Classifier`.
 
     Raises ModelError, CheckpointError, HubError, NotFoundError.
     """
@@ -194,6 +196,7 @@ def create_model(
         "precision": precision,
         "batch_size": batch_size,
         "input_size": input_size,
+        "weights_cache": weights_cache,
     }
     return Model(model_name, **options)
 
