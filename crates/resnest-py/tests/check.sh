@@ -29,7 +29,9 @@ maturin build --quiet --release --locked --interpreter "$venv/bin/python" --out 
 wheel=$(echo "$wheels"/*.whl)
 pip install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheel"
 part "built and installed"
-python -m pytest -rs --timeout 300 tests
+python -m pytest -rs --timeout 300 tests --ignore tests/engines
+# Of the engines themselves only what needs none of them: each has an environment of its own.
+python -m pytest -rs --timeout 300 tests/engines
 part pytest
 # The stubs against the module; the package's own code; a user's, against what is installed.
 python -m mypy.stubtest resnest_rs._resnest --mypy-config-file pyproject.toml

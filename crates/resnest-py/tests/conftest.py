@@ -6,7 +6,6 @@ where they are there; a test that needs a missing one is skipped and says so.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -18,14 +17,7 @@ from typing import Any
 import pytest
 
 import resnest_rs
-
-HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[2]
-SHARED = Path(os.environ.get("RESNEST_SHARED") or REPOSITORY.parent / "shared")
-DEMO_PHOTOS = REPOSITORY / "crates" / "resnest" / "demo" / "photos"
-
-# Logits of two ways to compute the same: float32 sums in another order.
-CLOSE = {"rtol": 1e-4, "atol": 2e-4}
+from helpers import DEMO_PHOTOS, HERE, SHARED, encoded
 
 # No test writes packed weights into the user's home, here or in a process that it starts.
 os.environ.setdefault("RESNEST_WEIGHTS_CACHE", "off")
@@ -94,13 +86,6 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return start
-
-
-def encoded(image: Any, format: str = "PNG", **options: Any) -> bytes:
-    """A Pillow image in a file."""
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import resnest_rs
-from conftest import DEMO_PHOTOS
+from helpers import DEMO_PHOTOS
 
 COMMAND = Path(sys.executable).with_name("resnest")
 if not COMMAND.exists():

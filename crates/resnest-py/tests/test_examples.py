@@ -11,7 +11,7 @@ import resnest_rs
 import resnest_rs._classifier
 import resnest_rs._results
 import resnest_rs._timm
-from conftest import DEMO_PHOTOS
+from helpers import DEMO_PHOTOS
 
 MODULES = [resnest_rs, resnest_rs._classifier, resnest_rs._results, resnest_rs._timm]
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import resnest_rs
-from conftest import encoded
+from helpers import encoded
 
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"]
 

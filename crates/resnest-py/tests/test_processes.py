@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 import resnest_rs
-from conftest import DEMO_PHOTOS
+from helpers import DEMO_PHOTOS
 
 LONG = os.environ.get("RESNEST_LONG") == "1"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

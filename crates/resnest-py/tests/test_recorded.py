@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import resnest_rs
-from conftest import CLOSE, DEMO_PHOTOS
+from helpers import CLOSE, DEMO_PHOTOS
 from transforms import pictures
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import resnest_rs
-from conftest import CLOSE
+from helpers import CLOSE
 from transforms import options
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

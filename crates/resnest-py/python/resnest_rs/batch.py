@@ -22,6 +22,9 @@ raised, so that the engine retries or ends the job.
 Importing this module imports neither pyarrow nor a network.
 """
 
+# Functions of pyarrow.compute are made when it is imported.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import importlib
