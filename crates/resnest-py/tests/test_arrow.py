@@ -67,9 +67,19 @@ def test_no_classes(demo: resnest_rs.Classifier, chelsea: bytes) -> None:
 
 
 def test_parts_of_predictions(answers: resnest_rs.Predictions) -> None:
-    # What tuples do: a slice is a plain tuple, which can be made one again.
-    part = resnest_rs.Predictions(answers[2:])
+    part = answers[2:]
+    assert isinstance(part, resnest_rs.Predictions) and list(part) == list(answers)[2:]
     assert part.to_arrow() == answers.to_arrow().slice(2)
+    assert list(reversed(answers))[0] is answers[-1] and answers[0] in answers
+    assert hash(part) == hash(answers[2:]) and part == answers[2:] != answers
+    with pytest.raises(AttributeError, match="do not change"):
+        part._answers = ()
+
+
+def test_libraries_of_tables_take_them_as_they_are(answers: resnest_rs.Predictions) -> None:
+    assert pa.table(answers) == answers.to_arrow()
+    polars = pytest.importorskip("polars")
+    assert polars.DataFrame(answers).to_arrow().num_rows == len(answers)
 
 
 def test_written_and_read(answers: resnest_rs.Predictions, tmp_path: Any) -> None:

@@ -224,7 +224,7 @@ def test_other_containers(demo: resnest_rs.Classifier, chelsea: bytes, horse: by
     expected = demo.classify(files)
     assert demo.classify(tuple(files)) == expected
     assert demo.classify(np.array(files, dtype=object)) == expected
-    assert demo.classify([]) == () and isinstance(demo.classify([]), resnest_rs.Predictions)
+    assert len(demo.classify([])) == 0 and isinstance(demo.classify([]), resnest_rs.Predictions)
     # An iterator may be without end.
     with pytest.raises(TypeError, match="stream"):
         demo.classify(iter(files))  # type: ignore[call-overload]

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from ._errors import ResnestError
     from ._types import Errors, Float32, Image, Images, Precision
 else:
-
-    def overload(method):
-        """One of a method's signatures, for type checkers alone."""
-        return method
+    from ._results import overload
 
 
 class Classifier:

@@ -7,14 +7,19 @@ from . import _resnest
 # As typing has it, which takes longer to import than all of this package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Iterable, Iterator
+    from typing import Any, overload
 
     import pandas
     import pyarrow
 
     from ._errors import ResnestError
     from ._types import Float32
+else:
+
+    def overload(method):
+        """One of a method's signatures, for type checkers alone."""
+        return method
 
 
 class Class(tuple[int, str, "str | None", float, float]):
@@ -83,10 +88,52 @@ class Prediction(tuple["Class", ...]):
         return ", ".join(named) or "no classes"
 
 
-class Predictions(tuple["Prediction | ResnestError", ...]):
-    """One `Prediction` for each image, in order; with `errors="return"` the exception in the place of a broken one."""
+class Predictions:
+    """One `Prediction` for each image, in order; with `errors="return"` the exception in the place of a broken one.
 
-    __slots__ = ()
+    A sequence that does not change. Not a tuple: libraries of tables take those for columns.
+    """
+
+    __slots__ = ("_answers",)
+    _answers: tuple[Prediction | ResnestError, ...]
+
+    def __init__(self, answers: Iterable[Prediction | ResnestError] = ()) -> None:
+        object.__setattr__(self, "_answers", tuple(answers))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"predictions do not change: {name!r} cannot be set")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._answers,)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __iter__(self) -> Iterator[Prediction | ResnestError]:
+        return iter(self._answers)
+
+    def __reversed__(self) -> Iterator[Prediction | ResnestError]:
+        return reversed(self._answers)
+
+    def __contains__(self, one: object) -> bool:
+        return one in self._answers
+
+    @overload
+    def __getitem__(self, at: int) -> Prediction | ResnestError: ...
+    @overload
+    def __getitem__(self, at: slice) -> Predictions: ...
+    def __getitem__(self, at: int | slice) -> Prediction | ResnestError | Predictions:
+        if isinstance(at, slice):
+            return Predictions(self._answers[at])
+        return self._answers[at]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Predictions):
+            return self._answers == other._answers
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._answers)
 
     def __repr__(self) -> str:
         lines = (f"  {at}: {one}" for at, one in enumerate(self[:20]))
@@ -110,8 +157,7 @@ class Predictions(tuple["Prediction | ResnestError", ...]):
         """A pyarrow table of one row an image; see `__arrow_c_stream__` for its columns. Needs pyarrow."""
         import pyarrow
 
-        # Not `table(self)`, which takes a tuple for columns.
-        return pyarrow.RecordBatchReader.from_stream(self).read_all()
+        return pyarrow.table(self)
 
     def to_pandas(self) -> pandas.DataFrame:
         """A data frame of one row a class: image, rank, index, label, description, probability, logit, error.
