@@ -130,7 +130,8 @@ class Predictions:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Predictions):
             return self._answers == other._answers
-        return NotImplemented
+        # A tuple of the same answers, which has the same hash.
+        return self._answers == other if isinstance(other, tuple) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._answers)
