@@ -101,6 +101,14 @@ impl Input {
         }
     }
 
+    /// Keeps a picture's memory for the next one of this thread.
+    pub fn recycle(self) {
+        match self {
+            Self::Picture(image) if image.data.len() <= MOST_KEPT => PIXELS.set(image.data),
+            _ => {}
+        }
+    }
+
     /// Reads and decodes it to the channels of `mode`, if it is not decoded yet.
     pub fn decode(&self, mode: ColorMode, limits: &Limits) -> Result<Cow<'_, Image>, Failure> {
         let decoded = |bytes: &[u8]| {
@@ -127,6 +135,21 @@ impl Input {
         let image = self.decode(mode, classifier.limits())?;
         Ok(classifier.preprocess_image(&*image)?)
     }
+}
+
+thread_local! {
+    /// Memory of a picture that is done with: see `transform.rs`.
+    static PIXELS: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
+}
+
+/// Of larger pictures the memory is not kept.
+const MOST_KEPT: usize = 16 << 20;
+
+/// So many bytes with anything in them.
+fn pixels(len: usize) -> Vec<u8> {
+    let mut pixels = PIXELS.take();
+    pixels.resize(len, 0);
+    pixels
 }
 
 /// What was given: one image, or some.
@@ -254,8 +277,10 @@ fn pillow(object: &Bound<'_, PyAny>, mode: ColorMode) -> PyResult<Input> {
         false => object.call_method1("convert", (name,))?,
     };
     let (width, height) = image.getattr("size")?.extract()?;
-    let pixels = image.call_method0("tobytes")?.extract::<PyBackedBytes>()?;
-    Ok(picture(height, width, channels, pixels.to_vec()))
+    let bytes = image.call_method0("tobytes")?.extract::<PyBackedBytes>()?;
+    let mut data = pixels(bytes.len());
+    data.copy_from_slice(&bytes);
+    Ok(picture(height, width, channels, data))
 }
 
 /// An object with the buffer protocol: of one dimension, encoded bytes; of two and three, a picture.
@@ -282,12 +307,9 @@ fn buffer(object: &Bound<'_, PyAny>) -> PyResult<Option<Input>> {
             ))));
         }
     };
-    Ok(Some(picture(
-        height,
-        width,
-        channels,
-        buffer.to_vec(object.py())?,
-    )))
+    let mut data = pixels(buffer.item_count());
+    buffer.copy_to_slice(object.py(), &mut data)?;
+    Ok(Some(picture(height, width, channels, data)))
 }
 
 /// Of an array that is no buffer of bytes.
@@ -300,8 +322,8 @@ fn no_picture(array: &Bound<'_, PyAny>) -> PyErr {
     ))
 }
 
-fn picture(height: u32, width: u32, channels: u8, pixels: Vec<u8>) -> Input {
-    match Image::new(width, height, channels, pixels) {
+fn picture(height: u32, width: u32, channels: u8, data: Vec<u8>) -> Input {
+    match Image::new(width, height, channels, data) {
         Ok(image) => Input::Picture(image),
         Err(error) => Input::Broken(error.to_string()),
     }

@@ -321,9 +321,7 @@ pub fn row<'py>(py: Python<'py>, one: &Prediction) -> PyResult<Bound<'py, PyTupl
 pub fn array<'py>(py: Python<'py>, values: &[f32], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
     let numpy = py.import("numpy")?;
     let memory = PyByteArray::new_with(py, size_of_val(values), |bytes| {
-        let each = bytes.as_chunks_mut::<4>().0.iter_mut();
-        each.zip(values)
-            .for_each(|(bytes, value)| *bytes = value.to_ne_bytes());
+        bytes.copy_from_slice(bytemuck::cast_slice(values));
         Ok(())
     })?;
     let flat = numpy.call_method1("frombuffer", (memory, numpy.getattr("float32")?))?;

@@ -1,5 +1,8 @@
 //! timm's evaluation transform alone: what `resnest_rs.create_transform` is made of.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use pyo3::prelude::*;
 use resnest::Limits;
 
@@ -49,21 +52,42 @@ impl Transform {
     ) -> PyResult<Bound<'py, PyAny>> {
         let mode = self.transform.color_mode();
         let input = Input::of(image, mode)?;
-        let values = py.detach(|| {
-            let image = input.decode(mode, &Limits::default())?;
-            let image = match image.channels == mode.channels() {
-                true => image,
-                false => {
-                    let converted = image.into_owned().into_mode(mode);
-                    std::borrow::Cow::Owned(converted.map_err(resnest::Error::from)?)
-                }
-            };
-            let values = resnest::image::contain(|| self.transform.apply_to(&image));
-            let values = values.map_err(|detail| resnest::Error::Panicked { detail })?;
-            values.map_err(|error| Failure::Of(error.into()))
-        });
-        let values = values.map_err(|f: Failure| f.into_py(py, None, input.name().as_deref()))?;
+        let made = py.detach(|| self.values(&input));
+        let values = made.map_err(|f: Failure| f.into_py(py, None, input.name().as_deref()))?;
+        input.recycle();
         let (c, h, w) = self.transform.shape();
-        array(py, &values, &[c, h, w])
+        let made = array(py, &values, &[c, h, w]);
+        VALUES.set(values);
+        made
+    }
+}
+
+thread_local! {
+    /// Memory for one image's values. A vector of its own would be fresh pages of the system's for every image, which take
+    /// longer than the work.
+    static VALUES: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+impl Transform {
+    fn values(&self, input: &Input) -> Result<Vec<f32>, Failure> {
+        let mode = self.transform.color_mode();
+        let image = input.decode(mode, &Limits::default())?;
+        let image = match image.channels == mode.channels() {
+            true => image,
+            false => {
+                let converted = image.into_owned().into_mode(mode);
+                Cow::Owned(converted.map_err(resnest::Error::from)?)
+            }
+        };
+        let work = || {
+            let crop = self.transform.crop(&image)?;
+            let mut values = VALUES.take();
+            values.resize(self.transform.len(), 0.0);
+            self.transform.normalize_into(&crop, &mut values)?;
+            Ok(values)
+        };
+        let values = resnest::image::contain(work);
+        let values = values.map_err(|detail| resnest::Error::Panicked { detail })?;
+        values.map_err(|error: resnest::image::Error| Failure::Of(error.into()))
     }
 }
