@@ -32,7 +32,8 @@ def read_shards(batch: Any) -> Iterator[pa.Table]:
 def answer(shards: list[str], folder: str, classifier: ArrowClassifier) -> None:
     """Writes the answers for all images of the shards into a folder."""
     # Of every CPU a tenth reads and a tenth writes: a worker on the whole of each would leave none to read for it.
-    cpus = int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
+    # A cluster may have grown since the last chunk, or have no machine but its head's yet.
+    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
     # Some tens of shards a task that reads, where there are so many: handing a task out costs the driver a millisecond.
     paths = ray.data.from_items(shards, override_num_blocks=min(len(shards), 10 * cpus))
     images = paths.map_batches(read_shards, batch_size=1, batch_format="pyarrow", num_cpus=0.1)

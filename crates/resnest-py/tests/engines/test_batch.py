@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from conftest import MODEL, photos
+from .common import MODEL, photos
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install pyarrow")
 np = pytest.importorskip("numpy", reason="numpy is not installed: pip install numpy")

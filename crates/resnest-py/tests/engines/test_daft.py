@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import MODEL, rows_of, run, same
+from .common import MODEL, rows_of, run, same
 
 pytest.importorskip("daft", reason="Daft is not installed: pip install daft==0.7.26 'pyarrow<26'")
 pytestmark = pytest.mark.usefixtures("package")

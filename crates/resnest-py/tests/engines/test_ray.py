@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import MODEL, rows_of, run, same
+from .common import MODEL, rows_of, run, same
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]==2.60.0' aiohttp")
 pytest.importorskip("ray.data")

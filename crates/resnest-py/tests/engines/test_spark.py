@@ -6,7 +6,7 @@ import os
 import sys
 
 import pytest
-from conftest import MODEL, rows_of, run, same
+from .common import MODEL, rows_of, run, same
 
 pyspark = pytest.importorskip("pyspark", reason="Spark is not installed: pip install pyspark==4.3.0 'pandas<3'")
 pytestmark = pytest.mark.usefixtures("package")
