@@ -299,6 +299,10 @@ impl Engine {
     }
 
     /// An iterator over answers.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the options of the Python method"
+    )]
     fn stream(
         &self,
         py: Python<'_>,

@@ -25,6 +25,8 @@ const SIGNALS: Duration = Duration::from_millis(50);
 
 type Batch = Vec<Answered<Input, Answer, Failure>>;
 type Message = Result<Batch, resnest::Error>;
+/// An image, and what became of it.
+type Done = (Input, Result<Answer, Failure>);
 
 /// A run of one job over images that come one by one.
 pub struct Run {
@@ -35,7 +37,7 @@ pub struct Run {
     /// Images that may be on their way.
     window: usize,
     under_way: usize,
-    ready: VecDeque<(Input, Result<Answer, Failure>)>,
+    ready: VecDeque<Done>,
     taken: usize,
     /// What the source of images raised; told after the answers before it.
     raised: Option<PyErr>,
@@ -96,11 +98,7 @@ impl Run {
     ///
     /// # Errors
     /// What `from` raised, after the answers before it; Ctrl-C.
-    pub fn next(
-        &mut self,
-        py: Python<'_>,
-        from: &mut Source<'_>,
-    ) -> PyResult<Option<(Input, Result<Answer, Failure>)>> {
+    pub fn next(&mut self, py: Python<'_>, from: &mut Source<'_>) -> PyResult<Option<Done>> {
         if self.forks != forks() {
             return Err(PyRuntimeError::new_err(
                 "this stream was begun before the process forked, and its threads are in the other process: begin another",
@@ -218,10 +216,7 @@ impl Stream {
 }
 
 impl Running {
-    fn next(
-        &mut self,
-        py: Python<'_>,
-    ) -> PyResult<Option<(usize, Input, Result<Answer, Failure>)>> {
+    fn next(&mut self, py: Python<'_>) -> PyResult<Option<(usize, Done)>> {
         let Some(run) = &mut self.run else {
             return Ok(None);
         };
@@ -238,7 +233,7 @@ impl Running {
                 next?
             }
         };
-        Ok(next.map(|(input, answer)| (run.taken() - 1, input, answer)))
+        Ok(next.map(|done| (run.taken() - 1, done)))
     }
 }
 
@@ -260,7 +255,7 @@ impl Stream {
         };
         let next = running.next(py);
         let ended = match next {
-            Ok(Some((at, input, answer))) => match answer {
+            Ok(Some((at, (input, answer)))) => match answer {
                 Ok(answer) => return one(py, &self.classifier, self.job, answer).map(Some),
                 Err(failure) => {
                     let error = failure.into_py(py, Some(at), input.name().as_deref());
