@@ -136,34 +136,4 @@ mod tests {
         drop(made);
         assert_eq!(Arc::strong_count(&value), 1);
     }
-
-    /// Loops in a fork of a process whose helpers are at work: the child ends in time with the right sum.
-    #[cfg(all(unix, not(miri)))]
-    #[test]
-    fn a_fork_has_helpers_of_its_own() {
-        use crate::threads::{oversubscribe, parallel_map, with_threads};
-        oversubscribe();
-        let sum = || with_threads(4, || parallel_map(100, |i| i).into_iter().sum::<usize>());
-        assert_eq!(sum(), 4950);
-        // SAFETY: the child calls the kernels and `_exit` only.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let right = forks() > 0 && (0..100).all(|_| sum() == 4950);
-            // SAFETY: ends the process without running anything of the test harness.
-            unsafe { libc::_exit(if right { 7 } else { 1 }) };
-        }
-        assert!(child > 0);
-        let mut status = 0;
-        for _ in 0..3000 {
-            // SAFETY: the child is ours, and `status` a number.
-            if unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child {
-                assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7);
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        // SAFETY: the child is ours.
-        unsafe { libc::kill(child, libc::SIGKILL) };
-        panic!("the fork hangs");
-    }
 }

@@ -1,5 +1,7 @@
 //! The pool: every task once, limits kept, panics contained.
 
+#[cfg(all(unix, not(miri)))]
+use super::fork::forks;
 use super::job::lock;
 use super::limit::{current_threads, limit, with_threads};
 use super::parallel::{parallel_for, parallel_map};
@@ -243,4 +245,34 @@ fn recording_ends_with_its_function_by_panic_too() {
     let ((), loops) = record_loops(|| parallel_for(3, 0, &|_| ()));
     assert_eq!(loops.len(), 1);
     assert_eq!(loops[0].tasks.len(), 3);
+}
+
+/// Loops in a fork of a process whose helpers are at work: the child ends in time with the right sum.
+#[cfg(all(unix, not(miri)))]
+#[allow(unsafe_code, reason = "the system's fork, wait and kill")]
+#[test]
+fn a_fork_has_helpers_of_its_own() {
+    oversubscribe();
+    let sum = || with_threads(4, || parallel_map(100, |i| i).into_iter().sum::<usize>());
+    assert_eq!(sum(), 4950);
+    // SAFETY: the child calls the kernels and `_exit` only.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let right = forks() > 0 && (0..100).all(|_| sum() == 4950);
+        // SAFETY: ends the process without running anything of the test harness.
+        unsafe { libc::_exit(if right { 7 } else { 1 }) };
+    }
+    assert!(child > 0);
+    let mut status = 0;
+    for _ in 0..3000 {
+        // SAFETY: the child is ours, and `status` a number.
+        if unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child {
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7);
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // SAFETY: the child is ours.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    panic!("the fork hangs");
 }
