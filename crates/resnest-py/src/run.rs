@@ -155,9 +155,11 @@ impl Run {
                 let batches = batches.lock().unwrap_or_else(PoisonError::into_inner);
                 batches.recv_timeout(SIGNALS)
             });
+            // Not after a timeout alone: batches may come faster than that, and one call may have a million images.
+            py.check_signals()?;
             match waited {
                 Ok(message) => return Ok(message),
-                Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(PyRuntimeError::new_err(
                         "the stream's thread ended without an answer: please report this",
