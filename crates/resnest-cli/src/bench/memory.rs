@@ -49,8 +49,12 @@ mod tests {
         drop(held);
         let after = peak_rss_bytes().unwrap();
         assert!(after >= before + (64 << 20), "{before} to {after}");
+        // What the parent held counts too, so only the unit can be told: bytes, not kilobytes, not 1024 times too many.
         let other = resource_usage().unwrap();
-        assert!(other.abs_diff(after) < after / 4, "{other} is not {after}");
+        assert!(
+            other >= after - after / 4 && other / 256 < after,
+            "{other} for {after}"
+        );
     }
 
     #[test]
