@@ -17,13 +17,30 @@ pub(crate) fn normalise(image: &Image, mean: &[f64], std: &[f64], out: &mut [f32
         return Err(Error::OutputLength { expected, actual });
     }
     let channels = usize::from(image.channels);
-    let plane = expected / channels;
-    for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-        let constant = |values: &[f64]| values.get(channel).copied().unwrap_or_default();
-        let table = table(constant(mean), constant(std));
-        let samples = image.data.iter().skip(channel).step_by(channels);
-        for (value, &sample) in out.iter_mut().zip(samples) {
-            *value = table[usize::from(sample)];
+    let tables: Vec<[f32; 256]> = mean.iter().zip(std).map(|(&m, &s)| table(m, s)).collect();
+    match (&tables[..], channels) {
+        ([red, green, blue], 3) => {
+            // All three in one walk over the pixels: a walk for each takes three times as long.
+            let (reds, rest) = out.split_at_mut(expected / 3);
+            let (greens, blues) = rest.split_at_mut(expected / 3);
+            let planes = reds.iter_mut().zip(greens).zip(blues);
+            for (pixel, ((r, g), b)) in image.data.chunks_exact(3).zip(planes) {
+                *r = red[usize::from(pixel[0])];
+                *g = green[usize::from(pixel[1])];
+                *b = blue[usize::from(pixel[2])];
+            }
+        }
+        ([only], 1) => {
+            for (value, &sample) in out.iter_mut().zip(&image.data) {
+                *value = only[usize::from(sample)];
+            }
+        }
+        _ => {
+            let detail = format!("{} values for {channels} channels", tables.len());
+            return Err(Error::BadTransform {
+                option: "mean",
+                detail,
+            });
         }
     }
     Ok(())

@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyTuple};
+use pyo3::types::PyTuple;
 use resnest::image::ColorMode;
 use resnest::model::forks;
 use resnest::{Answered, Classifier, Prediction};
@@ -317,10 +318,10 @@ pub fn row<'py>(py: Python<'py>, one: &Prediction) -> PyResult<Bound<'py, PyTupl
 /// `ImportError` without numpy.
 pub fn array<'py>(py: Python<'py>, values: &[f32], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
     let numpy = py.import("numpy")?;
-    let memory = PyByteArray::new_with(py, size_of_val(values), |bytes| {
-        bytes.copy_from_slice(bytemuck::cast_slice(values));
-        Ok(())
-    })?;
-    let flat = numpy.call_method1("frombuffer", (memory, numpy.getattr("float32")?))?;
-    flat.call_method1("reshape", (PyTuple::new(py, shape)?,))
+    let made = numpy.call_method1(
+        "empty",
+        (PyTuple::new(py, shape)?, numpy.getattr("float32")?),
+    )?;
+    PyBuffer::get(&made)?.copy_from_slice(py, values)?;
+    Ok(made)
 }

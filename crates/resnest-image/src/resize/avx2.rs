@@ -6,14 +6,14 @@
 
 use std::arch::x86_64::*;
 
-use super::filter::{PRECISION_BITS, Taps};
+use super::filter::{PRECISION_BITS, TapTable};
 
 /// Low bits of a split weight.
 const LOW_BITS: i32 = 11;
 
 /// Taps that one step of the RGB row pass takes, and the bytes that it reads for them.
-const RGB_TAPS: usize = 8;
-const RGB_READ: usize = 28;
+const RGB_TAPS: usize = 4;
+const RGB_READ: usize = 16;
 
 /// Taps that one step of the luma row pass takes; it reads as many bytes.
 const LUMA_TAPS: usize = 16;
@@ -21,8 +21,9 @@ const LUMA_TAPS: usize = 16;
 /// Columns (bytes) that one step of the column pass makes.
 const COLUMNS: usize = 16;
 
-/// Rows that share one load of the weights.
-const ROWS: usize = 4;
+/// Pairs of rows that share one load of the weights; a vector holds a pair.
+const PAIRS: usize = 2;
+const ROWS: usize = 2 * PAIRS;
 
 /// Proof that the CPU runs AVX2.
 #[derive(Debug, Clone, Copy)]
@@ -40,33 +41,33 @@ fn split(weight: i32) -> (i16, i16) {
 struct Packed {
     /// Byte in the row at which the first tap lies.
     offset: usize,
-    /// First group of 16-lane vectors, and how many groups.
+    /// First group of vectors, and how many groups.
     start: usize,
     groups: usize,
 }
 
-/// All weights of a row: groups of `PER_GROUP` vectors of 16 lanes.
-struct PackedRow<const PER_GROUP: usize> {
+/// All weights of a row: groups of `PER_GROUP` vectors of `LANES` lanes.
+struct PackedRow<const LANES: usize, const PER_GROUP: usize> {
     pixels: Vec<Packed>,
-    vectors: Vec<[[i16; 16]; PER_GROUP]>,
+    vectors: Vec<[[i16; LANES]; PER_GROUP]>,
     /// Bytes of a row that are read, counted from its start; more than the row has, near its end.
     reads: usize,
 }
 
-impl<const PER_GROUP: usize> PackedRow<PER_GROUP> {
+impl<const LANES: usize, const PER_GROUP: usize> PackedRow<LANES, PER_GROUP> {
     /// `arrange` turns the weights of one group of `size` taps into vectors.
     fn new(
-        taps: &[Taps],
+        taps: &TapTable,
         origin: usize,
         (channels, size, read): (usize, usize, usize),
-        arrange: impl Fn(&[i32]) -> [[i16; 16]; PER_GROUP],
+        arrange: impl Fn(&[i32]) -> [[i16; LANES]; PER_GROUP],
     ) -> Self {
         let mut row = Self {
             pixels: Vec::with_capacity(taps.len()),
             vectors: Vec::new(),
             reads: 0,
         };
-        for taps in taps {
+        for taps in taps.iter() {
             let offset = taps.first.saturating_sub(origin) * channels;
             let start = row.vectors.len();
             row.vectors.extend(taps.weights.chunks(size).map(&arrange));
@@ -94,15 +95,15 @@ impl<const PER_GROUP: usize> PackedRow<PER_GROUP> {
     }
 }
 
-/// Lanes of [`Avx2::rgb_rows`]: a 128-bit half holds 4 taps, as the pairs
-/// `R0R1 G0G1 B0B1 --` in the first vector and `R2R3 G2G3 B2B3 --` in the second.
-fn arrange_rgb(weights: &[i32]) -> [[i16; 16]; 4] {
-    let mut vectors = [[0; 16]; 4];
+/// Lanes of [`rgb_rows`]: `R0R1 G0G1 B0B1 --` in the first vector and `R2R3 G2G3 B2B3 --` in the second,
+/// of the high parts and then of the low ones.
+fn arrange_rgb(weights: &[i32]) -> [[i16; 8]; 4] {
+    let mut vectors = [[0; 8]; 4];
     for (tap, &weight) in weights.iter().enumerate() {
         let (high, low) = split(weight);
-        let (half, pair, odd) = (tap / 4, tap / 2 % 2, tap % 2);
+        let (pair, odd) = (tap / 2, tap % 2);
         for channel in 0..3 {
-            let lane = half * 8 + channel * 2 + odd;
+            let lane = channel * 2 + odd;
             vectors[pair][lane] = high;
             vectors[pair + 2][lane] = low;
         }
@@ -131,23 +132,16 @@ impl Avx2 {
         source: &[u8],
         stride: usize,
         origin: usize,
-        taps: &[Taps],
+        taps: &TapTable,
         out: &mut [u8],
     ) -> usize {
         let packed = PackedRow::new(taps, origin, (3, RGB_TAPS, RGB_READ), arrange_rgb);
-        let out_stride = taps.len() * 3;
-        let rows = packed.safe_rows(source, stride, out.len() / out_stride);
-        let mut blocks = out[..rows * out_stride].chunks_exact_mut(ROWS * out_stride);
-        let mut row = 0;
-        for block in &mut blocks {
+        let rows = packed.safe_rows(source, stride, out.len() / (taps.len() * 3));
+        for first in (0..rows).step_by(ROWS) {
+            // The last rows again where fewer are left.
+            let block = std::array::from_fn(|row| (first + row).min(rows - 1));
             // SAFETY: `self` proves AVX2; the rows are within `safe_rows`.
-            unsafe { rgb_rows::<ROWS>(&source[row * stride..], stride, &packed, block) };
-            row += ROWS;
-        }
-        for block in blocks.into_remainder().chunks_exact_mut(out_stride) {
-            // SAFETY: as above.
-            unsafe { rgb_rows::<1>(&source[row * stride..], stride, &packed, block) };
-            row += 1;
+            unsafe { rgb_rows(source, stride, block, &packed, out) };
         }
         rows
     }
@@ -158,7 +152,7 @@ impl Avx2 {
         source: &[u8],
         stride: usize,
         origin: usize,
-        taps: &[Taps],
+        taps: &TapTable,
         out: &mut [u8],
     ) -> usize {
         let packed = PackedRow::new(taps, origin, (1, LUMA_TAPS, LUMA_TAPS), arrange_luma);
@@ -200,15 +194,16 @@ fn pack_pair(pair: &[i32]) -> (i32, i32) {
     (join(high0, high1), join(low0, low1))
 }
 
-/// `R` rows at once, so that each load of weights serves `R` rows.
+/// Some rows at once, so that each load of weights serves them all.
 ///
 /// # Safety
 /// The CPU has AVX2. For each of the rows, `row * stride + packed.reads <= source.len()`.
 #[target_feature(enable = "avx2")]
-unsafe fn rgb_rows<const R: usize>(
+unsafe fn rgb_rows(
     source: &[u8],
     stride: usize,
-    packed: &PackedRow<4>,
+    rows: [usize; ROWS],
+    packed: &PackedRow<8, 4>,
     out: &mut [u8],
 ) {
     const NONE: i8 = -128;
@@ -221,41 +216,57 @@ unsafe fn rgb_rows<const R: usize>(
     ));
     let out_stride = packed.pixels.len() * 3;
     for (x, pixel) in packed.pixels.iter().enumerate() {
-        let mut high = [_mm256_setzero_si256(); R];
-        let mut low = [_mm256_setzero_si256(); R];
+        let mut high = [_mm256_setzero_si256(); PAIRS];
+        let mut low = [_mm256_setzero_si256(); PAIRS];
         let groups = &packed.vectors[pixel.start..pixel.start + pixel.groups];
         for (group, weights) in groups.iter().enumerate() {
-            // SAFETY: each array is 32 bytes.
-            let [high0, high1, low0, low1] = unsafe { load_weights(weights) };
-            for row in 0..R {
-                let at = row * stride + pixel.offset + group * RGB_TAPS * 3;
-                // SAFETY: the caller's bound covers `at + RGB_READ`; the second load ends there.
+            let [high0, high1, low0, low1] = load_pair(weights);
+            let at = pixel.offset + group * RGB_TAPS * 3;
+            for pair in 0..PAIRS {
+                // SAFETY: the caller's bound covers `at + RGB_READ` of each row.
                 let samples = unsafe {
-                    let start = source.as_ptr().add(at);
-                    _mm256_inserti128_si256::<1>(
-                        _mm256_castsi128_si256(_mm_loadu_si128(start.cast())),
-                        _mm_loadu_si128(start.add(12).cast()),
-                    )
+                    let load =
+                        |row: usize| _mm_loadu_si128(source.as_ptr().add(row * stride + at).cast());
+                    _mm256_set_m128i(load(rows[2 * pair + 1]), load(rows[2 * pair]))
                 };
                 let even = _mm256_shuffle_epi8(samples, first_pairs);
                 let odd = _mm256_shuffle_epi8(samples, second_pairs);
-                high[row] = _mm256_add_epi32(high[row], _mm256_madd_epi16(even, high0));
-                high[row] = _mm256_add_epi32(high[row], _mm256_madd_epi16(odd, high1));
-                low[row] = _mm256_add_epi32(low[row], _mm256_madd_epi16(even, low0));
-                low[row] = _mm256_add_epi32(low[row], _mm256_madd_epi16(odd, low1));
+                high[pair] = _mm256_add_epi32(high[pair], _mm256_madd_epi16(even, high0));
+                high[pair] = _mm256_add_epi32(high[pair], _mm256_madd_epi16(odd, high1));
+                low[pair] = _mm256_add_epi32(low[pair], _mm256_madd_epi16(even, low0));
+                low[pair] = _mm256_add_epi32(low[pair], _mm256_madd_epi16(odd, low1));
             }
         }
-        for row in 0..R {
-            let sum = join(high[row], low[row]);
-            let sum = _mm_add_epi32(
-                _mm256_castsi256_si128(sum),
-                _mm256_extracti128_si256::<1>(sum),
-            );
-            let bytes = round(sum).to_le_bytes();
-            let at = row * out_stride + x * 3;
-            out[at..at + 3].copy_from_slice(&bytes[..3]);
+        // Each half has the pixel of one row of the first pair, and of one of the second.
+        let sums = [join(high[0], low[0]), join(high[1], low[1])];
+        let bytes = round(sums);
+        let halves = [
+            _mm256_castsi256_si128(bytes),
+            _mm256_extracti128_si256::<1>(bytes),
+        ];
+        for (row, half) in halves.into_iter().enumerate() {
+            let both = _mm_cvtsi128_si64(half).to_le_bytes();
+            for pair in 0..PAIRS {
+                let at = rows[2 * pair + row] * out_stride + x * 3;
+                let pixel = &both[4 * pair..4 * pair + 4];
+                // The fourth byte is the next pixel's, which comes after.
+                match x + 1 < packed.pixels.len() {
+                    true => out[at..at + 4].copy_from_slice(pixel),
+                    false => out[at..at + 3].copy_from_slice(&pixel[..3]),
+                }
+            }
         }
     }
+}
+
+/// Each vector in both halves of a wider one.
+#[target_feature(enable = "avx2")]
+fn load_pair<const N: usize>(weights: &[[i16; 8]; N]) -> [__m256i; N] {
+    weights.each_ref().map(|lanes| {
+        // SAFETY: an array of 8 i16 is the 16 bytes of the load, which needs no alignment.
+        let vector = unsafe { _mm_loadu_si128(lanes.as_ptr().cast()) };
+        _mm256_broadcastsi128_si256(vector)
+    })
 }
 
 /// # Safety
@@ -274,20 +285,22 @@ fn join(high: __m256i, low: __m256i) -> __m256i {
     _mm256_add_epi32(_mm256_slli_epi32::<LOW_BITS>(high), low)
 }
 
-/// Four sums to four clamped bytes.
+/// Sums to clamped bytes. In each half: four of the first vector's, four of the second's, both again.
 #[target_feature(enable = "avx2")]
-fn round(sum: __m128i) -> i32 {
-    let sum = _mm_add_epi32(sum, _mm_set1_epi32(1 << (PRECISION_BITS - 1)));
-    let value = _mm_srai_epi32::<{ PRECISION_BITS as i32 }>(sum);
-    // The shifted sum has 10 bits, so saturation to i16 changes nothing and to u8 is the clamp.
-    let words = _mm_packs_epi32(value, value);
-    _mm_cvtsi128_si32(_mm_packus_epi16(words, words))
+fn round(sums: [__m256i; 2]) -> __m256i {
+    let [first, second] = sums.map(|sum| {
+        let sum = _mm256_add_epi32(sum, _mm256_set1_epi32(1 << (PRECISION_BITS - 1)));
+        _mm256_srai_epi32::<{ PRECISION_BITS as i32 }>(sum)
+    });
+    // The shifted sums have 10 bits, so saturation to i16 changes nothing and to u8 is the clamp.
+    let words = _mm256_packs_epi32(first, second);
+    _mm256_packus_epi16(words, words)
 }
 
 /// # Safety
 /// The CPU has AVX2, and `packed.reads <= source.len()`.
 #[target_feature(enable = "avx2")]
-unsafe fn luma_row(source: &[u8], packed: &PackedRow<2>, out: &mut [u8]) {
+unsafe fn luma_row(source: &[u8], packed: &PackedRow<16, 2>, out: &mut [u8]) {
     for (value, pixel) in out.iter_mut().zip(&packed.pixels) {
         let mut high = _mm256_setzero_si256();
         let mut low = _mm256_setzero_si256();
@@ -303,13 +316,11 @@ unsafe fn luma_row(source: &[u8], packed: &PackedRow<2>, out: &mut [u8]) {
             low = _mm256_add_epi32(low, _mm256_madd_epi16(samples, low_weights));
         }
         let sum = join(high, low);
-        let sum = _mm_add_epi32(
-            _mm256_castsi256_si128(sum),
-            _mm256_extracti128_si256::<1>(sum),
-        );
-        let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b01_00_11_10>(sum));
-        let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b10_11_00_01>(sum));
-        *value = round(sum) as u8;
+        // Each half's four sums into one, then the halves.
+        let sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32::<0b01_00_11_10>(sum));
+        let sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32::<0b10_11_00_01>(sum));
+        let sum = _mm256_add_epi32(sum, _mm256_permute2x128_si256::<1>(sum, sum));
+        *value = _mm256_cvtsi256_si32(round([sum, sum])) as u8;
     }
 }
 
@@ -346,15 +357,9 @@ unsafe fn column_block(
             low[half] = _mm256_add_epi32(low[half], _mm256_madd_epi16(samples, low_weights));
         }
     }
-    for half in 0..2 {
-        let sum = join(high[half], low[half]);
-        let sums = [
-            _mm256_castsi256_si128(sum),
-            _mm256_extracti128_si256::<1>(sum),
-        ];
-        for (quarter, sum) in sums.into_iter().enumerate() {
-            let at = half * 8 + quarter * 4;
-            out[at..at + 4].copy_from_slice(&round(sum).to_le_bytes());
-        }
-    }
+    let bytes = round([join(high[0], low[0]), join(high[1], low[1])]);
+    // Columns 0 to 3 and 8 to 11 are in the first half, 4 to 7 and 12 to 15 in the second.
+    let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
+    // SAFETY: `out` is 16 bytes.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes)) };
 }

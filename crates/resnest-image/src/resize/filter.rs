@@ -71,15 +71,43 @@ fn lanczos(x: f64) -> f64 {
     }
 }
 
-/// The weights of one output position.
+/// The weights of one output position, in units of 2^-[`PRECISION_BITS`].
 ///
 /// Invariant: `first + weights.len() <= input size`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Taps {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taps<'a> {
     /// First source position.
     pub first: usize,
-    /// Weights in units of 2^-[`PRECISION_BITS`].
-    pub weights: Vec<i32>,
+    pub weights: &'a [i32],
+}
+
+/// The weights of some output positions, one after the other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TapTable {
+    /// For each output position its first source position, and where its weights end.
+    positions: Vec<(usize, usize)>,
+    weights: Vec<i32>,
+}
+
+impl TapTable {
+    /// How many output positions.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Taps<'_>> {
+        let mut start = 0;
+        self.positions.iter().map(move |&(first, end)| {
+            let weights = &self.weights[start..end];
+            start = end;
+            Taps { first, weights }
+        })
+    }
+
+    fn push(&mut self, first: usize, weights: impl IntoIterator<Item = i32>) {
+        self.weights.extend(weights);
+        self.positions.push((first, self.weights.len()));
+    }
 }
 
 /// Weights along one axis for the output positions of `window` (of `0..out_size`).
@@ -88,7 +116,7 @@ pub(crate) fn taps(
     in_size: u32,
     out_size: u32,
     window: Range<u32>,
-) -> Vec<Taps> {
+) -> TapTable {
     let Some((shape, support)) = kernel(filter) else {
         return nearest(in_size, out_size, window);
     };
@@ -97,25 +125,23 @@ pub(crate) fn taps(
     let filter_scale = scale.max(1.0);
     let support = support * filter_scale;
     let inverse = 1.0 / filter_scale;
-    let position = |x: u32| {
+    let mut table = TapTable::default();
+    let mut weights: Vec<f64> = Vec::new();
+    for x in window {
         let center = (f64::from(x) + 0.5) * scale;
         let first = (center - support + 0.5).max(0.0) as usize;
         let end = ((center + support + 0.5) as usize)
             .min(in_size as usize)
             .max(first);
-        let mut weights: Vec<f64> = (first..end)
-            .map(|tap| shape((tap as f64 - center + 0.5) * inverse))
-            .collect();
+        weights.clear();
+        weights.extend((first..end).map(|tap| shape((tap as f64 - center + 0.5) * inverse)));
         let sum: f64 = weights.iter().fold(0.0, |sum, w| sum + w);
         if sum != 0.0 {
             weights.iter_mut().for_each(|w| *w /= sum);
         }
-        Taps {
-            first,
-            weights: weights.into_iter().map(quantise).collect(),
-        }
-    };
-    window.map(position).collect()
+        table.push(first, weights.iter().map(|&weight| quantise(weight)));
+    }
+    table
 }
 
 fn quantise(weight: f64) -> i32 {
@@ -126,21 +152,17 @@ fn quantise(weight: f64) -> i32 {
 /// Nearest as one tap of weight 1, so that it runs through the same passes.
 ///
 /// Pillow steps the source position by repeated addition; its rounding is part of the result.
-fn nearest(in_size: u32, out_size: u32, window: Range<u32>) -> Vec<Taps> {
+fn nearest(in_size: u32, out_size: u32, window: Range<u32>) -> TapTable {
     let step = f64::from(in_size as f32) / f64::from(out_size);
     let mut position = step * 0.5;
-    let mut taps = Vec::with_capacity(window.len());
+    let mut table = TapTable::default();
     for x in 0..window.end {
         if x >= window.start {
             // A position past the edge is left black there: no taps.
-            let weights =
-                vec![1 << PRECISION_BITS; usize::from((position as u64) < u64::from(in_size))];
-            taps.push(Taps {
-                first: position as usize,
-                weights,
-            });
+            let inside = (position as u64) < u64::from(in_size);
+            table.push(position as usize, inside.then_some(1 << PRECISION_BITS));
         }
         position += step;
     }
-    taps
+    table
 }

@@ -15,7 +15,7 @@ mod tests;
 
 use std::ops::Range;
 
-pub(crate) use filter::Taps;
+pub(crate) use filter::TapTable;
 
 use crate::memory::{filled, reserved};
 use crate::{Interpolation, PassOrder, Result};
@@ -61,9 +61,9 @@ impl Rect {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Per output column of the window; `None` when the width does not change.
-    columns: Option<Vec<Taps>>,
+    columns: Option<TapTable>,
     /// Per output row of the window; `None` when the height does not change.
-    rows: Option<Vec<Taps>>,
+    rows: Option<TapTable>,
     vertical_first: bool,
     window: Rect,
     /// The part of the source that the window depends on.
@@ -84,8 +84,8 @@ impl Plan {
         };
         let columns = axis(input.0, output.0, window.columns());
         let rows = axis(input.1, output.1, window.rows());
-        let (x, width) = reach(columns.as_deref(), window.columns());
-        let (y, height) = reach(rows.as_deref(), window.rows());
+        let (x, width) = reach(columns.as_ref(), window.columns());
+        let (y, height) = reach(rows.as_ref(), window.rows());
         let vertical_first = vertical_first(order, input, output);
         Self {
             columns,
@@ -194,7 +194,7 @@ impl Passes {
     }
 
     /// Resamples each of `rows` (source coordinates) to `taps.len()` pixels.
-    fn horizontal(&self, image: &Strip, taps: &[Taps], rows: Range<u32>) -> Result<Vec<u8>> {
+    fn horizontal(&self, image: &Strip, taps: &TapTable, rows: Range<u32>) -> Result<Vec<u8>> {
         let channels = self.channels;
         let stride = image.stride(channels);
         let source = image.rows_from(rows.start, channels);
@@ -212,7 +212,7 @@ impl Passes {
     }
 
     /// Resamples the columns of `columns` (source coordinates) to `taps.len()` rows.
-    fn vertical(&self, image: &Strip, taps: &[Taps], columns: Range<u32>) -> Result<Vec<u8>> {
+    fn vertical(&self, image: &Strip, taps: &TapTable, columns: Range<u32>) -> Result<Vec<u8>> {
         let channels = self.channels;
         let stride = image.stride(channels);
         let offset = (columns.start - image.area.x) as usize * channels;
@@ -224,9 +224,9 @@ impl Passes {
                 .data
                 .get(first * stride + offset..)
                 .unwrap_or_default();
-            let done = self.vertical_simd(source, stride, &taps.weights, out);
+            let done = self.vertical_simd(source, stride, taps.weights, out);
             let rest = source.get(done..).unwrap_or_default();
-            portable::vertical(rest, stride, &taps.weights, &mut out[done..]);
+            portable::vertical(rest, stride, taps.weights, &mut out[done..]);
         }
         Ok(out)
     }
@@ -238,7 +238,7 @@ impl Passes {
         source: &[u8],
         stride: usize,
         origin: usize,
-        taps: &[Taps],
+        taps: &TapTable,
         out: &mut [u8],
     ) -> usize {
         match &self.avx2 {
@@ -265,7 +265,7 @@ impl Passes {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn horizontal_simd(&self, _: &[u8], _: usize, _: usize, _: &[Taps], _: &mut [u8]) -> usize {
+    fn horizontal_simd(&self, _: &[u8], _: usize, _: usize, _: &TapTable, _: &mut [u8]) -> usize {
         0
     }
 
@@ -287,7 +287,7 @@ fn vertical_first(order: PassOrder, input: (u32, u32), output: (u32, u32)) -> bo
 }
 
 /// First source position and count that a window along one axis depends on.
-fn reach(taps: Option<&[Taps]>, window: Range<u32>) -> (u32, u32) {
+fn reach(taps: Option<&TapTable>, window: Range<u32>) -> (u32, u32) {
     let Some(taps) = taps else {
         return (window.start, window.end - window.start);
     };

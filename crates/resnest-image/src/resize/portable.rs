@@ -1,6 +1,6 @@
 //! Pillow's two passes as plain loops: the specification that the SIMD passes are tested against.
 
-use super::filter::{PRECISION_BITS, Taps};
+use super::filter::{PRECISION_BITS, TapTable};
 
 /// Half of the last place, added before the shift.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
@@ -18,14 +18,14 @@ pub(super) fn horizontal(
     row: &[u8],
     channels: usize,
     origin: usize,
-    taps: &[Taps],
+    taps: &TapTable,
     out: &mut [u8],
 ) {
-    for (pixel, taps) in out.chunks_exact_mut(channels).zip(taps) {
+    for (pixel, taps) in out.chunks_exact_mut(channels).zip(taps.iter()) {
         let first = taps.first.saturating_sub(origin) * channels;
         for (channel, value) in pixel.iter_mut().enumerate() {
             let samples = row.iter().skip(first + channel).step_by(channels);
-            *value = weigh(samples, &taps.weights);
+            *value = weigh(samples, taps.weights);
         }
     }
 }
