@@ -16,7 +16,8 @@ export PATH="$tools/bin:$PATH"
 python3 deploy/licences.py "$target" resnest-py > crates/resnest-py/python/resnest_rs/THIRD-PARTY.txt
 trap 'rm -f crates/resnest-py/python/resnest_rs/THIRD-PARTY.txt' EXIT
 rm -f "$dist"/resnest_rs-*.whl
-(cd crates/resnest-py && maturin build --release --locked --zig --target "$target" --compatibility manylinux_2_28 --out "$dist")
+(cd crates/resnest-py && maturin build --release --locked --zig --target "$target" --compatibility manylinux_2_28 \
+    --compression-level 9 --out "$dist")
 twine check --strict "$dist"/resnest_rs-*.whl
 auditwheel show "$dist"/resnest_rs-*.whl
 ls -l "$dist"/resnest_rs-*.whl
