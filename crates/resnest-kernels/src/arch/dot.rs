@@ -64,6 +64,26 @@ pub(crate) trait Dot: Copy {
     /// # Safety
     /// The CPU has the instruction set; `p` is valid for writing `n` values of a word's parts.
     unsafe fn store_rounded(values: Self::V, p: *mut u8, n: usize, rounding: Rounding);
+
+    /// Writes the first `cols` of a row's values as [`RoundFn`] rounds them: all registers but the last are full.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `p` is valid for writing `cols` values of a word's parts.
+    #[inline(always)]
+    unsafe fn store_row<const N: usize>(
+        row: &[Self::V; N],
+        p: *mut u8,
+        cols: usize,
+        rounding: Rounding,
+    ) {
+        let size = size_of::<u32>() / Self::VALUES;
+        for (n, values) in row.iter().enumerate() {
+            let first = n * Self::V::LANES;
+            let count = Self::V::LANES.min(cols - first);
+            // SAFETY: registers before the last are full, the last writes what is left of `cols`.
+            unsafe { Self::store_rounded(*values, p.add(first * size), count, rounding) };
+        }
+    }
 }
 
 /// Products of bf16.

@@ -183,7 +183,9 @@ fn dots(kind: IsaKind) -> Vec<Dots> {
             int8: &avx2::vnni::KERNELS,
             ..best
         }),
-        IsaKind::Avx512 if is_x86_feature_detected!("avx512vnni") => {
+        IsaKind::Avx512
+            if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") =>
+        {
             let int8 = &avx512::vnni::KERNELS;
             choices.push(Dots { int8, ..best });
             if is_x86_feature_detected!("avx512bf16") {

@@ -108,7 +108,7 @@ pub enum ConvOutput<'a> {
     AddTo(&'a mut [f32]),
     /// A new map of words, rounded as the convolution of this format reads them: the same values as if it rounded them
     /// itself, of a half or a quarter of the memory. Only where
-    /// [`PackedConv::rounds_for`](super::PackedConv::rounds_for) it, and without a residual.
+    /// [`PackedConv::rounds_for`](super::PackedConv::rounds_for) it, and without a residual or sums.
     For(WordFormat),
 }
 

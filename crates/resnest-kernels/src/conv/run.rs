@@ -136,8 +136,8 @@ impl PackedConv {
                 if !self.writes_words(format) {
                     return Err(Error::spec("output", NO_WORDS));
                 }
-                if epilogue.residual.is_some() {
-                    return Err(Error::spec("residual", "there is none to words"));
+                if epilogue.residual.is_some() || epilogue.sums.is_some() {
+                    return Err(Error::spec("output", "words have no residual and no sums"));
                 }
                 g.out_pixel = format.pixel_words();
                 let rounding = Some(format.rounding);

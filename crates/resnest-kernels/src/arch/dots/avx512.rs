@@ -118,6 +118,33 @@ impl Dot for Vnni {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn store_row<const N: usize>(
+        row: &[F32x16; N],
+        p: *mut u8,
+        cols: usize,
+        rounding: Rounding,
+    ) {
+        const LANES: usize = F32x16::LANES;
+        // SAFETY: see the impl; of what is stored at once all lanes are among the `cols`.
+        unsafe {
+            let mut first = 0;
+            if N == 4 && cols == 4 * LANES {
+                let bytes = quantise_four([row[0].0, row[1].0, row[2].0, row[3].0], rounding);
+                _mm512_storeu_si512(p.cast(), bytes);
+                first = 4;
+            } else if N >= 2 && cols >= 2 * LANES {
+                let bytes = quantise_two([row[0].0, row[1].0], rounding);
+                _mm256_storeu_si256(p.cast(), bytes);
+                first = 2;
+            }
+            for (n, values) in row.iter().enumerate().skip(first) {
+                let at = n * LANES;
+                Self::store_rounded(*values, p.add(at), LANES.min(cols - at), rounding);
+            }
+        }
+    }
 }
 
 /// The first `n` of 16 lanes.
@@ -153,6 +180,20 @@ unsafe fn round_to_bf16(x: *const f32, values: usize, words: *mut u32, _: Roundi
     }
 }
 
+/// Sixteen values in steps. Of NaN and of what is less than -2^31 it makes the least integer, of more than 65536 that.
+///
+/// # Safety
+/// The CPU has AVX-512F.
+#[inline(always)]
+unsafe fn steps(x: __m512, rounding: Rounding) -> __m512i {
+    // SAFETY: the caller grants the instruction set.
+    unsafe {
+        let steps = _mm512_mul_ps(x, _mm512_set1_ps(rounding.inverse));
+        // Of a NaN and anything this gives the second operand: NaN stays.
+        _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(65536.0), steps))
+    }
+}
+
 /// Sixteen values as [`quantised`](crate::arch::dot::quantised) gives them.
 ///
 /// # Safety
@@ -161,25 +202,70 @@ unsafe fn round_to_bf16(x: *const f32, values: usize, words: *mut u32, _: Roundi
 unsafe fn quantise(x: __m512, rounding: Rounding) -> __m128i {
     // SAFETY: the caller grants the instruction set.
     unsafe {
-        let (least, most) = (_mm512_set1_ps(-65536.0), _mm512_set1_ps(65536.0));
-        let steps = _mm512_mul_ps(x, _mm512_set1_ps(rounding.inverse));
-        // Of a NaN and anything these give the second operand: NaN stays, and becomes the least integer.
-        let steps = _mm512_min_ps(most, _mm512_max_ps(least, steps));
         let zero_point = _mm512_set1_epi32(rounding.zero_point as i32);
-        let q = _mm512_add_epi32(_mm512_cvtps_epi32(steps), zero_point);
+        let q = _mm512_add_epi32(steps(x, rounding), zero_point);
         _mm512_cvtusepi32_epi8(_mm512_max_epi32(q, _mm512_setzero_si512()))
+    }
+}
+
+/// Twice sixteen as 16-bit numbers, in which what is beyond 0 to 255 stays so. Each quarter has four of the first, then
+/// four of the second.
+///
+/// # Safety
+/// The CPU has AVX-512F and AVX-512BW.
+#[inline(always)]
+unsafe fn narrowed(a: __m512, b: __m512, rounding: Rounding) -> __m512i {
+    // SAFETY: the caller grants the instruction set.
+    unsafe {
+        let both = _mm512_packs_epi32(steps(a, rounding), steps(b, rounding));
+        _mm512_adds_epi16(both, _mm512_set1_epi16(rounding.zero_point as i16))
+    }
+}
+
+/// Thirty-two values as [`quantise`] gives them.
+///
+/// # Safety
+/// As for [`narrowed`].
+#[inline(always)]
+unsafe fn quantise_two([a, b]: [__m512; 2], rounding: Rounding) -> __m256i {
+    // SAFETY: the caller grants the instruction set.
+    unsafe {
+        let both = narrowed(a, b, rounding);
+        let bytes = _mm512_packus_epi16(both, both);
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13);
+        _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, bytes))
+    }
+}
+
+/// Sixty-four values as [`quantise`] gives them.
+///
+/// # Safety
+/// As for [`narrowed`].
+#[inline(always)]
+unsafe fn quantise_four([a, b, c, d]: [__m512; 4], rounding: Rounding) -> __m512i {
+    // SAFETY: the caller grants the instruction set.
+    unsafe {
+        let (front, back) = (narrowed(a, b, rounding), narrowed(c, d, rounding));
+        let bytes = _mm512_packus_epi16(front, back);
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        _mm512_permutexvar_epi32(order, bytes)
     }
 }
 
 /// Rounds to four 8-bit integers a word, as [`quantised`](crate::arch::dot::quantised).
 ///
 /// # Safety
-/// The CPU has AVX-512F; `x` is valid for reading `values`, `words` for writing a quarter as many, rounded up.
+/// The CPU has AVX-512F and AVX-512BW; `x` is valid for reading `values`, `words` for writing a quarter as many, rounded up.
 #[inline(always)]
 unsafe fn round_to_int8(x: *const f32, values: usize, words: *mut u32, rounding: Rounding) {
     // SAFETY: the caller's promise; masked lanes are not touched.
     unsafe {
         let mut at = 0;
+        while at + 64 <= values {
+            let four = std::array::from_fn(|n| _mm512_loadu_ps(x.add(at + 16 * n)));
+            _mm512_storeu_si512(words.add(at / 4).cast(), quantise_four(four, rounding));
+            at += 64;
+        }
         while at + 16 <= values {
             let q = quantise(_mm512_loadu_ps(x.add(at)), rounding);
             _mm_storeu_si128(words.add(at / 4).cast(), q);
@@ -223,5 +309,5 @@ dot_kernels!(
     Vnni,
     32,
     round_to_int8,
-    [target_feature(enable = "avx512f,avx512vnni")]
+    [target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 );

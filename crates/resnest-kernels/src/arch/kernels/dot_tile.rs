@@ -72,7 +72,7 @@ macro_rules! each_row {
     };
 }
 
-/// Computes the tiles. `ROUNDED`: what is stored is words; there is no residual then. (Not a field: a choice for each row
+/// Computes the tiles. `ROUNDED`: what is stored is words; there is no residual then, and there are no totals. (Not a field: a choice for each row
 /// would keep the accumulators in memory.)
 ///
 /// # Safety
@@ -193,12 +193,6 @@ unsafe fn epilogue<D: Dot, const M: usize, const N: usize, const ROUNDED: bool>(
                 *bias = D::V::load(a.bias.add(n * D::V::LANES));
             }
         }
-        let mut totals = [zero; N];
-        if !a.sums.is_null() {
-            for (n, total) in totals.iter_mut().enumerate() {
-                *total = D::V::load(a.sums.add(n * D::V::LANES));
-            }
-        }
         each_row!(M, m => {
             let place = at + m * a.row_stride;
             let mut row = finished::<D, N>(a, &sums[m], &bias);
@@ -211,17 +205,39 @@ unsafe fn epilogue<D: Dot, const M: usize, const N: usize, const ROUNDED: bool>(
             if a.relu {
                 row = row.map(D::V::relu);
             }
-            add_to(&mut totals, &row);
             if ROUNDED {
-                store_words::<D, N>(&row, a.out.add(place), a.cols, a.rounding);
+                D::store_row(&row, a.out.add(place).cast(), a.cols, a.rounding);
             } else {
                 store_row::<D::V, N>(&row, a.out.add(place), a.cols);
             }
         });
-        if !a.sums.is_null() {
-            for (n, total) in totals.into_iter().enumerate() {
-                total.store(a.sums.add(n * D::V::LANES));
+        if !ROUNDED && !a.sums.is_null() {
+            add_rows::<D::V, M, N>(a, at);
+        }
+    }
+}
+
+/// Adds the rows that were just stored to the totals, row after row, so that these do not depend on how many rows a tile
+/// has. Reading them again costs little; kept until here they would take accumulators' registers, wanted or not.
+///
+/// # Safety
+/// That of [`epilogue`], with sums.
+#[inline(always)]
+unsafe fn add_rows<V: Vector, const M: usize, const N: usize>(a: &DotTileArgs, at: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut totals = [V::splat(0.0); N];
+        for (n, total) in totals.iter_mut().enumerate() {
+            *total = V::load(a.sums.add(n * V::LANES));
+        }
+        for m in 0..M {
+            let row = load_row::<V, N>(a.out.add(at + m * a.row_stride), a.cols);
+            for n in 0..N {
+                totals[n] = totals[n].add(row[n]);
             }
+        }
+        for (n, total) in totals.into_iter().enumerate() {
+            total.store(a.sums.add(n * V::LANES));
         }
     }
 }
@@ -243,30 +259,4 @@ unsafe fn finished<D: Dot, const N: usize>(
         row[n] = value.add(bias[n]);
     }
     row
-}
-
-/// Adds a row to the totals: row after row, so that they do not depend on how many rows a tile has.
-#[inline(always)]
-fn add_to<V: Vector, const N: usize>(totals: &mut [V; N], row: &[V; N]) {
-    for n in 0..N {
-        totals[n] = totals[n].add(row[n]);
-    }
-}
-
-/// # Safety
-/// `p` is valid for writing `cols` rounded values, `(N-1)*LANES < cols <= N*LANES`.
-#[inline(always)]
-unsafe fn store_words<D: Dot, const N: usize>(
-    row: &[D::V; N],
-    p: *mut f32,
-    cols: usize,
-    rounding: Rounding,
-) {
-    let size = size_of::<u32>() / D::VALUES;
-    for (n, values) in row.iter().enumerate() {
-        let first = n * D::V::LANES;
-        let count = D::V::LANES.min(cols - first);
-        // SAFETY: registers before the last are full, the last writes what is left of `cols`.
-        unsafe { D::store_rounded(*values, p.cast::<u8>().add(first * size), count, rounding) };
-    }
 }
