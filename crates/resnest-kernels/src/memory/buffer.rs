@@ -1,10 +1,11 @@
 //! Memory for weights and for scratch.
 
 use super::mapped::MappedWeights;
+use crate::threads::PerProcess;
 use crate::tuning::{LINE, SHARED_WEIGHTS_FROM, WEIGHTS_CHUNK};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 #[cfg(not(miri))]
 use memmap2::{MmapMut, MmapRaw};
@@ -95,15 +96,19 @@ impl Zeros {
 }
 
 /// All chunks, the one that has room yet last, and how much of that is taken.
+#[derive(Default)]
 struct Chunks {
     all: Vec<Weak<Chunk>>,
     used: usize,
 }
 
-static CHUNKS: Mutex<Chunks> = Mutex::new(Chunks {
-    all: Vec::new(),
-    used: 0,
-});
+/// This process's chunks. A fork begins anew: a thread that it has not may have held the lock, and what is left of the
+/// parent's last chunk is the parent's to fill.
+fn chunks() -> MutexGuard<'static, Chunks> {
+    static CHUNKS: PerProcess<Mutex<Chunks>> = PerProcess::new();
+    let chunks = CHUNKS.get_or_init(Mutex::default);
+    chunks.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Moves all packed weights into huge pages, where the system can (Linux from 6.1).
 ///
@@ -112,11 +117,8 @@ static CHUNKS: Mutex<Chunks> = Mutex::new(Chunks {
 /// of one beside its forwards held one of them up by some 0.3 s, so it is for processes that have many images before them. Results are the same
 /// meanwhile and after. What cannot be moved stays where it is.
 pub fn settle_weights() {
-    let chunks: Vec<_> = {
-        let chunks = CHUNKS.lock().unwrap_or_else(PoisonError::into_inner);
-        chunks.all.iter().filter_map(Weak::upgrade).collect()
-    };
-    for chunk in chunks {
+    let all: Vec<_> = chunks().all.iter().filter_map(Weak::upgrade).collect();
+    for chunk in all {
         chunk.settle();
     }
 }
@@ -132,7 +134,7 @@ impl Chunk {
 
     /// A place for `len` zeros that nobody else has: a chunk, and where in it.
     fn take(len: usize) -> Option<(Arc<Self>, usize)> {
-        let mut chunks = CHUNKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chunks = chunks();
         let wanted = len.next_multiple_of(LINE);
         if let Some(chunk) = chunks.all.last().and_then(Weak::upgrade)
             && chunks.used + wanted <= WEIGHTS_CHUNK
@@ -324,5 +326,33 @@ mod tests {
             }
             scope.spawn(|| (0..rounds).for_each(|_| settle_weights()));
         });
+    }
+
+    /// A fork while another thread takes memory for weights: the child gets its own.
+    #[cfg(all(unix, not(miri)))]
+    #[test]
+    fn a_fork_waits_for_no_thread_of_its_parent() {
+        let held = chunks();
+        // SAFETY: the child takes memory and calls `_exit` only.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // A child that waits for the lock is ended by the alarm.
+            // SAFETY: it ends the process, without running anything of the test harness.
+            unsafe { libc::alarm(10) };
+            let own = Aligned::zeros(SHARED_WEIGHTS_FROM);
+            let zeros = own.as_slice().iter().all(|&v| v == 0.0);
+            // SAFETY: as above.
+            unsafe { libc::_exit(if zeros { 7 } else { 1 }) };
+        }
+        assert!(child > 0);
+        let mut status = 0;
+        // SAFETY: the child is ours, and `status` a number.
+        let ended = unsafe { libc::waitpid(child, &mut status, 0) };
+        drop(held);
+        assert_eq!(ended, child);
+        assert!(
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7,
+            "the child ended with {status:#x}"
+        );
     }
 }
