@@ -262,6 +262,20 @@ impl Engine {
         Ok((PyList::new(py, objects?)?, answers.single))
     }
 
+    /// Rows of classes and an embedding, or an exception, for each image: from one forward.
+    fn outputs<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        topk: usize,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let job = Job::Both(topk);
+        let answers = self.answers(py, images, job, true)?;
+        let object = |answer| self.object(py, job, answer);
+        let objects: PyResult<Vec<_>> = answers.images.into_iter().map(object).collect();
+        PyList::new(py, objects?)
+    }
+
     /// An array (N, ...), or with errors kept a list of arrays and exceptions; and whether there was one image alone.
     fn values<'py>(
         &self,

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use resnest::candle_core::Tensor;
 use resnest::features::Layer;
-use resnest::{Classifier, Error, Logits, Prediction, Task, TopK};
+use resnest::{Classifier, Error, Logits, Outputs, Prediction, Task, TopK, top_k};
 
 use crate::errors::bad_option;
 
@@ -20,6 +20,8 @@ pub enum Job {
     Features(Layer),
     /// What the network sees.
     Pixels,
+    /// The best classes and the embedding, from one forward.
+    Both(usize),
 }
 
 /// One image's answer.
@@ -27,6 +29,7 @@ pub enum Job {
 pub enum Answer {
     Classes(Vec<Prediction>),
     Values(Vec<f32>),
+    Both(Vec<Prediction>, Vec<f32>),
 }
 
 impl Job {
@@ -103,7 +106,9 @@ impl Task for Job {
 
     fn check(&self, classifier: &Classifier) -> Result<(), Error> {
         match self {
-            Self::Classify(_) | Self::Logits | Self::Probabilities => classifier.check_classes(),
+            Self::Classify(_) | Self::Logits | Self::Probabilities | Self::Both(_) => {
+                classifier.check_classes()
+            }
             Self::Features(_) | Self::Pixels => Ok(()),
         }
     }
@@ -128,6 +133,18 @@ impl Task for Job {
                 values(rows.map(|row| resnest::softmax(&row?)).collect())
             }
             Self::Features(layer) => values(layer.answers(classifier, x)?),
+            Self::Both(k) => {
+                let both = Outputs {
+                    logits: true,
+                    embeddings: true,
+                };
+                let answer = |output: resnest::Output| {
+                    let classes = top_k(&output.logits, *k, classifier.labels())?;
+                    Ok(Answer::Both(classes, output.embedding))
+                };
+                let rows = both.answers(classifier, x)?.into_iter();
+                rows.map(|row| row.and_then(answer)).collect()
+            }
             Self::Pixels => values(x.flatten_from(1)?.to_vec2()?.into_iter().map(Ok).collect()),
         })
     }

@@ -276,7 +276,7 @@ impl Stream {
     }
 }
 
-/// One answer as a Python object: rows of classes, or an array.
+/// One answer as a Python object: rows of classes, an array, or both.
 pub fn one<'py>(
     py: Python<'py>,
     classifier: &Classifier,
@@ -288,6 +288,12 @@ pub fn one<'py>(
         Answer::Values(values) => {
             let shape = job.shape(classifier, values.len());
             array(py, &values, &shape.map_err(|error| to_py(py, &error))?)
+        }
+        Answer::Both(classes, values) => {
+            let embedding = array(py, &values, &[values.len()])?;
+            Ok((rows(py, &classes)?, embedding)
+                .into_pyobject(py)?
+                .into_any())
         }
     }
 }

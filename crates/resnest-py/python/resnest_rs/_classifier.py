@@ -330,6 +330,12 @@ class Classifier:
             return map(_prediction, stream)
         return stream
 
+    def _outputs(self, images: Images, topk: int) -> tuple[Predictions, list[Float32 | Exception]]:
+        """What `classify` and `features` give with `errors="return"`, from one forward."""
+        outputs = self._engine.outputs(images, topk)
+        classes = Predictions([_prediction(one if isinstance(one, Exception) else one[0]) for one in outputs])
+        return classes, [one if isinstance(one, Exception) else one[1] for one in outputs]
+
     def _values(
         self, images: Any, task: str, stage: int | str | None, errors: str
     ) -> Float32 | ResnestError | list[Float32 | ResnestError]:

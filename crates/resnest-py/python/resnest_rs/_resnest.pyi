@@ -78,6 +78,9 @@ class Engine:
     def predictions(
         self, images: Any, topk: int, errors: str
     ) -> tuple[list[tuple[_Row, ...] | Exception], bool]: ...
+    def outputs(
+        self, images: Any, topk: int
+    ) -> list[tuple[tuple[_Row, ...], NDArray[np.float32]] | Exception]: ...
     def values(
         self, images: Any, task: str, stage: int | str | None, errors: str
     ) -> tuple[Any, bool]: ...

@@ -31,7 +31,7 @@ import importlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ArrowClassifier:
         column: the column of images, `binary`, `large_binary` or `binary_view`, read in place. `image.bytes` is the field
             `bytes` of the struct `image`, as Hugging Face's datasets have it.
         predictions: whether to add `labels`, `indices`, `probabilities` and `logits`.
-        embeddings: whether to add `embedding`. Both together run the network twice.
+        embeddings: whether to add `embedding`.
         topk: classes an image; fewer where the network has fewer.
         keep_image: whether the column of images stays (of a struct: the whole struct).
         prefix: goes before the names of the added columns.
@@ -163,15 +163,18 @@ class ArrowClassifier:
         if len(images) == 0:
             return self.answer_schema().empty_table()
         columns: dict[str, Any] = {}
-        errors: list[Column] = []
         if self.predictions:
-            found = self.classifier.classify(images, self.topk, errors="return").to_arrow()
-            columns = {name: found.column(name) for name in ("labels", "indices", "probabilities", "logits")}
-            errors.append(found.column("error"))
-        if self.embeddings:
-            columns["embedding"], failed = self._embed(images)
-            errors.append(failed)
-        columns["error"] = _without_place(_first_of(*errors))
+            if self.embeddings:
+                predictions, embeddings = self.classifier._outputs(images, self.topk)
+                columns["embedding"], _ = self._columns(embeddings)
+            else:
+                predictions = self.classifier.classify(images, self.topk, errors="return")
+            found = predictions.to_arrow()
+            columns = {name: found.column(name) for name in ("labels", "indices", "probabilities", "logits")} | columns
+            errors = found.column("error")
+        else:
+            columns["embedding"], errors = self._columns(self.classifier.features(images, errors="return"))
+        columns["error"] = _without_place(errors)
         schema = self.answer_schema()
         return pa.Table.from_arrays([_as(column, field.type) for column, field in zip(columns.values(), schema)], schema=schema)
 
@@ -229,12 +232,11 @@ class ArrowClassifier:
         names = ["labels", "indices", "probabilities", "logits"] if self.predictions else []
         return [*names, "embedding"] if self.embeddings else names
 
-    def _embed(self, images: Column) -> tuple[Array, Column]:
+    def _columns(self, found: Sequence[Any]) -> tuple[Array, Column]:
         """Embeddings, null where there is none, and why."""
         import numpy as np
         import pyarrow as pa
 
-        found = self.classifier.features(images, errors="return")
         failed = [str(each) if isinstance(each, BaseException) else None for each in found]
         values = np.zeros((len(found), self.classifier.num_features), np.float32)
         for row, each in enumerate(found):

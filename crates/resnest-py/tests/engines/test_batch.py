@@ -72,6 +72,16 @@ def test_one_image_at_a_time_has_the_same_bits_wherever_batches_are_cut(batch, t
     assert pa.concat_tables(parts).equals(whole(table))
 
 
+def test_both_at_once_are_what_each_is_alone(batch, table):
+    both = batch.ArrowClassifier(MODEL, embeddings=True)(table)
+    classes = batch.ArrowClassifier(MODEL)(table)
+    embeddings = batch.ArrowClassifier(MODEL, predictions=False, embeddings=True)(table)
+    for name in classes.column_names:
+        assert both.column(name).equals(classes.column(name)), name
+    assert both.column("embedding").equals(embeddings.column("embedding"))
+    assert both.column("error").equals(embeddings.column("error"))
+
+
 @pytest.mark.parametrize("options", [{}, {"embeddings": True}, {"predictions": False, "embeddings": True, "prefix": "x_"}])
 def test_every_table_has_the_same_schema(batch, table, options):
     classify = batch.ArrowClassifier(MODEL, **options)
