@@ -33,6 +33,8 @@ python -m pytest -rs --timeout 300 tests --ignore tests/engines
 # Of the engines themselves only what needs none of them: each has an environment of its own.
 python -m pytest -rs --timeout 300 tests/engines
 part pytest
+tests/engines/check.sh "$wheel" daft
+part "Daft (Ray and Spark are left out: tests/engines/check.sh WHEEL ray spark)"
 # The stubs against the module; the package's own code; a user's, against what is installed.
 python -m mypy.stubtest resnest_rs._resnest --mypy-config-file pyproject.toml
 python -m mypy python/resnest_rs
