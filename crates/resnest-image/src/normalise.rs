@@ -20,7 +20,7 @@ pub(crate) fn normalise(image: &Image, mean: &[f64], std: &[f64], out: &mut [f32
     let tables: Vec<[f32; 256]> = mean.iter().zip(std).map(|(&m, &s)| table(m, s)).collect();
     match (&tables[..], channels) {
         ([red, green, blue], 3) => {
-            // All three in one walk over the pixels: a walk for each takes three times as long.
+            // All three in one walk over the pixels.
             let (reds, rest) = out.split_at_mut(expected / 3);
             let (greens, blues) = rest.split_at_mut(expected / 3);
             let planes = reds.iter_mut().zip(greens).zip(blues);
