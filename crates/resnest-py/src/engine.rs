@@ -257,9 +257,7 @@ impl Engine {
     ) -> PyResult<(Bound<'py, PyList>, bool)> {
         let job = Job::Classify(topk);
         let answers = self.answers(py, images, job, keeps(py, errors)?)?;
-        let object = |answer| self.object(py, job, answer);
-        let objects: PyResult<Vec<_>> = answers.images.into_iter().map(object).collect();
-        Ok((PyList::new(py, objects?)?, answers.single))
+        Ok((self.objects(py, job, answers.images)?, answers.single))
     }
 
     /// Rows of classes and an embedding, or an exception, for each image: from one forward.
@@ -271,9 +269,7 @@ impl Engine {
     ) -> PyResult<Bound<'py, PyList>> {
         let job = Job::Both(topk);
         let answers = self.answers(py, images, job, true)?;
-        let object = |answer| self.object(py, job, answer);
-        let objects: PyResult<Vec<_>> = answers.images.into_iter().map(object).collect();
-        PyList::new(py, objects?)
+        self.objects(py, job, answers.images)
     }
 
     /// An array (N, ...), or with errors kept a list of arrays and exceptions; and whether there was one image alone.
@@ -288,9 +284,8 @@ impl Engine {
         let (keep, job) = (keeps(py, errors)?, Job::named(py, task, 0, stage)?);
         let answers = self.answers(py, images, job, keep)?;
         if keep {
-            let object = |answer| self.object(py, job, answer);
-            let objects: PyResult<Vec<_>> = answers.images.into_iter().map(object).collect();
-            return Ok((PyList::new(py, objects?)?.into_any(), answers.single));
+            let objects = self.objects(py, job, answers.images)?;
+            return Ok((objects.into_any(), answers.single));
         }
         let mut all = Vec::new();
         let count = answers.images.len();
@@ -388,16 +383,19 @@ impl Engine {
         }
     }
 
-    fn object<'py>(
+    /// What each answer is in Python; an exception in the place of one that failed.
+    fn objects<'py>(
         &self,
         py: Python<'py>,
         job: Job,
-        answer: Result<Answer, PyErr>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match answer {
+        answers: Vec<Result<Answer, PyErr>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let object = |answer| match answer {
             Ok(answer) => one(py, &self.classifier, job, answer),
-            Err(error) => Ok(error.into_value(py).into_bound(py).into_any()),
-        }
+            Err(error) => Ok(PyErr::into_value(error, py).into_bound(py).into_any()),
+        };
+        let objects: PyResult<Vec<_>> = answers.into_iter().map(object).collect();
+        PyList::new(py, objects?)
     }
 
     /// An answer for each image. Unless errors are kept, the first of them is raised.

@@ -166,14 +166,14 @@ class ArrowClassifier:
         if self.predictions:
             if self.embeddings:
                 predictions, embeddings = self.classifier._outputs(images, self.topk)
-                columns["embedding"], _ = self._columns(embeddings)
+                columns["embedding"], _ = self._embedding_column(embeddings)
             else:
                 predictions = self.classifier.classify(images, self.topk, errors="return")
             found = predictions.to_arrow()
             columns = {name: found.column(name) for name in ("labels", "indices", "probabilities", "logits")} | columns
             errors = found.column("error")
         else:
-            columns["embedding"], errors = self._columns(self.classifier.features(images, errors="return"))
+            columns["embedding"], errors = self._embedding_column(self.classifier.features(images, errors="return"))
         columns["error"] = _without_place(errors)
         schema = self.answer_schema()
         return pa.Table.from_arrays([_as(column, field.type) for column, field in zip(columns.values(), schema)], schema=schema)
@@ -232,7 +232,7 @@ class ArrowClassifier:
         names = ["labels", "indices", "probabilities", "logits"] if self.predictions else []
         return [*names, "embedding"] if self.embeddings else names
 
-    def _columns(self, found: Sequence[Any]) -> tuple[Array, Column]:
+    def _embedding_column(self, found: Sequence[Any]) -> tuple[Array, Column]:
         """Embeddings, null where there is none, and why."""
         import numpy as np
         import pyarrow as pa
